@@ -1,0 +1,1 @@
+"""Analysis: records -> data -> figures -> report. Loads no model."""

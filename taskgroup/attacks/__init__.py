@@ -1,0 +1,1 @@
+"""Attacks: raise an Objective inside a threat model. The imports below are the list."""

@@ -1,0 +1,110 @@
+"""Contract 3: what an attack sees, what it may do, and what it is given to do it with.
+
+An attack knows no model, task or data set: it raises an :class:`Objective` of images inside a
+:class:`ThreatModel`, with the budget of an :class:`AttackBudget`.
+"""
+
+from typing import Annotated, Literal, NamedTuple, Protocol, Self
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from taskgroup.config import Config, Fraction255
+from taskgroup.registry import Registry
+
+
+class Evaluation(NamedTuple):
+    """One forward pass of an objective; each ``(N,)`` float32.
+
+    Attributes:
+        loss: What the gradient raises.
+        tracked: What decides which iterate of an image is kept; often the same as ``loss``.
+        score: The image's main-task score, for early stops and worst cases; no gradient.
+    """
+
+    loss: Tensor
+    tracked: Tensor
+    score: Tensor
+
+
+class Objective(Protocol):
+    """A quantity per image that an attack raises."""
+
+    def __call__(self, images: Tensor, progress: float) -> Evaluation:
+        """Evaluate images ``(N, C, H, W)`` in one forward pass; ``progress`` runs from 0 to 1."""
+
+    def select(self, index: Tensor) -> "Objective":
+        """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
+
+
+class GradientObjective(Objective, Protocol):
+    """An objective that combines gradients itself instead of losses."""
+
+    def gradient(self, images: Tensor, progress: float) -> tuple[Tensor, Evaluation]:
+        """Ascent direction ``(N, C, H, W)`` and the evaluation it comes from."""
+
+
+class ThreatModel(Config):
+    """The set of perturbations an attacker may add to an image."""
+
+    norm: Literal["linf", "l2"] = "linf"
+    """Norm that measures a perturbation."""
+    epsilon: Annotated[Fraction255, Field(ge=0)] = 8 / 255
+    """Radius of the ball, for pixels in [0, 1] (8/255, not 8)."""
+
+    @field_validator("epsilon")
+    @classmethod
+    def _check_pixel_units(cls, epsilon: float, info: object) -> float:
+        if epsilon > 1 and getattr(info, "data", {}).get("norm") == "linf":
+            raise ValueError(
+                f"epsilon must lie in [0, 1], got {epsilon:g}; did you mean {epsilon:g}/255?"
+            )
+        return epsilon
+
+
+class AttackBudget(ThreatModel):
+    """Threat model plus effort: what an attack may change and how long it may try."""
+
+    steps: Annotated[int, Field(ge=1)] = 10
+    """Gradient steps per restart."""
+    step_size: Annotated[Fraction255, Field(gt=0)] | None = None
+    """Length of a step in the norm; by default 2.5 * epsilon / steps."""
+    restarts: Annotated[int, Field(ge=1)] = 1
+    """Independent runs; the worst iterate of each image over all runs is kept."""
+    random_start: bool = True
+    """Begin at a random point of the ball instead of the image itself."""
+
+    @property
+    def effective_step_size(self) -> float:
+        """The step length used: ``step_size`` or 2.5 * epsilon / steps."""
+        return self.step_size if self.step_size is not None else 2.5 * self.epsilon / self.steps
+
+    def with_epsilon(self, epsilon: float) -> Self:
+        """The same effort at another radius; a given step size keeps its share of the radius."""
+        scaled = None
+        if self.step_size is not None and self.epsilon > 0 and epsilon > 0:
+            scaled = self.step_size * epsilon / self.epsilon
+        return self.model_copy(update={"epsilon": epsilon, "step_size": scaled})
+
+
+class Attack(Protocol):
+    """Raise ``objective`` over the ball around ``images`` and return perturbed images.
+
+    The result lies in the ball and in [0, 1], has no gradient, and is deterministic given the
+    generator. The model behind the objective, its mode and its gradients are left as they were.
+    """
+
+    def __call__(
+        self,
+        objective: Objective,
+        images: Tensor,
+        *,
+        budget: AttackBudget,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Perturbed images of the shape and type of ``images``, ``(N, C, H, W)``."""
+        ...
+
+
+ATTACKS = Registry[Attack]("attack")

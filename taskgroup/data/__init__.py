@@ -1,0 +1,1 @@
+"""Data sets: images in [0, 1] and targets with valid masks. The imports below are the list."""

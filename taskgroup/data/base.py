@@ -1,0 +1,163 @@
+"""What a data set is: a configuration that knows its tasks and opens its splits.
+
+Batches, not samples, are the unit: the data sets that fit in memory slice arrays once per batch.
+``__getitems__`` is torch's own hook for that, so a plain ``DataLoader`` with
+``collate_fn=keep_batch`` works.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+from torch import Tensor
+
+from taskgroup.config import Config, describe
+from taskgroup.errors import ConfigError
+from taskgroup.registry import Registry
+from taskgroup.tasks.base import Target, TaskInfo
+
+Split = Literal["train", "validation", "confirm", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "confirm", "test")
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples of a data set.
+
+    Attributes:
+        images: ``(N, 3, H, W)`` float32 in [0, 1].
+        targets: One target per task asked for.
+        index: Position of each sample in its split, ``(N,)`` int64.
+    """
+
+    images: Tensor
+    targets: Mapping[str, Target]
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        targets = {
+            name: Target(target.values.to(device), target.valid.to(device))
+            for name, target in self.targets.items()
+        }
+        return Batch(self.images.to(device), targets, self.index.to(device))
+
+    def select(self, index: Tensor) -> "Batch":
+        """Some of the samples; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
+        targets = {
+            name: Target(target.values[index], target.valid[index])
+            for name, target in self.targets.items()
+        }
+        return Batch(self.images[index], targets, self.index[index])
+
+
+class VisionDataset(ABC, torch.utils.data.Dataset[Batch]):
+    """One split of a data set, with targets for the tasks asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at ``indices``; the same index gives the same sample at any time."""
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batch([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self.batch(indices)
+
+
+def keep_batch(batch: Batch) -> Batch:
+    """Collate function for a ``DataLoader``: ``__getitems__`` has already made the batch."""
+    return batch
+
+
+class DatasetConfig(Config):
+    """Base of every data set's ``dataset:`` section; subclasses are what DATASETS registers."""
+
+    name: str
+    """Registry name of the data set."""
+    root: Path | None = None
+    """Folder of the files; by default searched for below TASKGROUP_DATA."""
+    image_size: Annotated[int, Field(ge=16, le=2048)] | None = None
+    """Height and width in pixels that samples are brought to; None keeps the data set's own."""
+    train: Count | None = None
+    """Number of training samples; None means all."""
+    validation: Count | None = None
+    """Samples of the split that the search objective is measured on."""
+    confirm: Count | None = None
+    """Samples of the split that only the confirm stage sees."""
+    test: Count | None = None
+    """Samples of the split that only ``evaluate`` sees."""
+    seed: int = 0
+    """Seed of generated samples and of splits that have to be cut."""
+    download: bool = False
+    """Fetch the files into ``root`` where the data set allows it."""
+
+    def tasks(self) -> Mapping[str, TaskInfo]:
+        """Every task that this data set has targets for, the label-free ones included.
+
+        Raises:
+            DataError: The files are missing or not in the expected layout.
+        """
+        raise NotImplementedError
+
+    def open(self, split: Split, tasks: Sequence[str]) -> VisionDataset:
+        """Open one split with targets for ``tasks``.
+
+        Raises:
+            ConfigError: A task that the data set lacks.
+            DataError: The files are missing, foreign, or damaged.
+        """
+        raise NotImplementedError
+
+
+DATASETS = Registry[type[DatasetConfig]]("dataset")
+
+
+def parse_dataset(value: object) -> DatasetConfig:
+    """Read a ``dataset:`` section with the model registered under its name.
+
+    Raises:
+        ValueError: One line naming the key (pydantic turns it into the space's error).
+    """
+    if isinstance(value, DatasetConfig):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise ValueError("dataset must be a mapping with a name, such as {name: scenes}")
+    try:
+        model = DATASETS[value["name"]]
+        return model.model_validate(value)
+    except ConfigError as error:
+        raise ValueError(f"dataset.name: {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"in dataset: {describe(error, model)}") from None
+
+
+def dataset_schema() -> dict[str, Any]:
+    """JSON schema of a ``dataset:`` section: one alternative per registered data set."""
+    models: list[type[BaseModel]] = [DATASETS[name] for name in DATASETS]
+    return {"oneOf": [model.model_json_schema() for model in models]}
+
+
+AnyDataset = Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset)]
+
+
+def check_tasks(config: DatasetConfig, tasks: Sequence[str]) -> None:
+    """Raise ConfigError unless the data set has a target for each of ``tasks``."""
+    known = config.tasks()
+    for task in tasks:
+        if task not in known:
+            raise ConfigError(
+                f"data set {config.name!r} has no task {task!r}; it has: {', '.join(sorted(known))}"
+            )

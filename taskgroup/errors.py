@@ -1,0 +1,21 @@
+"""The errors that a user can cause; the command line prints them as one line and exits 2.
+
+A message has three parts: what must hold, what was found, what to do next. Anything outside this
+family is our own mistake and keeps its traceback.
+"""
+
+
+class TaskgroupError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+
+class ConfigError(TaskgroupError):
+    """A search space, an option or a name is not what it must be."""
+
+
+class DataError(TaskgroupError):
+    """A data set, a checkpoint or a run directory is missing, foreign or damaged."""
+
+
+class ResourceError(TaskgroupError):
+    """The machine or the cluster lacks what was asked for: CPUs, memory, disk."""

@@ -1,0 +1,1 @@
+"""Evaluation: model + data + attack -> scores. Never trains."""

@@ -1,0 +1,1 @@
+"""Metrics: a batch becomes per-image sums, sums add over batches, sums become scores."""

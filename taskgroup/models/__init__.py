@@ -1,0 +1,1 @@
+"""Networks. The imports below are the list of backbones and decoders."""

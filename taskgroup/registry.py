@@ -1,0 +1,57 @@
+"""Registries: how a search space asks for a component by name."""
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+from taskgroup.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names one kind of component, so that a search space can ask for it by string.
+
+    Example:
+        >>> shapes = Registry[type]("shape")
+        >>> @shapes.register("ball")
+        ... class Ball: ...
+        >>> shapes["ball"] is Ball
+        True
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Bind ``name`` to the decorated object; a second binding is an error."""
+
+        def bind(entry: T) -> T:
+            if name in self._entries:
+                raise ConfigError(f"{self._kind} {name!r} is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return bind
+
+    def names(self) -> tuple[str, ...]:
+        """Every bound name, sorted."""
+        return tuple(sorted(self._entries))
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            near = get_close_matches(name, self._entries, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            known = ", ".join(self.names())
+            raise ConfigError(f"unknown {self._kind} {name!r}; {hint}choose one of: {known}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self._entries)

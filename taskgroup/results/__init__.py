@@ -1,0 +1,1 @@
+"""What taskgroup remembers: records of trials and evaluations, and where they lie."""

@@ -1,0 +1,139 @@
+"""The records of a study. They are the truth: Ray's and Optuna's files can be rebuilt from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+Status = Literal["complete", "pruned", "failed", "interrupted"]
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch of a trial.
+
+    Attributes:
+        epoch: Number of epochs finished, from 1.
+        metrics: Numbers by name: ``<task>/train/loss``, ``<task>/clean/<score>``,
+            ``<task>/robust/<score>``, ``learning_rate``, ``images_per_second``.
+        seconds: Wall time of the epoch, validation included.
+        peak_memory: Bytes: on a GPU the most allocated, else the process's resident peak.
+    """
+
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One configuration, trained and scored.
+
+    Attributes:
+        number: Number of the trial in its study, from 0.
+        label: What a reader calls it: ``main only, natural`` or ``segmentation+depth``.
+        role: Whether it is one of the fixed references or was drawn by the sampler.
+        config: The whole trial configuration as plain data.
+        parameters: The drawn values by dotted key (``adversary.epsilon``).
+        main_task: The task to protect.
+        auxiliary_tasks: The other tasks, sorted.
+        output_dimension: Numbers predicted per image, over all heads.
+        status: How it ended.
+        reason: Why it ended so, for pruned, failed and interrupted trials.
+        epochs: One row per finished epoch.
+        planned_epochs: Epochs of a full-length trial: with the attack budget, the fidelity.
+        seed: Seed of weights, order and attacks.
+        started: When it began, ISO 8601 with time zone.
+        seconds: Wall time from first batch to last record.
+        overhead_seconds: Time between the previous record in the same worker and this trial's
+            first batch; None for the first trial of a worker.
+        peak_memory: Bytes, the maximum over epochs.
+        checkpoint: Path below the run directory, or None.
+        versions: Version by package name.
+    """
+
+    number: int
+    label: str
+    role: Literal["baseline", "searched"]
+    config: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    main_task: str
+    auxiliary_tasks: tuple[str, ...]
+    output_dimension: int
+    status: Status
+    reason: str | None = None
+    epochs: tuple[EpochRow, ...] = ()
+    planned_epochs: int = 0
+    seed: int = 0
+    started: str = ""
+    seconds: float = 0.0
+    overhead_seconds: float | None = None
+    peak_memory: int = 0
+    checkpoint: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def task_set(self) -> tuple[str, ...]:
+        """The main task followed by the auxiliary tasks."""
+        return (self.main_task, *self.auxiliary_tasks)
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether the trial trained on attacked images."""
+        adversary = self.config.get("adversary") or {}
+        return bool(adversary.get("attack", "none") != "none")
+
+    def score(self, name: str) -> float | None:
+        """The last epoch's value of a metric, or None if it was never measured."""
+        values = [row.metrics[name] for row in self.epochs if name in row.metrics]
+        return values[-1] if values else None
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One score of one trained model under one attack.
+
+    Attributes:
+        trial: Number of the trial, or -1 for a checkpoint from elsewhere.
+        label: The trial's label.
+        role: ``winner``, ``baseline`` or ``other``.
+        condition: ``clean``, ``noise``, ``fgsm``, ``pgd``, ...
+        attacked_tasks: Tasks whose losses the attack raised; empty when clean.
+        norm: Norm of the ball.
+        epsilon: Radius for pixels in [0, 1].
+        steps: Gradient steps per restart; 0 without an attack.
+        restarts: Restarts; 0 without an attack.
+        task: Whose score it is.
+        score_name: ``miou``, ``accuracy``, ...
+        direction: Whether more is better.
+        score: The data-set score.
+        low: Lower end of the bootstrap 95 % interval over images.
+        high: Upper end of the same interval.
+        images: Number of test images.
+        seed: Seed of the attack.
+        verdict: ``ok``, or what a sanity check found.
+        seconds: Time that the condition took, for all its scores together.
+    """
+
+    trial: int
+    label: str
+    role: Literal["winner", "baseline", "other"]
+    condition: str
+    attacked_tasks: tuple[str, ...]
+    norm: str
+    epsilon: float
+    steps: int
+    restarts: int
+    task: str
+    score_name: str
+    direction: Direction
+    score: float
+    low: float
+    high: float
+    images: int
+    seed: int
+    verdict: str
+    seconds: float

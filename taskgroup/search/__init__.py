@@ -1,0 +1,1 @@
+"""Search: many trials. Ray and Optuna stand only in ``tuner``."""

@@ -1,0 +1,1 @@
+"""Pure numpy on result records: selection, Pareto set, intervals."""

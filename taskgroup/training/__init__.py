@@ -1,0 +1,1 @@
+"""Training: one trial. Everything here runs without Ray, but for ``distributed``."""
