@@ -74,6 +74,9 @@ class AttackBudget(ThreatModel):
     """Independent runs; the worst iterate of each image over all runs is kept."""
     random_start: bool = True
     """Begin at a random point of the ball instead of the image itself."""
+    keep: Literal["best", "last"] = "best"
+    """Iterate returned per image: the worst for the network (the image itself included), or the
+    last one, which saves two forward passes and is what PGD adversarial training uses."""
 
     @property
     def effective_step_size(self) -> float:

@@ -31,6 +31,8 @@ class AdversaryConfig(AttackBudget):
     """Radius of the ball, for pixels in [0, 1]."""
     steps: Annotated[int, Field(ge=1)] = 3
     """Gradient steps."""
+    keep: Literal["best", "last"] = "last"
+    """Iterate trained on: the last one (Madry et al. 2018) or the worst for the network."""
 
 
 class TrainingConfig(Config):
