@@ -1,0 +1,326 @@
+"""The run directory: what goes in comes out, and nothing is half-written."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
+from taskgroup.results.run_directory import RunDirectory, list_runs, load_run, newest
+
+SPACE = "name: small\nmain_task: segmentation\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "runs", "small", SPACE)
+
+
+def trial(number: int, **changes: object) -> TrialResult:
+    row = EpochRow(1, {"segmentation/clean/miou": 0.5, "learning_rate": 1e-3}, 2.5, 123)
+    last = EpochRow(2, {"segmentation/clean/miou": 0.625, "segmentation/robust/miou": 0.25}, 2, 124)
+    base = TrialResult(
+        number=number,
+        label="segmentation+depth",
+        role="searched",
+        config={"main_task": "segmentation", "loss_weights": {"depth": 0.1}, "seed": number},
+        parameters={"adversary.epsilon": 4 / 255, "auxiliary_tasks": ["depth"]},
+        main_task="segmentation",
+        auxiliary_tasks=("depth",),
+        output_dimension=4096,
+        status="complete",
+        epochs=(row, last),
+        planned_epochs=2,
+        seed=number,
+        started="2026-11-21T04:00:00+00:00",
+        seconds=4.5,
+        overhead_seconds=0.125,
+        peak_memory=124,
+        checkpoint=f"checkpoints/{number:05d}.pt",
+        versions={"torch": "2.15.0"},
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def evaluation(number: int, **changes: object) -> EvaluationRow:
+    base = EvaluationRow(
+        trial=number,
+        label="segmentation+depth",
+        role="winner",
+        condition="pgd",
+        attacked_tasks=("segmentation",),
+        norm="linf",
+        epsilon=4 / 255,
+        steps=20,
+        restarts=5,
+        task="segmentation",
+        score_name="miou",
+        direction="maximize",
+        score=0.25,
+        low=0.2,
+        high=0.3,
+        images=256,
+        seed=0,
+        verdict="ok",
+        seconds=3.5,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def panel(number: int, values: np.ndarray, kind: str, content: str = "prediction") -> Panel:
+    return Panel(
+        number, "a", "winner", 3, "pgd", 4 / 255, content, "depth", kind, values, ("floor", "wall")
+    )  # type: ignore[arg-type]
+
+
+def files(run: RunDirectory) -> list[str]:
+    return sorted(str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file())
+
+
+def test_trials_round_trip_in_order_of_number(run: RunDirectory) -> None:
+    bare = TrialResult(7, "x", "baseline", {}, {}, "depth", (), 1, "failed", "loss became NaN")
+    stored = [bare, trial(2), trial(0, overhead_seconds=None, checkpoint=None)]
+    for result in stored:
+        run.write_trial(result)
+    assert run.trials() == [stored[2], stored[1], stored[0]]
+    assert RunDirectory.open(run.path).trials() == run.trials()
+    assert files(run) == [
+        "space.yaml",
+        "trials/00000.parquet",
+        "trials/00002.parquet",
+        "trials/00007.parquet",
+    ]
+
+
+def test_an_empty_run_has_no_trials_but_its_columns(run: RunDirectory) -> None:
+    assert run.trials() == []
+    assert run.evaluations() == []
+    assert run.panels() == []
+    assert "epochs" in run.trials_table().column_names
+
+
+def test_a_later_record_of_a_trial_replaces_the_earlier(run: RunDirectory) -> None:
+    run.write_trial(trial(1, status="interrupted", reason="stopped by hand"))
+    run.write_trial(trial(1))
+    assert run.trials() == [trial(1)]
+
+
+def test_metrics_keep_nan_and_infinity(run: RunDirectory) -> None:
+    row = EpochRow(1, {"a": float("nan"), "b": float("inf")}, 1.0, 0)
+    run.write_trial(trial(0, epochs=(row,)))
+    (stored,) = run.trials()
+    assert np.isnan(stored.epochs[0].metrics["a"])
+    assert stored.epochs[0].metrics["b"] == float("inf")
+
+
+def test_the_latest_evaluation_of_a_trial_stands(run: RunDirectory) -> None:
+    other = evaluation(0, label="main only", role="baseline")
+    run.write_evaluation([evaluation(1), evaluation(1, condition="clean"), other])
+    run.write_evaluation([evaluation(1, score=0.125)])
+    assert run.evaluations() == [evaluation(1, score=0.125), other]
+
+
+def test_panels_keep_type_shape_and_nan(run: RunDirectory) -> None:
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    numbers = np.array([[[0.5, np.nan]]], dtype=np.float32)
+    one_class = np.array(7, dtype=np.uint8)
+    stored = [panel(1, picture, "picture"), panel(1, numbers, "numbers")]
+    run.write_evaluation([evaluation(1)], [*stored, panel(1, one_class, "classes")])
+    found = run.panels()
+    for values, copy in zip((picture, numbers, one_class), found, strict=True):
+        assert copy.values.dtype == values.dtype
+        np.testing.assert_array_equal(copy.values, values)
+    assert found[0].class_names == ("floor", "wall")
+    assert found[0].epsilon == 4 / 255
+
+
+def test_a_run_keeps_its_space_and_places(run: RunDirectory) -> None:
+    assert run.space_text() == SPACE
+    assert run.path.name == run.name == "small-1"
+    assert run.checkpoint_path(3) == run.path / "checkpoints" / "00003.pt"
+    assert run.checkpoint_path(3).parent.is_dir()
+    assert run.write_report("<p>é</p>") == run.report_path
+    assert run.report_path.read_text(encoding="utf-8") == "<p>é</p>"
+
+
+def test_runs_are_numbered_and_listed_oldest_first(tmp_path: Path) -> None:
+    names = ["b", "a", "b"]
+    runs = [RunDirectory.create(tmp_path, name, SPACE) for name in names]
+    for seconds, made in enumerate(runs):
+        os.utime(made.path / "space.yaml", (seconds, seconds))
+    (tmp_path / "foreign").mkdir()
+    assert [made.name for made in list_runs(tmp_path)] == ["b-1", "a-1", "b-2"]
+    assert newest(tmp_path) == runs[-1]
+    assert list_runs(tmp_path / "missing") == []
+
+
+def test_create_at_takes_an_empty_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    made = RunDirectory.create_at(tmp_path / "mine", SPACE)
+    assert made.space_text() == SPACE
+    with pytest.raises(ConfigError, match=r"must not exist or be empty.*--resume"):
+        RunDirectory.create_at(tmp_path / "mine", SPACE)
+
+
+def test_missing_runs_are_named_with_the_way_on(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere must be a run directory.*runs list"):
+        RunDirectory.open(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"it has none; start one with: taskgroup search"):
+        newest(tmp_path)
+
+
+def test_addresses_and_impossible_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a local path, got s3://bucket/run"):
+        RunDirectory.open("s3://bucket/run")
+    for name in ("", "../x", ".hidden"):
+        with pytest.raises(ConfigError, match="name of a folder"):
+            RunDirectory.create(tmp_path, name, SPACE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("keep", [0, 3, 0.5, 0.98])
+def test_a_torn_file_is_named_in_one_line(run: RunDirectory, keep: float) -> None:
+    run.write_trial(trial(0))
+    path = run.path / "trials" / "00000.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
+    with pytest.raises(DataError, match=r"trials/00000\.parquet must be a parquet") as caught:
+        run.trials()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_table_is_named_in_one_line(run: RunDirectory) -> None:
+    (run.path / "trials").mkdir()
+    path = run.path / "trials" / "00009.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(DataError, match=r"00009\.parquet.*another program or record wrote it"):
+        run.trials()
+
+
+def test_a_record_of_another_kind_is_refused(run: RunDirectory) -> None:
+    run.write_trial(trial(0))
+    (run.path / "evaluations").mkdir()
+    os.rename(run.path / "trials/00000.parquet", run.path / "evaluations/0001-x.parquet")
+    with pytest.raises(DataError, match=r"evaluation records, but another program or record"):
+        run.evaluations()
+
+
+@pytest.mark.parametrize("version", ["0", "99"])
+def test_another_schema_version_is_refused(run: RunDirectory, version: str) -> None:
+    run.write_trial(trial(0))
+    path = run.path / "trials" / "00000.parquet"
+    table = pq.read_table(path)
+    metadata = {**table.schema.metadata, b"taskgroup.schema_version": version.encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(DataError, match=f"schema version 1, but it has version {version}"):
+        run.trials()
+
+
+def test_changed_columns_and_cells_are_refused(run: RunDirectory) -> None:
+    run.write_trial(trial(0))
+    path = run.path / "trials" / "00000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["label"]), path)
+    with pytest.raises(DataError, match="columns differ"):
+        run.trials()
+    column = table.schema.get_field_index("config")
+    pq.write_table(table.set_column(column, "config", pa.array(["{"])), path)
+    with pytest.raises(DataError, match="must hold taskgroup records"):
+        run.trials()
+
+
+def test_files_being_written_are_not_read(run: RunDirectory) -> None:
+    run.write_trial(trial(0))
+    (run.path / "trials" / ".00001.parquet.77.part").write_bytes(b"PAR1 half of a re")
+    assert run.trials() == [trial(0)]
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Let no file grow beyond 100 bytes, which fails as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "small", SPACE)
+    before = files(run)
+    with pytest.raises(ResourceError, match=r"00000\.parquet must be writable.*free space"):
+        run.write_trial(trial(0))
+    assert files(run) == before
+    with pytest.raises(ResourceError, match=r"space\.yaml must be writable"):
+        RunDirectory.create(tmp_path, "other", SPACE * 10)
+    assert [made.name for made in list_runs(tmp_path)] == ["small-1"]
+    assert not (tmp_path / "other-1").exists()
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match=r"must be a folder that can be made: not a directory"):
+        RunDirectory.create(tmp_path / "file", "small", SPACE)
+    with pytest.raises(ResourceError, match=r"must be a folder that can be made"):
+        RunDirectory.create(Path("/proc/taskgroup"), "small", SPACE)
+
+
+def test_a_second_search_is_refused_with_the_holder(run: RunDirectory) -> None:
+    with run.lock(), pytest.raises(ConfigError, match=f"process {os.getpid()} is searching"):
+        with RunDirectory.open(run.path).lock():
+            pass
+    with run.lock():
+        pass
+
+
+def test_the_lock_of_a_killed_process_vanishes(run: RunDirectory) -> None:
+    code = (
+        "import sys; from taskgroup.results.run_directory import RunDirectory\n"
+        "with RunDirectory.open(sys.argv[1]).lock():\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError, match=f"process {holder.pid} is searching"), run.lock():
+            pass
+        holder.kill()
+        holder.wait()
+    with run.lock():
+        pass
+
+
+def test_a_loaded_run_is_flat(run: RunDirectory) -> None:
+    run.write_trial(trial(0))
+    run.write_trial(trial(1, parameters={"adversary.epsilon": "none"}, epochs=()))
+    run.write_evaluation([evaluation(0)])
+    loaded = load_run(run.path)
+    assert loaded.trials == tuple(run.trials())
+    assert loaded.table["segmentation/robust/miou"].to_pylist() == [0.25, None]
+    assert loaded.table["adversary.epsilon"].to_pylist() == [repr(4 / 255), '"none"']
+    assert loaded.table["auxiliary_tasks"].to_pylist()[0] == ["depth"]
+    assert loaded.epochs["epoch"].to_pylist() == [1, 2]
+    assert loaded.evaluation_table["score"].to_pylist() == [0.25]
+    frame = loaded.to_pandas()
+    assert list(frame["segmentation/clean/miou"].iloc[:1]) == [0.625]
+
+
+def test_load_run_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    RunDirectory.create("runs", "small", SPACE)
+    assert load_run().path == Path("runs/small-1")
+    assert load_run().table.num_rows == 0
