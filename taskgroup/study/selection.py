@@ -1,0 +1,77 @@
+"""Which trial a study ends with: one explicit rule, written beside its result."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from taskgroup.results.records import TrialResult
+from taskgroup.study.objectives import StudyObjective
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much of another score a trial may give up ("robust without losing accuracy").
+
+    Attributes:
+        objective: The score that must not fall too far, usually the clean main score.
+        reference: Its value where nothing is given up, usually that of a baseline.
+        max_drop: How much worse than the reference a trial may be, in the score's own unit.
+    """
+
+    objective: StudyObjective
+    reference: float
+    max_drop: float
+
+    def allows(self, trial: TrialResult) -> bool:
+        """Whether the trial stays within the limit; False where the score is missing."""
+        drop = self.objective.sign * self.reference - self.objective.gain(trial)
+        return drop <= self.max_drop
+
+
+def select_best(
+    trials: Iterable[TrialResult],
+    objectives: Sequence[StudyObjective],
+    *,
+    limits: Sequence[Limit] = (),
+) -> TrialResult | None:
+    """Choose the trial that stands for a study, by the rule that ``selection_rule`` words.
+
+    Args:
+        trials: All trials of the study; only complete ones with a finite first objective count,
+            baselines included.
+        objectives: What the study optimises; the first decides.
+        limits: What a feasible trial may give up.
+
+    Returns:
+        The best feasible trial, or None when there is none.
+    """
+    first = objectives[0]
+    candidates = [
+        trial
+        for trial in trials
+        if trial.status == "complete"
+        and math.isfinite(first.gain(trial))
+        and all(limit.allows(trial) for limit in limits)
+    ]
+    return min(
+        candidates,
+        key=lambda trial: (-first.gain(trial), len(trial.task_set), trial.number),
+        default=None,
+    )
+
+
+def selection_rule(objectives: Sequence[StudyObjective], *, limits: Sequence[Limit] = ()) -> str:
+    """Word the rule of ``select_best`` for the records.
+
+    Example:
+        >>> selection_rule([StudyObjective("depth/robust/abs_rel", "minimize")])
+        'complete trials; lowest depth/robust/abs_rel; ties: fewer tasks, then lower trial number'
+    """
+    first = objectives[0]
+    best = "highest" if first.direction == "maximize" else "lowest"
+    feasible = [
+        f"{limit.objective.metric} at most {limit.max_drop:g} worse than {limit.reference:g}"
+        for limit in limits
+    ]
+    ties = "ties: fewer tasks, then lower trial number"
+    return "; ".join(["complete trials", *feasible, f"{best} {first.metric}", ties])
