@@ -19,3 +19,7 @@ class DataError(TaskgroupError):
 
 class ResourceError(TaskgroupError):
     """The machine or the cluster lacks what was asked for: CPUs, memory, disk."""
+
+
+class DivergedError(TaskgroupError):
+    """A training lost all meaning: a loss or a parameter became NaN or infinite."""
