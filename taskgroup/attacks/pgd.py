@@ -1,0 +1,58 @@
+"""Projected gradient ascent (Madry et al. 2018, arXiv:1706.06083)."""
+
+import torch
+from torch import Tensor
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
+from taskgroup.attacks.geometry import assert_inside, project, random_inside, steepest
+from taskgroup.attacks.gradients import evaluate_only, input_gradient
+from taskgroup.attacks.worst import Worst
+
+
+@ATTACKS.register("pgd")
+def pgd(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """Climb ``budget.steps`` times along the steepest direction, ``budget.restarts`` times over.
+
+    Restart after restart draws its start from ``generator``, so the first of five restarts is the
+    same as a single one. With ``keep: best`` each image's iterate with the highest tracked loss
+    over all steps and restarts is returned, the image itself included; with ``keep: last`` the
+    last iterate of the last restart.
+
+    Args:
+        objective: What to raise.
+        images: ``(N, C, H, W)`` in [0, 1].
+        budget: Ball and effort.
+        generator: Source of the random starts; not used when there are none.
+
+    Returns:
+        Perturbed images of the same shape, without a graph.
+    """
+    images = images.detach()
+    if budget.epsilon == 0:
+        return images.clone()
+    worst = Worst.before(images)
+    if budget.keep == "best":
+        worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
+    last = images
+    for _ in range(budget.restarts):
+        start = random_inside(images, budget, generator) if budget.random_start else images
+        last, worst = _climb(objective, images, start, budget=budget, worst=worst)
+    return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
+
+
+def _climb(
+    objective: Objective, images: Tensor, start: Tensor, *, budget: AttackBudget, worst: Worst
+) -> tuple[Tensor, Worst]:
+    """One restart: the last iterate, and the worst of its iterates and those before."""
+    perturbed = start
+    for step in range(budget.steps):
+        gradient, evaluation = input_gradient(objective, perturbed, step / budget.steps)
+        if budget.keep == "best":
+            worst = worst.offered(perturbed, evaluation.tracked)
+        ascent = budget.effective_step_size * steepest(gradient, budget)
+        perturbed = project(perturbed + ascent, images, budget)
+    if budget.keep == "best":
+        worst = worst.offered(perturbed, evaluate_only(objective, perturbed, 1.0).tracked)
+    return perturbed, worst

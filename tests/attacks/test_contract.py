@@ -1,0 +1,133 @@
+"""What every registered attack keeps to, in both norms."""
+
+import pytest
+import torch
+from torch import nn
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget
+
+BUDGETS = [
+    AttackBudget(norm="linf", epsilon=8 / 255, steps=4, restarts=2),
+    AttackBudget(norm="l2", epsilon=0.5, steps=4, restarts=2),
+    AttackBudget(norm="linf", epsilon=1.0, steps=2, random_start=False),
+    AttackBudget(norm="l2", epsilon=20.0, steps=2, random_start=False),
+]
+LAST = [budget.model_copy(update={"keep": "last"}) for budget in BUDGETS]
+every_attack = pytest.mark.parametrize("name", list(ATTACKS))
+every_budget = pytest.mark.parametrize("budget", BUDGETS + LAST, ids=str)
+
+
+def run(name, objective, images, budget, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return ATTACKS[name](objective, images, budget=budget, generator=generator)
+
+
+def test_the_attacks_that_ship_are_registered():
+    assert {"fgsm", "noise", "pgd"} <= set(ATTACKS)
+
+
+@every_attack
+@every_budget
+def test_stays_in_the_ball_and_the_box(name, budget, objective, images):
+    attacked = run(name, objective, images, budget)
+    change = (attacked - images).double()
+    length = change.abs().amax() if budget.norm == "linf" else change.flatten(1).norm(dim=1).amax()
+    assert length <= budget.epsilon + 5e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert attacked.shape == images.shape
+    assert attacked.dtype == images.dtype
+    assert not attacked.requires_grad
+
+
+@every_attack
+@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+def test_the_loss_does_not_fall(name, budget, objective, images):
+    clean = objective(images, 0).loss
+    attacked = objective(run(name, objective, images, budget), 1).loss
+    assert (attacked >= clean - 1e-6).all()
+
+
+@every_attack
+def test_a_loss_that_only_falls_gives_the_images_back(name, objective_from, images):
+    falling = objective_from(lambda x: -(x - images).abs().sum((1, 2, 3)))
+    assert torch.equal(run(name, falling, images, BUDGETS[0]), images)
+
+
+@every_attack
+@every_budget
+def test_leaves_the_model_as_it_was(name, budget, objective, network, images):
+    network[0].weight.requires_grad_(False)
+    network[5].bias.grad = torch.ones(4)
+    network[3].train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    copy = images.clone()
+    run(name, objective, images, budget)
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert not network[0].weight.requires_grad
+    assert network[5].weight.requires_grad
+    assert network[5].weight.grad is None
+    assert torch.equal(network[5].bias.grad, torch.ones(4))
+    assert torch.equal(images, copy)
+    assert not images.requires_grad
+
+
+@every_attack
+@every_budget
+def test_leaves_the_global_random_state(name, budget, objective, images):
+    before = torch.get_rng_state()
+    run(name, objective, images, budget)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_attack
+@every_budget
+def test_the_generator_decides(name, budget, objective, images):
+    first = run(name, objective, images, budget, seed=5)
+    assert torch.equal(first, run(name, objective, images, budget, seed=5))
+    if name == "noise" or budget.random_start:
+        flat = objective.select(torch.arange(6))
+        flat.network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+        keep_last = budget.model_copy(update={"keep": "last"})
+        draws = [run(name, flat, images, keep_last, seed=seed) for seed in (5, 6)]
+        assert not torch.equal(*draws)
+
+
+@every_attack
+def test_no_radius_gives_the_images_back(name, objective, images):
+    attacked = run(name, objective, images, AttackBudget(epsilon=0))
+    assert torch.equal(attacked, images)
+    assert attacked.data_ptr() != images.data_ptr()
+
+
+@every_attack
+@every_budget
+def test_an_image_does_not_feel_the_others(name, budget, objective, images):
+    others = images.clone()
+    others[1:] = 1 - others[1:]
+    first = run(name, objective, images, budget)[0]
+    second = run(name, objective, others, budget)[0]
+    torch.testing.assert_close(first, second)
+
+
+@every_attack
+def test_memory_format_does_not_matter(name, objective, images):
+    rows = run(name, objective, images, BUDGETS[0])
+    columns = run(name, objective, images.to(memory_format=torch.channels_last), BUDGETS[0])
+    torch.testing.assert_close(rows, columns)
+
+
+@every_attack
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_does_not_crash(name, bad, objective_from, images):
+    broken = objective_from(lambda x: x.sum((1, 2, 3)) * bad)
+    attacked = run(name, broken, images, BUDGETS[1])
+    assert attacked.isfinite().all()
+
+
+@every_attack
+def test_a_loss_that_ignores_the_images_does_not_crash(name, objective_from, images):
+    constant = objective_from(lambda x: torch.ones(len(x)))
+    assert torch.equal(run(name, constant, images, BUDGETS[0]), images)

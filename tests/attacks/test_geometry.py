@@ -1,0 +1,115 @@
+"""Balls, boxes and directions."""
+
+import pytest
+import torch
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.geometry import (
+    assert_inside,
+    project,
+    random_inside,
+    random_surface,
+    steepest,
+)
+
+LINF = ThreatModel(norm="linf", epsilon=8 / 255)
+L2 = ThreatModel(norm="l2", epsilon=0.7)
+both_norms = pytest.mark.parametrize("threat", [LINF, L2], ids=["linf", "l2"])
+
+
+def length(change, threat):
+    flat = change.double().flatten(1)
+    return flat.abs().amax(1) if threat.norm == "linf" else flat.norm(dim=1)
+
+
+@both_norms
+@pytest.mark.parametrize("size", [4, 64])
+def test_projection_is_idempotent(threat, size, generator):
+    images = torch.rand(5, 3, size, size, generator=generator)
+    far = images + torch.randn(images.shape, generator=generator)
+    once = project(far, images, threat)
+    assert torch.equal(project(once, images, threat), once)
+    assert (length(once - images, threat) <= threat.epsilon + 1e-5).all()
+
+
+@both_norms
+def test_projection_keeps_what_is_inside(threat, images, generator):
+    near = (images + 1e-3 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    assert torch.equal(project(near, images, threat), near)
+
+
+def test_projection_golden():
+    images = torch.tensor([0.5, 0.9, 0.0]).view(1, 3, 1, 1)
+    far = torch.tensor([0.9, 1.5, -1.0]).view(1, 3, 1, 1)
+    linf = project(far, images, ThreatModel(norm="linf", epsilon=0.25)).flatten()
+    torch.testing.assert_close(linf, torch.tensor([0.75, 1.0, 0.0]))
+    far = torch.tensor([0.5, 0.5, 0.3]).view(1, 3, 1, 1)  # 0, -0.4, 0.3: length 0.5
+    l2 = project(far, images, ThreatModel(norm="l2", epsilon=0.25)).flatten()
+    torch.testing.assert_close(l2, torch.tensor([0.5, 0.7, 0.15]))
+
+
+@both_norms
+def test_steepest_has_unit_norm_and_rises_most(threat, images, generator):
+    gradient = torch.randn(images.shape, generator=generator)
+    direction = steepest(gradient, threat)
+    torch.testing.assert_close(length(direction, threat), torch.ones(6).double())
+    rise = (gradient * direction).flatten(1).sum(1)
+    for _ in range(20):
+        other = steepest(torch.randn(images.shape, generator=generator), threat)
+        assert ((gradient * other).flatten(1).sum(1) <= rise).all()
+
+
+@both_norms
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e30])
+def test_steepest_does_not_depend_on_the_scale(threat, scale, images, generator):
+    gradient = torch.randn(images.shape, generator=generator)
+    scaled = steepest(gradient * scale, threat)
+    torch.testing.assert_close(length(scaled, threat), torch.ones(6).double())
+
+
+@both_norms
+def test_steepest_of_nothing_is_nothing(threat, images):
+    assert steepest(torch.zeros_like(images), threat).eq(0).all()
+    assert steepest(torch.full_like(images, torch.nan), threat).eq(0).all()
+
+
+@both_norms
+def test_steepest_follows_what_is_left_of_a_broken_gradient(threat):
+    gradient = torch.tensor([torch.inf, torch.nan, 0.0]).view(1, 3, 1, 1)
+    expected = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(steepest(gradient, threat), expected)
+
+
+@both_norms
+@pytest.mark.parametrize("draw", [random_inside, random_surface])
+def test_random_points_lie_inside(threat, draw, images, generator):
+    points = draw(images, threat, generator)
+    assert_inside(points, images, threat)
+    assert not torch.equal(points, draw(images, threat, generator))
+
+
+def test_surface_points_reach_the_edge(generator):
+    grey = torch.full((4, 3, 8, 8), 0.5)
+    for threat in (LINF, L2):
+        points = random_surface(grey, threat, generator)
+        torch.testing.assert_close(
+            length(points - grey, threat), torch.full((4,), threat.epsilon).double()
+        )
+    corners = random_surface(grey, LINF, generator) - grey
+    torch.testing.assert_close(corners.abs(), torch.full_like(grey, LINF.epsilon))
+
+
+def test_the_l2_ball_is_filled_evenly(generator):
+    grey = torch.full((20000, 1, 1, 2), 0.5)
+    threat = ThreatModel(norm="l2", epsilon=0.4)
+    radius = length(random_inside(grey, threat, generator) - grey, threat) / threat.epsilon
+    assert (radius < 0.5).double().mean() == pytest.approx(0.25, abs=0.02)  # area of half the disc
+
+
+@both_norms
+def test_leaving_is_noticed(threat, images):
+    with pytest.raises(AssertionError, match="left the ball"):
+        assert_inside(1 - images, images, threat)
+    edge = torch.ones(1, 3, 2, 2)
+    with pytest.raises(AssertionError, match="left"):
+        assert_inside(edge + 1e-3, edge, threat)
