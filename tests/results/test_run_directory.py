@@ -278,9 +278,9 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_search_is_refused_with_the_holder(run: RunDirectory) -> None:
-    with run.lock(), pytest.raises(ConfigError, match=f"process {os.getpid()} is searching"):
-        with RunDirectory.open(run.path).lock():
-            pass
+    refused = pytest.raises(ConfigError, match=f"process {os.getpid()} is searching")
+    with run.lock(), refused, RunDirectory.open(run.path).lock():
+        pass
     with run.lock():
         pass
 
