@@ -1,1 +1,5 @@
-"""Decoders: backbone features to full-resolution features. The imports below are the list."""
+"""Decoders: backbone features to fine features. The imports below are the list."""
+
+from taskgroup.models.decoders import pyramid, upconv
+
+__all__ = ["pyramid", "upconv"]

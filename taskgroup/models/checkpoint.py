@@ -1,0 +1,218 @@
+"""Checkpoints: weights with everything needed to rebuild the network that they belong to.
+
+A file is torch's zip format holding plain values and tensors only, so that it loads with
+``weights_only=True``; code inside a file is refused, never run.
+"""
+
+import io
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taskgroup.config import parse
+from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.models.base import ModelConfig
+from taskgroup.models.build import build_model
+from taskgroup.models.multitask import MultitaskModel
+from taskgroup.tasks.base import TaskInfo, build_task
+
+FORMAT = "taskgroup checkpoint"
+FORMAT_VERSION = 1
+PLAIN = (str, int, float, bool, bytes, Tensor, type(None))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network at the end of an epoch.
+
+    Attributes:
+        config: The trial's configuration as plain data; its ``model`` section is needed.
+        tasks: What the network predicts, in the order of its heads.
+        weights: Parameters and buffers by name, on the CPU once loaded.
+        epoch: Number of epochs finished.
+        training: What resuming needs (optimiser, schedule, random states) as plain data and
+            tensors, or None.
+        source: Where it was loaded from, for messages; not stored.
+    """
+
+    config: Mapping[str, Any]
+    tasks: tuple[TaskInfo, ...]
+    weights: Mapping[str, Tensor]
+    epoch: int
+    training: Mapping[str, Any] | None = None
+    source: str = field(default="the checkpoint", compare=False)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write ``path``, replacing what is there; a crash leaves the old file or the new one.
+
+    Args:
+        checkpoint: Plain data and tensors only.
+        path: File in an existing folder.
+
+    Raises:
+        ResourceError: The folder is missing, not writable, or full.
+        TypeError: Something that is neither plain data nor a tensor (our own mistake).
+    """
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "config": _plain(checkpoint.config, "config"),
+        "tasks": [asdict(info) for info in checkpoint.tasks],
+        "weights": _plain(checkpoint.weights, "weights"),
+        "epoch": checkpoint.epoch,
+        "training": _plain(checkpoint.training, "training"),
+    }
+    buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError of many lines
+    torch.save(content, buffer)
+    try:
+        _replace(path, buffer.getbuffer())
+    except OSError as error:
+        raise ResourceError(
+            f"checkpoint {path} must be writable, got: {error.strerror or error}; free space or "
+            "choose another run directory"
+        ) from None
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint to the CPU; nothing in the file is executed.
+
+    Args:
+        path: A file that ``save_checkpoint`` wrote.
+
+    Raises:
+        DataError: A file that is missing, damaged, foreign, of a later version, or that holds code.
+    """
+    if not path.is_file():
+        raise DataError(f"checkpoint {path} must be a file, found none; check the path")
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(
+            f"{path} must be a checkpoint written by taskgroup, found another torch file; "
+            "choose one below a run directory's checkpoints"
+        )
+    if content.get("version") != FORMAT_VERSION:
+        raise DataError(
+            f"checkpoint {path} must have version {FORMAT_VERSION}, found "
+            f"{content.get('version')!r}; update taskgroup"
+        )
+    return _parse(content, path)
+
+
+def rebuild(checkpoint: Checkpoint) -> MultitaskModel:
+    """The network with its weights, in eval mode, on the CPU; published weights are not fetched.
+
+    Args:
+        checkpoint: What ``load_checkpoint`` returned, or what is to be saved.
+
+    Raises:
+        DataError: The configuration is not one of ours, or the weights do not fit it.
+    """
+    try:
+        config = parse(ModelConfig, checkpoint.config.get("model", {}))
+        unfetched = config.model_copy(update={"pretrained": False})
+        tasks = [build_task(info) for info in checkpoint.tasks]
+        model = build_model(unfetched, tasks, seed=0)
+    except ConfigError as error:
+        raise DataError(f"{checkpoint.source} describes no network of ours: {error}") from None
+    _check_weights(model, checkpoint)
+    model.load_state_dict(dict(checkpoint.weights))
+    return model.eval()
+
+
+def _plain(value: Any, key: str) -> Any:
+    """The value with mappings as dicts, or TypeError for what weights-only loading refuses."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner, f"{key}.{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(inner, f"{key}[{i}]") for i, inner in enumerate(value))
+    if type(value) in (*PLAIN, torch.nn.Parameter):
+        return value.detach() if isinstance(value, Tensor) else value
+    raise TypeError(f"checkpoint value {key} must be plain data or a tensor, got {type(value)}")
+
+
+def _replace(path: Path, content: memoryview) -> None:
+    """Write a neighbour of ``path`` and rename it over ``path``."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _read(path: Path) -> Any:
+    """What the file holds, by weights-only loading."""
+    if not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path} must be a checkpoint, found a damaged or foreign file; "
+            "it was cut short or is none of ours: choose another"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"{path} must hold plain data and tensors, found pickled code, which is never run; "
+            "choose a checkpoint written by taskgroup"
+        ) from None
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{path} must be a checkpoint, found a damaged or foreign file "
+            f"({type(error).__name__}: {first[:100]}); choose another"
+        ) from None
+
+
+def _parse(content: Mapping[str, Any], path: Path) -> Checkpoint:
+    """A checkpoint from a file's content; DataError where a part has the wrong type."""
+    expected = {"config": dict, "tasks": list, "weights": dict, "epoch": int}
+    for key, kind in expected.items():
+        if not isinstance(content.get(key), kind):
+            found = type(content.get(key)).__name__
+            raise DataError(
+                f"{path} must hold {key} as {kind.__name__}, found {found}; the file is foreign"
+            )
+    return Checkpoint(
+        config=content["config"],
+        tasks=tuple(_task_info(values, path) for values in content["tasks"]),
+        weights=content["weights"],
+        epoch=content["epoch"],
+        training=content.get("training"),
+        source=f"checkpoint {path}",
+    )
+
+
+def _task_info(values: Any, path: Path) -> TaskInfo:
+    known = {entry.name for entry in fields(TaskInfo)}
+    if not isinstance(values, dict) or "name" not in values or not set(values) <= known:
+        raise DataError(f"{path} must describe tasks as taskgroup does; the file is foreign")
+    return TaskInfo(**values)
+
+
+def _check_weights(model: MultitaskModel, checkpoint: Checkpoint) -> None:
+    """One line where names or shapes differ."""
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {
+        name: tuple(value.shape) if isinstance(value, Tensor) else None
+        for name, value in checkpoint.weights.items()
+    }
+    wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+    if wrong:
+        name = wrong[0]
+        raise DataError(
+            f"{checkpoint.source} must fit its own model section, but {len(wrong)} weights do "
+            f"not: {name} should have shape {own.get(name)}, found {given.get(name)}; "
+            "the file is damaged or was edited"
+        )

@@ -1,0 +1,70 @@
+"""The heavier decoder: learned upsampling to full resolution with skip connections."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup.models.base import DECODERS, Decoder
+from taskgroup.models.layers import conv_norm_relu, he_initialise, resize, size_of
+
+
+class UpStep(nn.Module):
+    """Double the size by a transposed convolution, join a skip connection, convolve."""
+
+    def __init__(self, width: int, skip: int, *, factor: int) -> None:
+        super().__init__()
+        doublings = int(math.log2(factor))
+        self.up = nn.Sequential(*(up_convolution(width) for _ in range(doublings)))
+        self.join = conv_norm_relu(width + skip, width)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Features ``(N, width, *skip size)`` from coarser ones and a skip ``(N, skip, h, w)``."""
+        enlarged = fit(self.up(x), size_of(skip))
+        joined: Tensor = self.join(torch.cat([enlarged, skip], dim=1))
+        return joined
+
+
+def up_convolution(width: int) -> nn.Sequential:
+    """Transposed 4x4 convolution of stride 2, BatchNorm, ReLU; doubles the size."""
+    # Kernel 4 is a multiple of the stride, so that every output pixel sees as many inputs.
+    convolution = nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+
+
+def fit(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut rows and columns beyond ``size``; resize where strides do not divide each other."""
+    height, width = size
+    if maps.shape[-2] < height or maps.shape[-1] < width:
+        return resize(maps, size)
+    return maps[..., :height, :width]
+
+
+@DECODERS.register("upconv")
+class UpconvDecoder(Decoder):
+    """Up-convolutions from the coarsest features to full resolution, joined by the finer ones.
+
+    After Ronneberger et al., U-Net (2015), with one width at every size. Strides between two
+    feature maps, and from the finest to the image, are covered by doublings; what is left (strides
+    that are no powers of two) is resized bilinearly.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.channels = width
+        self.start = conv_norm_relu(channels[-1], width, kernel=1)
+        pairs = zip(strides[:-1], strides[1:], channels[:-1], strict=True)
+        steps = [UpStep(width, skip, factor=coarse // fine) for fine, coarse, skip in pairs]
+        self.steps = nn.ModuleList(steps[::-1])
+        self.finish = nn.Sequential(
+            *(up_convolution(width) for _ in range(int(math.log2(strides[0]))))
+        )
+        he_initialise(self)
+
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Features ``(N, width, *size)``."""
+        x = self.start(features[-1])
+        for step, skip in zip(self.steps, reversed(features[:-1]), strict=True):
+            x = step(x, skip)
+        return fit(self.finish(x), size)
