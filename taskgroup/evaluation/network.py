@@ -1,0 +1,34 @@
+"""A network held still: what attacks and measurements need, and training must get back."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def fixed_network(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode without parameter gradients; restore both after.
+
+    Modes and ``requires_grad`` are restored module by module and parameter by parameter, so that a
+    frozen part comes back frozen. Frozen parameters keep no activations for gradients that an
+    attack on the images never takes.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def autocast(device: torch.device, precision: torch.dtype | None) -> AbstractContextManager[object]:
+    """Autocast to a number format; nothing happens for None."""
+    if precision is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=precision)

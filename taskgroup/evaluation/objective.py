@@ -1,0 +1,128 @@
+"""From a model and its tasks to what an attack sees."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup.attacks.base import Evaluation
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.network import autocast
+from taskgroup.tasks.base import Target, Task
+
+
+class TaskObjective:
+    """The losses of some tasks of a network, per image; contract 3.
+
+    Per image the loss is the sum over attacked tasks of ``loss_sum / (H W)`` (of ``loss_sum`` for a
+    vector task). Dividing by all pixels, not by the valid ones, leaves each image's ascent
+    direction as it is and counts an image with few labels for little. Only the attacked heads run,
+    and the main one where its score is wanted.
+
+    The network is used as it stands: wrap the attack in ``fixed_network`` for evaluation mode.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tasks: Sequence[Task],
+        targets: Mapping[str, Target],
+        *,
+        main_task: str | None,
+        attacked_tasks: Sequence[str],
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        """Bind a network to a batch.
+
+        Args:
+            model: ``model(images, names)`` gives a prediction per name.
+            tasks: The task set.
+            targets: One target per attacked task and for the main one.
+            main_task: The task whose main score is ``Evaluation.score``; None spares its head and
+                metric, and the score is NaN.
+            attacked_tasks: Tasks whose losses are raised, at least one.
+            autocast: Number format of the forward pass; None is float32. Losses are float32.
+
+        Raises:
+            ConfigError: A task that is not in the set, or none to attack.
+        """
+        self.model = model
+        self.tasks = tuple(tasks)
+        self.targets = targets
+        self.main_task = main_task
+        self.attacked_tasks = tuple(attacked_tasks)
+        self.autocast = autocast
+        named = {task.name: task for task in tasks}
+        _check_attacked(self.attacked_tasks, tuple(named))
+        self._attacked = [named[name] for name in self.attacked_tasks]
+        self._main = named[main_task] if main_task is not None else None
+        self._metric = self._main.metric() if self._main is not None else None
+        self._heads = list(dict.fromkeys([*attacked_tasks, *([main_task] if main_task else [])]))
+
+    def __call__(self, images: Tensor, progress: float) -> Evaluation:
+        """Evaluate images ``(N, 3, H, W)`` in one forward pass; ``progress`` changes nothing."""
+        with autocast(images.device, self.autocast):
+            predictions = self.model(images, self._heads)
+        losses = [self._loss(task, predictions[task.name]) for task in self._attacked]
+        loss = torch.stack(losses).sum(0)
+        return Evaluation(loss, loss.detach(), self._score(predictions, len(images)))
+
+    def select(self, index: Tensor) -> "TaskObjective":
+        """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
+        targets = {
+            name: Target(target.values[index], target.valid[index])
+            for name, target in self.targets.items()
+        }
+        return TaskObjective(
+            self.model,
+            self.tasks,
+            targets,
+            main_task=self.main_task,
+            attacked_tasks=self.attacked_tasks,
+            autocast=self.autocast,
+        )
+
+    def _loss(self, task: Task, prediction: Tensor) -> Tensor:
+        target = self.targets[task.name]
+        return task.loss(prediction.float(), target).loss_sum / target.valid[0].numel()
+
+    @torch.no_grad()
+    def _score(self, predictions: Mapping[str, Tensor], count: int) -> Tensor:
+        if self._main is None or self._metric is None:
+            return torch.full((count,), torch.nan)
+        target = self.targets[self._main.name]
+        prediction = predictions[self._main.name].detach().float()
+        sums = self._metric.per_image(prediction, target.values, target.valid)
+        return self._metric.score(sums)[self._main.main_score].float()
+
+
+def resolve_attacked(
+    attacked: Literal["main", "all"] | Sequence[str], main_task: str, task_set: Sequence[str]
+) -> tuple[str, ...]:
+    """Names of the attacked tasks.
+
+    Args:
+        attacked: ``main``, ``all``, or names.
+        main_task: The task to protect.
+        task_set: Every task of the network.
+
+    Raises:
+        ConfigError: A name outside the task set, or no name at all.
+    """
+    if attacked == "main":
+        return (main_task,)
+    names = tuple(task_set) if attacked == "all" else tuple(attacked)
+    _check_attacked(names, task_set)
+    return names
+
+
+def _check_attacked(names: Sequence[str], task_set: Sequence[str]) -> None:
+    known = ", ".join(task_set)
+    if not names:
+        raise ConfigError(f"attacked_tasks must name at least one task; choose from: {known}")
+    for name in names:
+        if name not in task_set:
+            raise ConfigError(
+                f"attacked_tasks must lie in the task set, got {name!r}; choose from: {known}"
+            )
