@@ -141,7 +141,7 @@ def parse_dataset(value: object) -> DatasetConfig:
     except ConfigError as error:
         raise ValueError(f"dataset.name: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"in dataset: {describe(error, model)}") from None
+        raise ValueError(describe(error, model, within="dataset")) from None
 
 
 def dataset_schema() -> dict[str, Any]:
