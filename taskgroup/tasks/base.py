@@ -92,6 +92,10 @@ class Task(ABC):
     def metric(self) -> SumMetric:
         """A fresh metric; its first score is the task's main score."""
 
+    def readable(self, prediction: Tensor) -> Tensor:
+        """A prediction in the form of the target: class numbers, or the numbers themselves."""
+        return prediction if self.info.num_classes is None else prediction.argmax(1)
+
     @property
     def main_score(self) -> str:
         """Name of the score that stands for the task ("miou")."""

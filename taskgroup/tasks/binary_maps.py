@@ -36,6 +36,10 @@ class BinaryMapTask(Task):
         false_alarms = (1 - beta) * (1 - positive) * F.softplus(logits)
         return sum_valid(misses + false_alarms, target.valid)
 
+    def readable(self, prediction: Tensor) -> Tensor:
+        """Probabilities ``(N, 1, H, W)``."""
+        return prediction.sigmoid()
+
     def metric(self) -> SumMetric:
         """F1, IoU and accuracy at probability 0.5."""
         return BinaryMetric()

@@ -1,6 +1,7 @@
 """Surface orientation."""
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from taskgroup.metrics.angular import AngularMetric
 from taskgroup.metrics.base import SumMetric
@@ -30,6 +31,10 @@ class NormalsTask(Task):
         length = (vectors.square().sum(1) + SMALLEST_SQUARE).sqrt()
         cosine = (vectors * target.values).sum(1) / length
         return sum_valid(1 - cosine, target.valid)
+
+    def readable(self, prediction: Tensor) -> Tensor:
+        """Unit vectors ``(N, 3, H, W)``; a prediction of zero stays zero."""
+        return normalize(prediction, dim=1)
 
     def metric(self) -> SumMetric:
         """Mean angle and share below 11.25 degrees."""
