@@ -1,0 +1,172 @@
+"""Where rendered scenes are kept, and how several processes share one folder of them.
+
+An entry is a folder of ``.npy`` files, one per picture or label, named after what it holds: a
+digest of seed, split, size and the renderer's own source, then the number of samples. It is
+written beside its final place and renamed, so it is there whole or not at all; a lock lets one
+process render what several ask for. Entries of older renderers are never read again and may be
+deleted at any time.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from hashlib import sha256
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+
+from taskgroup.data import label_free
+from taskgroup.data.scenes import (
+    casting,
+    draws,
+    labels,
+    layout,
+    render,
+    shading,
+    shapes,
+    textures,
+)
+from taskgroup.data.scenes.render import STORED
+from taskgroup.data.scenes.writing import SceneRequest, entry_bytes, write_entry
+from taskgroup.errors import ResourceError
+
+CACHE_VARIABLE = "TASKGROUP_CACHE"
+"""Environment variable that overrides the cache folder."""
+
+RENDERER = (draws, shapes, layout, textures, casting, shading, labels, render, label_free)
+"""Modules whose source decides what a sample is."""
+
+_log = getLogger(__name__)
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The user's cache folder: ``TASKGROUP_CACHE``, or the platform's own with ``taskgroup``."""
+    if environment.get(CACHE_VARIABLE):
+        return Path(environment[CACHE_VARIABLE]).expanduser()
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"]) / "taskgroup"
+    if sys.platform == "win32" and environment.get("LOCALAPPDATA"):
+        return Path(environment["LOCALAPPDATA"]) / "taskgroup" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "taskgroup"
+    return Path.home() / ".cache" / "taskgroup"
+
+
+def open_stored(request: SceneRequest, folder: Path | None = None) -> Path:
+    """The complete cache folder that holds what is asked for, rendered now if it is not there.
+
+    Args:
+        request: What is asked for; a folder with more samples of the same stream serves as well.
+        folder: The cache folder; by default :func:`cache_folder`.
+
+    Raises:
+        ResourceError: The cache folder is full or cannot be written.
+    """
+    parent = (cache_folder() if folder is None else folder) / "scenes"
+    try:
+        return _find(parent, request) or _render(parent, request)
+    except OSError as error:
+        needed = entry_bytes(request) / 1e6
+        raise ResourceError(
+            f"the cache folder {parent} must be writable and have room for {needed:.0f} MB of "
+            f"scenes, but: {error.strerror or error}; free some space, ask for fewer or smaller "
+            f"scenes, or name another folder in {CACHE_VARIABLE}"
+        ) from None
+
+
+def digest(request: SceneRequest) -> str:
+    """Name of a stream of scenes: all that the content follows from, except the count."""
+    content = {"seed": request.seed, "split": request.split, "size": request.size}
+    text = json.dumps([content, renderer_version()], sort_keys=True)
+    return sha256(text.encode()).hexdigest()[:20]
+
+
+@lru_cache(maxsize=1)
+def renderer_version() -> str:
+    """Digest of the renderer's source and of numpy's version, whose random streams it uses."""
+    files = [Path(str(module.__file__)) for module in RENDERER]
+    source = b"".join(path.read_bytes() for path in files)
+    return sha256(source + np.__version__.encode()).hexdigest()[:20]
+
+
+def _find(parent: Path, request: SceneRequest) -> Path | None:
+    """The smallest complete entry with enough samples, if there is one."""
+    found = []
+    for entry in parent.glob(f"{digest(request)}-*"):
+        with suppress(ValueError):
+            found.append((int(entry.name.rpartition("-")[2]), entry))
+    for count, entry in sorted(found):
+        if count >= request.count and _is_complete(entry, request.size, count):
+            return entry
+    return None
+
+
+def _is_complete(entry: Path, size: int, count: int) -> bool:
+    """Whether every file of an entry is there and as long as its header says."""
+    for name, form in STORED.items():
+        try:
+            array = np.load(entry / f"{name}.npy", mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return False
+        if array.shape != (count, *form.shape(size)) or array.dtype != form.dtype:
+            return False
+    return True
+
+
+def _render(parent: Path, request: SceneRequest) -> Path:
+    """Render an entry, or wait for another process that is rendering it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with _lock(parent / f"{digest(request)}.lock") as alone:
+        found = _find(parent, request)
+        if found is not None:
+            return found
+        if alone:
+            for abandoned in parent.glob(f".{digest(request)}-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+        _check_room(parent, request)
+        _log.info("rendering %d scenes into %s", request.count, parent)
+        draft = Path(tempfile.mkdtemp(prefix=f".{digest(request)}-", dir=parent))
+        try:
+            write_entry(draft, request)
+            return _publish(draft, parent / f"{digest(request)}-{request.count}", request)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check_room(parent: Path, request: SceneRequest) -> None:
+    free, needed = shutil.disk_usage(parent).free, entry_bytes(request)
+    if free < needed:
+        raise OSError(None, f"{free / 1e6:.0f} MB are free")
+
+
+def _publish(draft: Path, entry: Path, request: SceneRequest) -> Path:
+    """Rename a finished draft to its final name; a damaged entry there gives way to it."""
+    draft.chmod(0o755)
+    if entry.exists() and not _is_complete(entry, request.size, request.count):
+        shutil.rmtree(entry)
+    try:
+        draft.rename(entry)
+    except OSError:
+        if not _is_complete(entry, request.size, request.count):
+            raise
+    return entry
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold a lock that ends with the process; yields False where the system has none."""
+    with path.open("w") as handle:
+        try:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            yield False
+        else:
+            yield True
