@@ -1,0 +1,55 @@
+import pytest
+
+from taskgroup.errors import ConfigError
+from taskgroup.registry import Registry
+
+
+@pytest.fixture
+def shapes() -> Registry[type]:
+    registry = Registry[type]("shape")
+    registry.register("cube")(int)
+    registry.register("ball")(float)
+    return registry
+
+
+def test_decorator_returns_what_it_binds(shapes: Registry[type]) -> None:
+    @shapes.register("cone")
+    class Cone: ...
+
+    assert shapes["cone"] is Cone
+
+
+def test_names_are_sorted_whatever_the_order_of_binding(shapes: Registry[type]) -> None:
+    assert shapes.names() == tuple(shapes) == ("ball", "cube")
+    assert len(shapes) == 2
+
+
+def test_membership(shapes: Registry[type]) -> None:
+    assert "ball" in shapes
+    assert "cone" not in shapes
+
+
+def test_one_object_may_have_two_names(shapes: Registry[type]) -> None:
+    shapes.register("sphere")(float)
+    assert shapes["sphere"] is shapes["ball"]
+
+
+def test_second_binding_is_refused_and_the_first_stays(shapes: Registry[type]) -> None:
+    with pytest.raises(ConfigError, match=r"shape 'ball' is registered twice"):
+        shapes.register("ball")(str)
+    assert shapes["ball"] is float
+
+
+def test_unknown_name_gets_the_nearest_and_the_list(shapes: Registry[type]) -> None:
+    expected = r"unknown shape 'bal'; did you mean 'ball'\? choose one of: ball, cube"
+    with pytest.raises(ConfigError, match=expected):
+        shapes["bal"]
+
+
+def test_unknown_name_without_a_near_one_gets_the_list(shapes: Registry[type]) -> None:
+    with pytest.raises(ConfigError, match=r"^unknown shape 'torus'; choose one of: ball, cube$"):
+        shapes["torus"]
+
+
+def test_two_registries_share_nothing(shapes: Registry[type]) -> None:
+    assert "ball" not in Registry[type]("shape")
