@@ -150,7 +150,7 @@ class TestMessages:
         ("values", "line"),
         [
             ({"oven": {"heat": 2}}, "oven.heat must be at most 1, got 2"),
-            ({"oven": {"heat": "-1/4"}}, "oven.heat must be at least 0, got -0.25"),
+            ({"oven": {"heat": "-1/4"}}, "oven.heat must be at least 0, got '-1/4'"),
             ({"oven": {"racks": 0}}, "oven.racks must be at least 1, got 0"),
             ({"amounts": {"salt": 0}}, "amounts.salt must be greater than 0, got 0"),
             ({"rest": -1}, "rest must be greater than 0, got -1"),
