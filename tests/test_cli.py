@@ -1,0 +1,101 @@
+"""The command line's face: option names, one-line errors, exit codes, and speed of help."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from taskgroup import __version__
+from taskgroup.cli import app
+
+OPTIONS = {
+    ("search",): ["--space", "--fix", "--run", "--runs", "--resume", "--json"],
+    ("evaluate",): ["--run", "--runs", "--images", "--seed", "--json"],
+    ("report",): ["--run", "--runs"],
+    ("train",): ["--space", "--fix", "--run", "--runs"],
+    ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],
+    ("spaces", "list"): ["--json"],
+    ("spaces", "show"): [],
+    ("spaces", "check"): ["--fix"],
+    ("runs", "list"): ["--runs", "--json"],
+    ("runs", "show"): ["--runs", "--json"],
+    ("schema",): [],
+}
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def declared_options(path):
+    import typer
+
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    return [p.opts[0] for p in command.params if p.opts[0].startswith("--")]
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids="-".join)
+def test_option_names_are_the_published_ones(path):
+    assert [o for o in declared_options(path) if o != "--help"] == OPTIONS[path]
+
+
+def test_version():
+    assert run("--version").output == f"taskgroup {__version__}\n"
+
+
+def test_every_command_explains_itself():
+    for path in OPTIONS:
+        result = run(*path, "--help")
+        assert result.exit_code == 0
+        assert "Usage" in result.output
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from taskgroup.cli import app;"
+        "CliRunner().invoke(app, ['--help']);"
+        "print([m for m in ('torch', 'ray', 'optuna', 'plotly', 'pyarrow', 'pydantic')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--space", "quickstrat"], "quickstart"),
+        (["search", "--space", "smoke", "--fix", "adversary.epsilon=8"], "8/255"),
+        (["search", "--space", "smoke", "--fix", "search.trials=0"], "search.trials"),
+        (["search", "--space", "smoke", "--fix", "main_task=segmentatoin"], "segmentation"),
+        (["search", "--space", "smoke", "--fix", "model.backbone=resnet19"], "resnet18"),
+        (["search", "--space", "smoke", "--fix", "dataset.name=scene"], "scenes"),
+        (["search", "--space", "smoke", "--fix", "trainning.epochs=3"], "training"),
+        (["evaluate", "best", "--run", "nowhere"], "nowhere"),
+        (["evaluate", "best", "--runs", "nowhere"], "nowhere"),
+        (["report", "--run", "nowhere"], "nowhere"),
+        (["runs", "show", "nowhere"], "nowhere"),
+        (["data", "show", "scense"], "scenes"),
+        (["spaces", "check", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_spaces_list_names_the_shipped_ones():
+    output = run("spaces", "list", "--json").output
+    for name in ("smoke", "quickstart", "cifar10_auxiliary", "camvid_auxiliary"):
+        assert name in output
+
+
+def test_spaces_show_prints_the_file():
+    assert run("spaces", "show", "smoke").output.startswith(("name: smoke", "#"))
