@@ -4,7 +4,7 @@ A scene depends on (seed, split, index) alone: not on the picture's size, nor on
 Lengths are metres; the room is the box from the origin to ``Scene.room`` with ``y`` up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, hypot, pi, radians, sin, tan
 
 import numpy as np
@@ -19,8 +19,12 @@ Vector = NDArray[np.float64]
 
 UP = np.array((0.0, 1.0, 0.0))
 NUM_SOLIDS = (2, 7)
-CANDIDATES = 24
-"""Places tried for one solid before it is left out."""
+HEADROOM = 0.6
+"""Metres under the ceiling that solids leave to the lights."""
+CANDIDATES = 12
+"""Places tried for one solid; the widest gap is taken, and the solid made smaller to fit it."""
+LEAST_SCALE = 0.5
+"""A solid that would have to be made smaller than this is left out, unless it is needed."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def draw_scene(seed: int, split: Split, index: int) -> Scene:
     textures = draw_room_textures(draws) + tuple(draw_texture(draws) for _ in solids)
     assert len(textures) == ROOM_FACES + len(solids)
     lights = _draw_lights(draws, room)
-    ambient = draws.uniform(0.25, 0.45) * _tint(draws)
+    ambient = draws.uniform(0.15, 0.35) * _tint(draws)
     noise = draws.uniform(0.004, 0.02)
     sensor_seed = draws.integer(2**31)
     return Scene(room, camera, solids, textures, lights, ambient, noise, sensor_seed)
@@ -108,11 +112,11 @@ def _draw_solids(draws: Draws, room: Vector, camera: Camera, yaw: float) -> tupl
     solids: list[Solid] = []
     free_tops: list[Solid] = []
     for number in range(wanted):
-        low, high = (0.42, 0.62) if number == 0 else (0.24, 0.52)
+        low, high = (0.5, 0.75) if number == 0 else (0.3, 0.6)
         shape, scale = draws.integer(len(SHAPE_NAMES)), draws.uniform(low, high)
         size = _draw_size(draws, SHAPE_NAMES[shape], scale)
         rotation, upright = _draw_rotation(draws, SHAPE_NAMES[shape])
-        solid = Solid(shape, size, rotation, np.zeros(3))
+        solid = _lower(Solid(shape, size, rotation, np.zeros(3)), room[1] - HEADROOM)
         if free_tops and draws.chance(0.35):
             placed = _put_on_top(solid, free_tops.pop(), room)
         else:
@@ -130,14 +134,15 @@ def _draw_size(draws: Draws, shape: str, scale: float) -> Vector:
     if shape == "sphere":
         return np.full(3, 0.9 * scale)
     if shape == "ellipsoid":
-        extents = [scale * draws.uniform(1.15, 1.35), *(scale * draws.uniform(0.5, 0.75),) * 2]
+        extents = [scale * draws.uniform(1.2, 1.4), *(scale * draws.uniform(0.55, 0.8),) * 2]
         extents[2] *= draws.uniform(0.8, 1.25)
         first = draws.integer(3)
         return np.array(extents[-first:] + extents[:-first])
-    width, height = draws.uniform(0.6, 0.95), draws.uniform(0.7, 1.25)
+    width, height = draws.uniform(0.65, 0.95), draws.uniform(0.7, 1.2)
+    if shape in ("cone", "pyramid", "prism"):
+        scale *= 1.15  # they fill half of their box
     if shape in ("cylinder", "cone"):
-        taller = 1.2 if shape == "cone" else 1.0
-        return scale * np.array((width, height * taller, width))
+        return scale * np.array((width, height, width))
     return scale * np.array((width, height, width * draws.uniform(0.75, 1.35)))
 
 
@@ -150,15 +155,21 @@ def _draw_rotation(draws: Draws, shape: str) -> tuple[Vector, bool]:
     return turn @ _turn_x(draws.uniform(0, 2 * pi)) @ _turn_z(draws.uniform(0, 2 * pi)), False
 
 
+def _lower(solid: Solid, height: float) -> Solid:
+    """The solid, made smaller where it is higher than ``height`` metres."""
+    scale = min(1.0, height / (solid.reach(UP) + solid.reach(-UP)))
+    return replace(solid, size=scale * solid.size)
+
+
 def _put_on_top(solid: Solid, base: Solid, room: Vector) -> Solid | None:
     """The solid on a flat top, made smaller where it is too wide; None if too high."""
     room_on_top = 1.1 * min(base.size[0], base.size[2])
     size = solid.size * min(1.0, room_on_top / solid.radius)
-    smaller = Solid(solid.shape, size, solid.rotation, solid.centre)
+    smaller = replace(solid, size=size)
     top = base.centre[1] + base.size[1]
     centre = np.array((base.centre[0], top + smaller.reach(-UP), base.centre[2]))
-    fits = centre[1] + smaller.reach(UP) < room[1] - 0.6
-    return Solid(solid.shape, size, solid.rotation, centre) if fits else None
+    fits = centre[1] + smaller.reach(UP) < room[1] - HEADROOM
+    return replace(smaller, centre=centre) if fits else None
 
 
 def _put_on_floor(
@@ -169,10 +180,7 @@ def _put_on_floor(
     *,
     needed: bool,
 ) -> Solid | None:
-    """The solid where the camera sees it and nothing stands; None if no place was found.
-
-    A ``needed`` solid takes the widest gap that was tried, made smaller to fit it.
-    """
+    """The solid where the camera sees it and nothing stands; None if no gap was wide enough."""
     best, best_gap = np.zeros(2), -np.inf
     for _ in range(CANDIDATES):
         place = _draw_place(draws, view, solid.radius)
@@ -181,18 +189,19 @@ def _put_on_floor(
             best, best_gap = place, gap
         if gap >= 0:
             break
-    if best_gap < 0 and not needed:
+    scale = min(1.0, 1 + best_gap / solid.radius)
+    if scale < LEAST_SCALE and not needed:
         return None
-    scale = 1.0 if best_gap >= 0 else max((solid.radius + best_gap) / solid.radius, 0.2)
-    smaller = Solid(solid.shape, scale * solid.size, solid.rotation, solid.centre)
+    scale = max(scale, 0.15)
+    smaller = replace(solid, size=scale * solid.size)
     centre = np.array((best[0], smaller.reach(-UP), best[1]))
-    return Solid(solid.shape, scale * solid.size, solid.rotation, centre)
+    return replace(smaller, centre=centre)
 
 
 def _draw_place(draws: Draws, view: tuple[Vector, Camera, float], radius: float) -> Vector:
     """A point ``(x, z)`` of the floor in front of the camera."""
     _, camera, yaw = view
-    distance = radius + draws.uniform(1.1, 4.2)
+    distance = radius + draws.uniform(0.9, 3.6)
     sideways = draws.uniform(-0.85, 0.85) * camera.tangent * distance
     x = camera.position[0] - sin(yaw) * distance + cos(yaw) * sideways
     z = camera.position[2] - cos(yaw) * distance - sin(yaw) * sideways

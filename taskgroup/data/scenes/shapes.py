@@ -8,6 +8,7 @@ around it.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -72,12 +73,12 @@ class Solid:
         """The unit shape."""
         return SHAPES[SHAPE_NAMES[self.shape]]
 
-    @property
+    @cached_property
     def to_unit(self) -> NDArray[np.float64]:
         """``(3, 3)`` map of room directions to unit-shape directions."""
         return self.rotation.T / self.size[:, None]
 
-    @property
+    @cached_property
     def radius(self) -> float:
         """Radius in metres of a ball around ``centre`` that holds the solid."""
         if SHAPE_NAMES[self.shape] in ("sphere", "ellipsoid"):

@@ -43,7 +43,7 @@ def draw_texture(draws: Draws) -> Texture:
     pattern = _NAMES[draws.integer(len(_NAMES))]
     first = _draw_colour(draws)
     second = _draw_colour(draws)
-    contrast = draws.uniform(0.25, 0.75)
+    contrast = draws.uniform(0.3, 0.9)
     colours = np.stack([first, first + contrast * (second - first)])
     frame = np.eye(3) * draws.uniform(*_FREQUENCIES[pattern])
     phase = np.array([draws.uniform(0, 1) for _ in range(3)])
@@ -72,7 +72,7 @@ _FACE_AXES = np.array(
 
 
 def _draw_colour(draws: Draws) -> NDArray[np.float64]:
-    hue, saturation = draws.uniform(0, 1), draws.uniform(0.05, 0.75)
+    hue, saturation = draws.uniform(0, 1), draws.uniform(0.1, 0.9)
     return np.array(hsv_to_rgb(hue, saturation, draws.uniform(0.3, 0.95)))
 
 
@@ -147,10 +147,10 @@ PATTERNS: dict[str, Callable[[Floats], Floats]] = {
 _NAMES = tuple(PATTERNS)
 _FREQUENCIES = {
     "plain": (1, 1),
-    "checker": (1.5, 4),
-    "stripes": (2, 6),
-    "waves": (0.6, 2),
-    "bricks": (2, 4),
+    "checker": (1, 3),
+    "stripes": (1.5, 5),
+    "waves": (0.5, 1.8),
+    "bricks": (1.5, 3.5),
     "clouds": (0.5, 1.5),
     "marble": (0.6, 1.5),
 }
