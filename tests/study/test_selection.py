@@ -1,0 +1,107 @@
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from taskgroup.results.records import EpochRow, Status, TrialResult
+from taskgroup.study.objectives import StudyObjective, objective_gains
+from taskgroup.study.selection import Limit, select_best, selection_rule
+
+ROBUST = StudyObjective("segmentation/robust/miou")
+CLEAN = StudyObjective("segmentation/clean/miou")
+ERROR = StudyObjective("depth/robust/abs_rel", "minimize")
+
+
+def trial(
+    number: int,
+    metrics: Mapping[str, float],
+    *,
+    auxiliary: tuple[str, ...] = (),
+    status: Status = "complete",
+) -> TrialResult:
+    return TrialResult(
+        number=number,
+        label=f"trial {number}",
+        role="searched",
+        config={},
+        parameters={},
+        main_task="segmentation",
+        auxiliary_tasks=auxiliary,
+        output_dimension=1,
+        status=status,
+        epochs=(EpochRow(1, dict.fromkeys(metrics, 0.0), 1.0, 0), EpochRow(2, metrics, 1.0, 0)),
+    )
+
+
+def scored(number: int, robust: float, clean: float = 0.5, **kwargs: object) -> TrialResult:
+    metrics = {ROBUST.metric: robust, CLEAN.metric: clean}
+    return trial(number, metrics, **kwargs)  # type: ignore[arg-type]
+
+
+class TestObjective:
+    def test_last_epoch_counts(self) -> None:
+        assert ROBUST.value(scored(0, 0.3)) == 0.3
+
+    def test_less_is_more_when_minimised(self) -> None:
+        assert ERROR.gain(trial(0, {ERROR.metric: 0.2})) == -0.2
+        assert ERROR.value(trial(0, {ERROR.metric: 0.2})) == 0.2
+
+    def test_gains_of_all_trials(self) -> None:
+        gains = objective_gains([scored(0, 0.3), trial(1, {ERROR.metric: 0.2})], [ROBUST, ERROR])
+        np.testing.assert_array_equal(gains, [[0.3, np.nan], [np.nan, -0.2]])
+
+    def test_gains_of_no_trial(self) -> None:
+        assert objective_gains([], [ROBUST, CLEAN]).shape == (0, 2)
+
+
+class TestSelection:
+    def test_highest_first_objective_wins(self) -> None:
+        trials = [scored(0, 0.3, 0.9), scored(1, 0.4, 0.1), scored(2, 0.2, 0.95)]
+        assert select_best(trials, [ROBUST, CLEAN]) is trials[1]
+
+    def test_lowest_wins_when_minimised(self) -> None:
+        trials = [trial(n, {ERROR.metric: value}) for n, value in enumerate((0.3, 0.1, 0.2))]
+        assert select_best(trials, [ERROR]) is trials[1]
+
+    def test_tie_goes_to_fewer_tasks_then_to_the_lower_number(self) -> None:
+        trials = [
+            scored(0, 0.4, auxiliary=("depth", "normals")),
+            scored(3, 0.4, auxiliary=("edges",)),
+            scored(2, 0.4, auxiliary=("depth",)),
+        ]
+        assert select_best(trials, [ROBUST]) is trials[2]
+        assert select_best(trials[::-1], [ROBUST]) is trials[2]
+
+    @pytest.mark.parametrize("status", ["pruned", "failed", "interrupted"])
+    def test_only_complete_trials_count(self, status: Status) -> None:
+        trials = [scored(0, 0.9, status=status), scored(1, 0.1)]
+        assert select_best(trials, [ROBUST]) is trials[1]
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_trial_without_a_number_is_out(self, value: float) -> None:
+        trials = [scored(0, value), scored(1, 0.1), trial(2, {CLEAN.metric: 0.9})]
+        assert select_best(trials, [ROBUST]) is trials[1]
+
+    def test_no_trial_no_winner(self) -> None:
+        assert select_best([], [ROBUST]) is None
+        assert select_best([scored(0, 0.5, status="failed")], [ROBUST]) is None
+
+    def test_limit_on_the_clean_drop(self) -> None:
+        trials = [scored(0, 0.4, clean=0.60), scored(1, 0.3, clean=0.68)]
+        limit = Limit(CLEAN, reference=0.7, max_drop=0.05)
+        assert select_best(trials, [ROBUST], limits=[limit]) is trials[1]
+        assert select_best(trials, [ROBUST], limits=[Limit(CLEAN, 0.7, 0.2)]) is trials[0]
+        assert select_best(trials, [ROBUST], limits=[Limit(CLEAN, 0.9, 0.01)]) is None
+
+    def test_limit_on_an_error(self) -> None:
+        limit = Limit(ERROR, reference=0.1, max_drop=0.05)
+        assert limit.allows(trial(0, {ERROR.metric: 0.14}))
+        assert not limit.allows(trial(0, {ERROR.metric: 0.16}))
+        assert not limit.allows(scored(0, 0.9))
+
+    def test_rule_in_words(self) -> None:
+        assert selection_rule([ROBUST, CLEAN], limits=[Limit(CLEAN, 0.7, 0.05)]) == (
+            "complete trials; segmentation/clean/miou at most 0.05 worse than 0.7; "
+            "highest segmentation/robust/miou; ties: fewer tasks, then lower trial number"
+        )
+        assert "lowest depth/robust/abs_rel" in selection_rule([ERROR])
