@@ -32,3 +32,8 @@ def autocast(device: torch.device, precision: torch.dtype | None) -> AbstractCon
     if precision is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=precision)
+
+
+def evaluation_device() -> torch.device:
+    """The current CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,98 @@
+"""Pictures of an evaluation: what the network saw, what it said, what it should have said."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from taskgroup.data.base import Batch
+from taskgroup.evaluation.subjects import Subject
+from taskgroup.evaluation.suite import Outcome, Shown
+from taskgroup.results.records import Panel
+from taskgroup.tasks.base import IGNORE, Target, Task
+
+
+def make_panels(
+    subject: Subject, outcomes: Sequence[Outcome], batch: Batch, task: Task
+) -> list[Panel]:
+    """Panels of the images that some outcomes kept: per image its target, inputs and predictions.
+
+    Args:
+        subject: Whose pictures they are.
+        outcomes: Those with ``shown`` give images and predictions.
+        batch: The first batch; it has the targets.
+        task: The main task; with more than 255 classes it has no place in uint8 and no panels.
+    """
+    if (task.info.num_classes or 0) > IGNORE:
+        return []
+    panels: list[Panel] = []
+    for outcome in outcomes:
+        if outcome.shown is not None:
+            known = [panel.image for panel in panels if panel.content == "target"]
+            panels += [] if known else _targets(subject, outcome.shown, batch, task)
+            panels += _seen(subject, outcome, outcome.shown, task)
+    return panels
+
+
+def _targets(subject: Subject, shown: Shown, batch: Batch, task: Task) -> list[Panel]:
+    target = batch.targets[task.name]
+    return [
+        _readable(subject, image, task, _masked(target, position))
+        for position, image in enumerate(shown.index.tolist())
+    ]
+
+
+def _seen(subject: Subject, outcome: Outcome, shown: Shown, task: Task) -> list[Panel]:
+    """Per image what the network saw and what it said."""
+    said = task.readable(shown.prediction).numpy()
+    panels = []
+    for position, image in enumerate(shown.index.tolist()):
+        picture = _picture(subject, image, shown.images[position])
+        answer = replace(_readable(subject, image, task, said[position]), content="prediction")
+        panels += [picture, answer]
+    name, epsilon = outcome.condition.name, outcome.condition.budget.epsilon
+    return [replace(panel, condition=name, epsilon=epsilon) for panel in panels]
+
+
+def _masked(target: Target, position: int) -> np.ndarray[Any, np.dtype[Any]]:
+    """One target; 255 or NaN where invalid."""
+    values, valid = target.values[position].cpu().numpy(), target.valid[position].cpu().numpy()
+    return np.where(valid, values, np.nan if values.dtype.kind == "f" else IGNORE)
+
+
+def _picture(subject: Subject, image: int, pixels: Tensor) -> Panel:
+    values = (pixels.movedim(0, -1) * 255).round().byte().numpy()
+    return Panel(
+        trial=subject.trial,
+        label=subject.label,
+        role=subject.role,
+        image=image,
+        condition="clean",
+        epsilon=0.0,
+        content="image",
+        task="",
+        kind="picture",
+        values=values,
+    )
+
+
+def _readable(
+    subject: Subject, image: int, task: Task, values: np.ndarray[Any, np.dtype[Any]]
+) -> Panel:
+    """A target in the form that the report colours."""
+    is_number = task.info.num_classes is None
+    return Panel(
+        trial=subject.trial,
+        label=subject.label,
+        role=subject.role,
+        image=image,
+        condition="clean",
+        epsilon=0.0,
+        content="target",
+        task=task.name,
+        kind="numbers" if is_number else "classes",
+        values=values.astype(np.float32 if is_number else np.uint8),
+        class_names=task.info.class_names,
+    )

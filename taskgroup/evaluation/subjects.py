@@ -1,0 +1,130 @@
+"""Whom to evaluate: the winner of a run with its baselines, one trial, or one checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from taskgroup.config import parse_yaml
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.selection import select_best
+
+ELSEWHERE = -1
+"""Trial number of a checkpoint that belongs to no run."""
+Role = Literal["winner", "baseline", "other"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One network to evaluate.
+
+    Attributes:
+        trial: Number of its trial, or -1.
+        label: What a reader calls it.
+        role: Its part in the run.
+        checkpoint: Where its weights lie.
+    """
+
+    trial: int
+    label: str
+    role: Role
+    checkpoint: Path
+
+
+def winner_and_baselines(run: RunDirectory) -> list[Subject]:
+    """The run's best trial by its own rule, then the finished baselines.
+
+    Raises:
+        DataError: No trial is finished, or the winner has no checkpoint.
+        ConfigError: The run's space has no objectives.
+    """
+    trials = run.trials()
+    best = _best(run, trials)
+    if best is None:
+        raise DataError(
+            f"run {run.path} must hold a finished trial, found none among {len(trials)}; "
+            "go on with: taskgroup search --resume " + str(run.path)
+        )
+    baselines = [
+        trial
+        for trial in trials
+        if trial.role == "baseline" and trial.status == "complete" and trial.number != best.number
+    ]
+    return [
+        _subject(run, best, "winner"),
+        *(_subject(run, trial, "baseline") for trial in baselines),
+    ]
+
+
+def one_trial(run: RunDirectory, number: int) -> Subject:
+    """One trial of a run.
+
+    Raises:
+        ConfigError: The run has no such trial.
+        DataError: The trial left no checkpoint.
+    """
+    trials = run.trials()
+    for trial in trials:
+        if trial.number == number:
+            best = _best(run, trials)
+            is_best = best is not None and best.number == number
+            other: Role = "baseline" if trial.role == "baseline" else "other"
+            return _subject(run, trial, "winner" if is_best else other)
+    known = f"0 to {max(trial.number for trial in trials)}" if trials else "none yet"
+    raise ConfigError(
+        f"run {run.path} must hold the trial to evaluate, found no trial {number}; it has {known}"
+    )
+
+
+def one_checkpoint(path: Path) -> tuple[Subject, RunDirectory | None]:
+    """A checkpoint file, and the run that it belongs to, if any.
+
+    Raises:
+        DataError: There is no file.
+    """
+    if not path.is_file():
+        raise DataError(f"checkpoint {path} must be a file, found none; check the path")
+    folder = path.absolute().parent.parent
+    if (folder / SPACE_FILE).is_file():
+        run = RunDirectory.open(folder)
+        for trial in run.trials():
+            if trial.checkpoint and (folder / trial.checkpoint).resolve() == path.resolve():
+                return one_trial(run, trial.number), run
+    return Subject(ELSEWHERE, path.stem, "other", path), None
+
+
+def _best(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | None:
+    return select_best(trials, _objectives(run))
+
+
+def _objectives(run: RunDirectory) -> list[StudyObjective]:
+    """The ``objectives:`` of the run's space."""
+    source = str(run.path / SPACE_FILE)
+    entries = parse_yaml(run.space_text(), source=source).get("objectives")
+    found = [
+        StudyObjective(str(metric), direction)
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping)
+        for direction, metric in entry.items()
+        if direction in ("maximize", "minimize")
+    ]
+    if not found:
+        raise ConfigError(
+            f"{source} must list objectives such as {{maximize: segmentation/robust/miou}}, "
+            f"got {entries!r}; add them, or evaluate a trial by its number"
+        )
+    return found
+
+
+def _subject(run: RunDirectory, trial: TrialResult, role: Role) -> Subject:
+    path = None if trial.checkpoint is None else run.path / trial.checkpoint
+    if path is None or not path.is_file():
+        raise DataError(
+            f"trial {trial.number} ({trial.label}) must have a checkpoint, "
+            f"found {'none on record' if path is None else f'no file {path}'}; "
+            "choose another trial or search again"
+        )
+    return Subject(trial.number, trial.label, role, path)
