@@ -1,0 +1,114 @@
+"""Random changes of training images, made alike to the image and to every target.
+
+Each image decides for itself; the decisions come from a generator, so a seed fixes them.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from taskgroup.data.base import Batch
+from taskgroup.errors import ConfigError
+from taskgroup.tasks.base import Target
+
+CROP_SHARE = 8
+"""A crop shifts an image by at most a ``1 / CROP_SHARE`` of its sides: 4 pixels of 32."""
+FLIP_SIGNS: Mapping[str, tuple[float, ...]] = {"normals": (-1.0, 1.0, 1.0)}
+"""Sign of each channel in a mirror image, for tasks whose values are directions."""
+
+
+def augment(batch: Batch, augmentation: str, *, generator: torch.Generator) -> Batch:
+    """Change a batch as the ``training.augmentation`` key says.
+
+    Args:
+        batch: Any batch, on any device.
+        augmentation: ``none``, ``flip``, or ``crop_flip``.
+        generator: A generator of the CPU; not used by ``none``.
+
+    Raises:
+        ConfigError: Another name.
+    """
+    if augmentation not in AUGMENTATIONS:
+        raise ConfigError(
+            f"training.augmentation must be one of: {', '.join(AUGMENTATIONS)}; "
+            f"got {augmentation!r}"
+        )
+    for change in AUGMENTATIONS[augmentation]:
+        batch = change(batch, generator=generator)
+    return batch
+
+
+def random_flip(batch: Batch, *, generator: torch.Generator) -> Batch:
+    """Mirror each image left to right with probability one half."""
+    return flip(batch, torch.rand(len(batch), generator=generator) < 0.5)
+
+
+def flip(batch: Batch, chosen: Tensor) -> Batch:
+    """Mirror the ``chosen`` images, ``(N,)`` bool, and whatever of their targets is a map."""
+    chosen = chosen.to(batch.images.device)
+    targets = {
+        name: _flip_target(name, target, chosen) if target.valid.ndim == 3 else target
+        for name, target in batch.targets.items()
+    }
+    return Batch(_flip_rows(batch.images, chosen), targets, batch.index)
+
+
+def random_crop(batch: Batch, *, generator: torch.Generator) -> Batch:
+    """Shift each image by up to an eighth of its sides, each shift being equally likely.
+
+    This is the customary padding and cropping (He et al. 2016: 4 pixels of 32), with the border
+    repeated instead of black; targets are invalid where the border was repeated.
+    """
+    reach = torch.tensor(batch.images.shape[-2:]) // CROP_SHARE
+    drawn = torch.rand(len(batch), 2, generator=generator)
+    return shift(batch, (drawn * (2 * reach + 1)).floor().long() - reach)
+
+
+def shift(batch: Batch, offsets: Tensor) -> Batch:
+    """Take each image from ``offsets``, ``(N, 2)`` int64 pixels down and to the right."""
+    height, width = batch.images.shape[-2:]
+    offsets = offsets.to(batch.images.device)
+    rows = torch.arange(height, device=offsets.device) + offsets[:, :1]
+    columns = torch.arange(width, device=offsets.device) + offsets[:, 1:]
+    inside = (rows == rows.clamp(0, height - 1))[:, :, None]
+    inside = inside & (columns == columns.clamp(0, width - 1))[:, None, :]
+    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    targets = {
+        name: Target(
+            _gather(target.values, rows, columns), _gather(target.valid, rows, columns) & inside
+        )
+        if target.valid.ndim == 3
+        else target
+        for name, target in batch.targets.items()
+    }
+    return Batch(_gather(batch.images, rows, columns), targets, batch.index)
+
+
+def _flip_target(name: str, target: Target, chosen: Tensor) -> Target:
+    values = _flip_rows(target.values, chosen)
+    if name in FLIP_SIGNS:
+        signs = torch.tensor(FLIP_SIGNS[name], device=values.device)[:, None, None]
+        values = torch.where(chosen[:, None, None, None], values * signs, values)
+    return Target(values, _flip_rows(target.valid, chosen))
+
+
+def _flip_rows(maps: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the chosen ones of ``(N, ..., H, W)``."""
+    return torch.where(chosen.view(-1, *[1] * (maps.ndim - 1)), maps.flip(-1), maps)
+
+
+def _gather(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels ``rows x columns``, both ``(N, ·)``, of maps ``(N, ..., H, W)``."""
+    extra = [1] * (maps.ndim - 3)
+    by_row = rows.view(len(rows), *extra, -1, 1).expand(*maps.shape)
+    by_column = columns.view(len(columns), *extra, 1, -1).expand(*maps.shape)
+    return maps.gather(-2, by_row).gather(-1, by_column)
+
+
+AUGMENTATIONS: Mapping[str, tuple[Callable[..., Batch], ...]] = {
+    "none": (),
+    "flip": (random_flip,),
+    "crop_flip": (random_crop, random_flip),
+}
+"""The changes behind each value of ``training.augmentation``, in order."""
