@@ -1,6 +1,7 @@
 """Registries: how a search space asks for a component by name."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Generic, TypeVar
 
@@ -38,6 +39,23 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """Every bound name, sorted."""
         return tuple(sorted(self._entries))
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Forget on leaving what is registered inside; for tests, and notebook cells run twice.
+
+        Example:
+            >>> shapes = Registry[type]("shape")
+            >>> with shapes.scratch():
+            ...     _ = shapes.register("ball")(int)
+            >>> "ball" in shapes
+            False
+        """
+        before = dict(self._entries)
+        try:
+            yield
+        finally:
+            self._entries = before
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:

@@ -53,3 +53,11 @@ def test_unknown_name_without_a_near_one_gets_the_list(shapes: Registry[type]) -
 
 def test_two_registries_share_nothing(shapes: Registry[type]) -> None:
     assert "ball" not in Registry[type]("shape")
+
+
+def test_scratch_forgets_what_came_inside_and_keeps_the_rest(shapes: Registry[type]) -> None:
+    with pytest.raises(ZeroDivisionError), shapes.scratch():
+        shapes.register("cone")(str)
+        assert "cone" in shapes
+        raise ZeroDivisionError
+    assert shapes.names() == ("ball", "cube")
