@@ -166,6 +166,16 @@ def check_arguments_stay_as_they_were(task: Task, generator: torch.Generator) ->
     assert all(map(torch.equal, before, (prediction, *target)))
 
 
+def check_readable_prediction(task: Task, generator: torch.Generator) -> None:
+    """A readable prediction has the target's form; that of the right answer is the target."""
+    target = draw_target(task, generator)
+    readable = task.readable(perfect_prediction(task, target))
+    assert readable.shape == target.values.shape
+    assert readable.dtype == target.values.dtype
+    where = target.valid if readable.ndim < 4 else target.valid.unsqueeze(1).expand_as(readable)
+    assert torch.allclose(readable[where], target.values[where])
+
+
 def check_metric_sums(task: Task, generator: torch.Generator) -> None:
     """Sums are float64 (N, S), add over batches, and give every declared score per row."""
     target = draw_target(task, generator)
@@ -194,6 +204,7 @@ CHECKS: tuple[Callable[[Task, torch.Generator], None], ...] = (
     check_images_are_independent,
     check_low_precision,
     check_arguments_stay_as_they_were,
+    check_readable_prediction,
     check_metric_sums,
 )
 
