@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from taskgroup.data.base import SPLITS, Split
 from taskgroup.data.scenes.draws import Draws
 from taskgroup.data.scenes.shapes import SHAPE_NAMES, Solid
-from taskgroup.data.scenes.textures import ROOM_FACES, Texture, draw_room_textures, draw_texture
+from taskgroup.data.scenes.textures import (
+    ROOM_FACES,
+    Texture,
+    draw_room_textures,
+    draw_texture,
+    solid_palette,
+)
 
 Vector = NDArray[np.float64]
 
@@ -81,7 +87,9 @@ def draw_scene(seed: int, split: Split, index: int) -> Scene:
     room = np.array((draws.uniform(4, 8), draws.uniform(2.5, 3.3), draws.uniform(4, 8)))
     camera, yaw = _draw_camera(draws, room)
     solids = _draw_solids(draws, room, camera, yaw)
-    textures = draw_room_textures(draws) + tuple(draw_texture(draws) for _ in solids)
+    textures = draw_room_textures(draws) + tuple(
+        draw_texture(draws, solid_palette(solid.shape)) for solid in solids
+    )
     assert len(textures) == ROOM_FACES + len(solids)
     lights = _draw_lights(draws, room)
     ambient = draws.uniform(0.15, 0.35) * _tint(draws)

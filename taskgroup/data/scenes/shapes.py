@@ -254,7 +254,8 @@ def _principal_curvatures(hessian: Floats, gradient: Floats) -> Floats:
     """Principal curvatures ``(2, M)`` of an implicit surface with a diagonal Hessian.
 
     Goldman (2005), "Curvature formulas for implicit curves and surfaces", section 4; the sign is
-    turned so that a ball's are positive. At a cone's apex the length of the gradient is bounded.
+    turned so that a ball's are positive, and the smaller one is taken from the product, which is
+    at least 0 on a convex surface. At a cone's apex the length of the gradient is bounded.
     """
     a, b, c = hessian
     squares = gradient * gradient
@@ -264,4 +265,6 @@ def _principal_curvatures(hessian: Floats, gradient: Floats) -> Floats:
     along = (hessian * squares).sum(axis=0)
     mean = (norm2 * (a + b + c) - along) / (2 * norm2 * norm)
     spread = np.sqrt(np.maximum(mean * mean - gauss, 0))
-    return np.stack([mean + spread, mean - spread])
+    larger = mean + spread
+    smaller = np.maximum(gauss, 0) / np.maximum(larger, np.float32(1e-6))
+    return np.stack([larger, np.minimum(smaller, larger)])
