@@ -1,0 +1,181 @@
+"""Keeps the record of one trial while it trains. Runs without Ray."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Protocol
+
+from taskgroup.config import parse
+from taskgroup.errors import DataError, TaskgroupError
+from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.planning import last_epoch
+from taskgroup.training.config import TrialConfig
+from taskgroup.training.reporter import Reporter
+from taskgroup.training.state import read_rows
+
+
+class Train(Protocol):
+    """Trains one trial; ``taskgroup.training.fit.fit`` is the one that searches use."""
+
+    def __call__(
+        self,
+        config: TrialConfig,
+        reporter: Reporter,
+        *,
+        checkpoint: Path | None = None,
+        resume: Path | None = None,
+    ) -> None:
+        """Train ``config`` and tell ``reporter``."""
+
+
+@dataclass
+class WorkerClock:
+    """When this process last finished a record: the beginning of the next trial's overhead.
+
+    Attributes:
+        last_record: Reading of ``time.perf_counter``, or None before the first trial.
+    """
+
+    last_record: float | None = None
+
+
+class TrialRecorder:
+    """Tells a run directory, and whoever listens, how one trial goes.
+
+    Attributes:
+        record: What is known so far.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        planned: TrialResult,
+        *,
+        clock: WorkerClock,
+        emit: Callable[[TrialResult], None],
+    ) -> None:
+        self.record = replace(planned, versions=package_versions())
+        self._run = run
+        self._clock = clock
+        self._emit = emit
+        self._begin = time.perf_counter()
+        self._seconds_before = planned.seconds
+
+    def started(self, output_dimension: int) -> None:
+        """Note the first batch."""
+        self._begin = time.perf_counter()
+        last = self._clock.last_record
+        self.record = replace(
+            self.record,
+            output_dimension=output_dimension,
+            started=self.record.started or datetime.now(UTC).isoformat(timespec="seconds"),
+            overhead_seconds=None if last is None else self._begin - last,
+        )
+
+    def epoch(self, row: EpochRow) -> None:
+        """Write an epoch; the last one makes the trial complete."""
+        epochs = (*(r for r in self.record.epochs if r.epoch < row.epoch), row)
+        done = row.epoch >= self.record.planned_epochs
+        self._write(
+            replace(
+                self.record,
+                epochs=epochs,
+                status="complete" if done else "interrupted",
+                reason=None if done else self.record.reason,
+                checkpoint=self._checkpoint_name(),
+                peak_memory=max(r.peak_memory for r in epochs),
+            )
+        )
+
+    def restore(self, rows: tuple[EpochRow, ...]) -> None:
+        """Take over the epochs that a checkpoint has behind it; none means a fresh start."""
+        self.record = replace(self.record, epochs=rows[:-1])
+        if rows:
+            self.epoch(rows[-1])
+        else:
+            self._seconds_before = 0.0
+
+    def fail(self, why: str) -> None:
+        """Write that the trial failed, and why, in one line."""
+        self._write(replace(self.record, status="failed", reason=why))
+
+    def _write(self, record: TrialResult) -> None:
+        seconds = self._seconds_before + time.perf_counter() - self._begin
+        self.record = replace(record, seconds=seconds)
+        self._run.write_trial(self.record)
+        self._clock.last_record = time.perf_counter()
+        self._emit(self.record)
+
+    def _checkpoint_name(self) -> str | None:
+        path = self._run.checkpoint_path(self.record.number)
+        return str(path.relative_to(self._run.path)) if path.exists() else None
+
+
+def record_trial(
+    train: Train,
+    run: RunDirectory,
+    planned: TrialResult,
+    *,
+    clock: WorkerClock,
+    emit: Callable[[TrialResult], None],
+) -> TrialResult:
+    """Train a planned trial, or continue it from its checkpoint, and keep its record.
+
+    Args:
+        train: Trains one trial.
+        run: Where record and checkpoint go.
+        planned: The trial's record so far.
+        clock: When this process last finished a record; updated.
+        emit: Hears of every version of the record after it was written.
+
+    Returns:
+        The final record; a failure of the training is in it, with its reason.
+    """
+    recorder = TrialRecorder(run, planned, clock=clock, emit=emit)
+    checkpoint = run.checkpoint_path(planned.number)
+    try:
+        resume = _resumable(recorder, checkpoint)
+        if recorder.record.status != "complete":
+            config = parse(TrialConfig, planned.config)
+            train(config, recorder, checkpoint=checkpoint, resume=resume)
+    except Exception as error:
+        recorder.fail(why_failed(error))
+    if recorder.record.status == "interrupted":
+        recorder.fail(f"training ended after epoch {last_epoch(recorder.record)} without a word")
+    return recorder.record
+
+
+def _resumable(recorder: TrialRecorder, checkpoint: Path) -> Path | None:
+    """The checkpoint to continue from; a damaged one means that the trial starts anew."""
+    try:
+        rows = read_rows(checkpoint) if checkpoint.exists() else ()
+    except DataError:
+        rows = ()
+    recorder.restore(rows)
+    return checkpoint if rows else None
+
+
+def why_failed(error: BaseException) -> str:
+    """One line for the record: our own errors in their words, others with their type."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, TaskgroupError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    found = {"python": python_version()}
+    for name in ("taskgroup", "torch", "ray", "optuna", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

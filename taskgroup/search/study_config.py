@@ -1,0 +1,93 @@
+"""The keys of a search space that describe the study and not the trial."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from taskgroup.config import Config
+from taskgroup.results.records import Direction
+from taskgroup.study.objectives import StudyObjective
+
+
+class ObjectiveConfig(Config):
+    """One entry of ``objectives:``, {maximize: metric} or {minimize: metric}."""
+
+    maximize: str | None = None
+    """Metric of which more is better, such as segmentation/robust/miou."""
+    minimize: str | None = None
+    """Metric of which less is better, such as depth/robust/abs_rel."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.maximize is None) == (self.minimize is None):
+            raise ValueError("an objective must be {maximize: metric} or {minimize: metric}")
+        return self
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric, ``<task>/<clean|robust>/<score>``."""
+        return self.maximize or self.minimize or ""
+
+    @property
+    def direction(self) -> Direction:
+        """Whether more of it is better."""
+        return "maximize" if self.maximize is not None else "minimize"
+
+    @property
+    def as_study(self) -> StudyObjective:
+        """The same, as the study's own type."""
+        return StudyObjective(self.metric, self.direction)
+
+
+class SearchConfig(Config):
+    """The ``search:`` section: how many trials, who proposes them, who stops them."""
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """Trials of the study, baselines included; grid may leave it out and runs every point."""
+    sampler: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
+    """Who proposes trials. nsga2 and gp model only the keys that every trial has and draw the
+    others at random; tpe models conditional keys too; grid takes every combination once."""
+    scheduler: Literal["none", "asha"] = "none"
+    """Who stops trials early; asha compares the main task's robust score at rungs. Baselines
+    always run to the end."""
+    grace_epochs: Annotated[int, Field(ge=1)] = 1
+    """Epochs before the first rung."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """At each rung the best 1 / reduction go on."""
+    seed: int = 0
+    """Seed of the sampler."""
+
+    @model_validator(mode="after")
+    def _check_trials(self) -> Self:
+        if self.trials is None and self.sampler != "grid":
+            raise ValueError(f"search.trials is required by the sampler {self.sampler}; add it")
+        return self
+
+
+class ResourcesConfig(Config):
+    """The ``resources:`` section: what one trial takes."""
+
+    workers: Annotated[int, Field(ge=1)] = 1
+    """Processes that train one trial together."""
+    cpus: Annotated[int, Field(ge=1)] = 1
+    """CPU cores of one worker."""
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of one worker; 0.5 puts two workers on one."""
+
+
+class StudyConfig(Config):
+    """The keys of a space beside those of a trial."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """Name of the study; run directories are called after it."""
+    description: str = ""
+    """One line for `taskgroup spaces list`."""
+    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1, max_length=3)]
+    """What is optimised; the first one decides the winner."""
+    search: SearchConfig
+    """Trials, sampler, scheduler."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What one trial takes."""
+    baseline: Mapping[str, Any] = {}
+    """Trial keys that baselines take instead of the middle of their distribution."""

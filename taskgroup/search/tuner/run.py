@@ -1,0 +1,93 @@
+"""Runs a study's trials in Ray Tune, one-worker trials in warm actors."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ray import tune
+
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.preflight import robust_objective
+from taskgroup.search.recording import Train
+from taskgroup.search.space import SearchSpace
+from taskgroup.search.tuner.cluster import (
+    available_cpus,
+    available_gpus,
+    concurrent_trials,
+    running_ray,
+)
+from taskgroup.search.tuner.scheduler import build_scheduler
+from taskgroup.search.tuner.searcher import StudySearcher
+from taskgroup.search.tuner.study import Study
+from taskgroup.search.tuner.trainable import run_trial
+
+
+def check_resources(space: SearchSpace) -> int:
+    """How many trials of a space run at once here; starts nothing.
+
+    Raises:
+        ResourceError: Not even one fits.
+        ConfigError: A trial asks for what is not supported.
+    """
+    return concurrent_trials(space.resources, cpus=available_cpus(), gpus=available_gpus())
+
+
+def run_study(
+    space: SearchSpace,
+    run: RunDirectory,
+    study: Study,
+    *,
+    remaining: int,
+    train: Train,
+    on_change: Callable[[TrialResult], None],
+) -> None:
+    """Run trials until the study has no more, or Ctrl-C asks to stop.
+
+    Args:
+        space: What is searched.
+        run: Where records and checkpoints go.
+        study: Proposes trials and learns from them.
+        remaining: Trials to run.
+        train: Trains one trial.
+        on_change: Hears of every trial that is planned, measured or ended.
+    """
+    at_once = check_resources(space)
+    searcher = StudySearcher(study, run, on_change)
+    with (
+        running_ray(cpus=available_cpus(), gpus=available_gpus()),
+        tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
+    ):
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        tuner = tune.Tuner(
+            _trainable(space, run, train),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=build_scheduler(
+                    space.search, robust_objective(space), max_epochs=space.planned_epochs
+                ),
+                num_samples=remaining,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(name="study", storage_path=scratch, verbose=0),
+        )
+        tuner.fit()
+
+
+def _trainable(space: SearchSpace, run: RunDirectory, train: Train) -> Callable[..., None]:
+    """The trial function with what every trial shares and the resources that each takes."""
+    function = tune.with_parameters(
+        run_trial,
+        train=train,
+        folder=str(run.path.absolute()),
+        home=str(Path.cwd()),
+        cpus=space.resources.cpus,
+    )
+    share = {"CPU": space.resources.cpus, "GPU": space.resources.gpus}
+    trainable: Callable[..., None] = tune.with_resources(function, share)
+    return trainable
+
+

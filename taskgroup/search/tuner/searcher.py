@@ -1,0 +1,89 @@
+"""Ray Tune's view of a study: a thin adapter that also writes the records the driver decides on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.planning import from_text, last_epoch, to_text
+from taskgroup.search.tuner.study import Study
+
+RECORD = "record"
+"""Key under which a trial's record travels, as text, to and from the worker."""
+
+
+class StudySearcher(Searcher):  # type: ignore[misc]
+    """Hands a study's trials to Ray Tune and tells the study, truthfully, how they ended."""
+
+    def __init__(
+        self, study: Study, run: RunDirectory, on_change: Callable[[TrialResult], None]
+    ) -> None:
+        """Adapt a study.
+
+        Args:
+            study: What is searched.
+            run: Where records lie.
+            on_change: Hears of every trial that is planned, measured or ended.
+        """
+        super().__init__(metric="epoch", mode="max")
+        self._study = study
+        self._run = run
+        self._on_change = on_change
+        self._records: dict[str, TrialResult] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's record as text; the end when the study has no more."""
+        record = self._study.ask()
+        if record is None:
+            return Searcher.FINISHED
+        self._run.write_trial(record)
+        self._records[trial_id] = record
+        self._on_change(record)
+        return {RECORD: to_text(record)}
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Remember what the worker wrote."""
+        self._update(trial_id, result)
+        self._on_change(self._records[trial_id])
+
+    def on_trial_complete(
+        self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
+        self._update(trial_id, result)
+        before = self._records.pop(trial_id)
+        record = _ended(before, error=error)
+        told = self._study.tell(record)
+        if told != before:
+            self._run.write_trial(told)
+        self._on_change(told)
+
+    def _update(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
+        if result is not None and RECORD in result:
+            self._records[trial_id] = from_text(result[RECORD])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing of use: a study is rebuilt from the records, never from Ray's files."""
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing, for the same reason."""
+
+    def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
+        """Ray pickles its searcher; an empty one will do."""
+        return Searcher, ()
+
+
+def _ended(record: TrialResult, *, error: bool) -> TrialResult:
+    if record.status in ("complete", "failed"):
+        return record
+    epoch = last_epoch(record)
+    if error:
+        reason = f"the worker process died after epoch {epoch} (killed, or out of memory)"
+        return replace(record, status="failed", reason=reason)
+    reason = f"robust score below its rung's best after epoch {epoch} of {record.planned_epochs}"
+    return replace(record, status="pruned", reason=reason)

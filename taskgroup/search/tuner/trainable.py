@@ -1,0 +1,39 @@
+"""What runs in a Tune actor: one trial after another in the same warm process."""
+
+import os
+from typing import Any
+
+import torch
+from ray import tune
+
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.planning import from_text, last_epoch, to_text
+from taskgroup.search.recording import Train, WorkerClock, record_trial
+from taskgroup.search.tuner.scheduler import ROLE
+from taskgroup.search.tuner.searcher import RECORD
+
+_CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it measures
+
+
+def run_trial(config: dict[str, Any], *, train: Train, folder: str, home: str, cpus: int) -> None:
+    """Run one planned trial; ends by SystemExit inside a report when the scheduler stops it.
+
+    Args:
+        config: Holds the trial's record as text.
+        train: Trains one trial.
+        folder: Absolute path of the run directory.
+        home: Folder that relative paths of the space start from.
+        cpus: Threads that torch may use.
+    """
+    os.chdir(home)
+    torch.set_num_threads(cpus)
+    planned = from_text(config[RECORD])
+    record_trial(train, RunDirectory.open(folder), planned, clock=_CLOCK, emit=_report)
+
+
+def _report(record: TrialResult) -> None:
+    """Send Tune the record, and beside it the numbers that a scheduler compares."""
+    metrics = dict(record.epochs[-1].metrics) if record.epochs else {}
+    epoch = last_epoch(record)
+    tune.report({**metrics, "epoch": epoch, ROLE: record.role, RECORD: to_text(record)})
