@@ -20,6 +20,15 @@ def deterministic() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def scene_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep rendered scenes in a folder of this session, not in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TASKGROUP_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """A seeded generator."""

@@ -33,7 +33,7 @@ from taskgroup.data.scenes import (
     textures,
 )
 from taskgroup.data.scenes.render import STORED
-from taskgroup.data.scenes.writing import SceneRequest, entry_bytes, write_entry
+from taskgroup.data.scenes.writing import SceneRequest, entry_bytes, helpers_worth, write_entry
 from taskgroup.errors import ResourceError
 
 CACHE_VARIABLE = "TASKGROUP_CACHE"
@@ -54,8 +54,18 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     if sys.platform == "win32" and environment.get("LOCALAPPDATA"):
         return Path(environment["LOCALAPPDATA"]) / "taskgroup" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "taskgroup"
-    return Path.home() / ".cache" / "taskgroup"
+        return _home() / "Library" / "Caches" / "taskgroup"
+    return _home() / ".cache" / "taskgroup"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ResourceError(
+            f"a home folder is needed to keep scenes in, but this user has none; "
+            f"name a folder in {CACHE_VARIABLE}"
+        ) from None
 
 
 def open_stored(request: SceneRequest, folder: Path | None = None) -> Path:
@@ -133,7 +143,7 @@ def _render(parent: Path, request: SceneRequest) -> Path:
         _log.info("rendering %d scenes into %s", request.count, parent)
         draft = Path(tempfile.mkdtemp(prefix=f".{digest(request)}-", dir=parent))
         try:
-            write_entry(draft, request)
+            write_entry(draft, request, helpers=helpers_worth(request))
             return _publish(draft, parent / f"{digest(request)}-{request.count}", request)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -30,7 +30,9 @@ class SceneDataset(VisionDataset):
         self._count = count
         self._tasks = tasks
         names = [IMAGE, *(task for task in tasks if task in STORED)]
-        self._arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        self._arrays = {
+            name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names
+        }
 
     def __len__(self) -> int:
         return self._count

@@ -114,7 +114,7 @@ def geometric_labels(
 def _store(values: NDArray[np.generic], form: Format) -> NDArray[np.generic]:
     """Values in the stored type, rounded to its steps."""
     if form.scale != 1:
-        values = np.rint(values * np.float32(1 / form.scale))  # type: ignore[operator]
+        values = np.rint(values.astype(np.float32) * np.float32(1 / form.scale))
     return values.astype(form.dtype)
 
 

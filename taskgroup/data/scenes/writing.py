@@ -43,8 +43,13 @@ def entry_bytes(request: SceneRequest) -> int:
     return request.count * sample
 
 
-def write_entry(folder: Path, request: SceneRequest) -> None:
+def write_entry(folder: Path, request: SceneRequest, *, helpers: int) -> None:
     """Render a request into an empty folder: one ``.npy`` file per name in ``STORED``.
+
+    Args:
+        folder: An empty folder.
+        request: What to render.
+        helpers: Processes to start beside this one; see :func:`helpers_worth`.
 
     Raises:
         OSError: The folder cannot be written, or its disk is full.
@@ -52,17 +57,15 @@ def write_entry(folder: Path, request: SceneRequest) -> None:
     _create_files(folder, request)
     (folder / CLAIMS).mkdir()
     (folder / REQUEST_FILE).write_text(json.dumps(asdict(request)))
-    helpers = [_start_helper(folder) for _ in range(_helpers_worth(request))]
+    started = [_start_helper(folder) for _ in range(helpers)]
     try:
         render_chunks(folder)
-        for helper in helpers:
-            _, problem = helper.communicate()
-            if helper.returncode:
-                raise OSError(None, problem.strip().splitlines()[-1:] or "a renderer was killed")
+        for process in started:
+            _wait_for(process)
     finally:
-        for helper in helpers:
-            helper.kill()
-            helper.wait()
+        for process in started:
+            process.kill()
+            process.communicate()
     for claim in (folder / CLAIMS).iterdir():
         claim.unlink()
     (folder / CLAIMS).rmdir()
@@ -117,7 +120,7 @@ def _row_bytes(form: Format, size: int) -> int:
     return int(np.prod(form.shape(size), dtype=np.int64)) * np.dtype(form.dtype).itemsize
 
 
-def _helpers_worth(request: SceneRequest) -> int:
+def helpers_worth(request: SceneRequest) -> int:
     """Processes to start beside this one: none for a few seconds of work."""
     pixels = request.count * request.size**2
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -140,6 +143,13 @@ def _start_helper(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _HELPER, str(parent), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def _wait_for(process: subprocess.Popen[str]) -> None:
+    _, problems = process.communicate()
+    if process.returncode:
+        lines = problems.strip().splitlines() or [f"exit status {process.returncode}"]
+        raise OSError(None, f"a process that rendered ended early ({lines[-1]})")
 
 
 def helper(folder: Path) -> None:
