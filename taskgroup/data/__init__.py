@@ -1,5 +1,16 @@
 """Data sets: images in [0, 1] and targets with valid masks. The imports below are the list."""
 
+from taskgroup.data.camvid import CamvidConfig
+from taskgroup.data.cifar import Cifar10Config, Cifar100Config
+from taskgroup.data.fashion_mnist import FashionMnistConfig
+from taskgroup.data.image_folder import ImageFolderConfig
 from taskgroup.data.scenes import SceneConfig
 
-__all__ = ["SceneConfig"]
+__all__ = [
+    "CamvidConfig",
+    "Cifar10Config",
+    "Cifar100Config",
+    "FashionMnistConfig",
+    "ImageFolderConfig",
+    "SceneConfig",
+]

@@ -1,0 +1,190 @@
+"""Decoding pictures and label maps, once per process where memory allows."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from taskgroup.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+MEMORY_LIMIT = 1 << 30
+"""Bytes up to which the decoded rows of one kind are kept."""
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises on a file that is no picture or ends too early."""
+
+
+class LazyRows:
+    """Rows of uint8 that are decoded when first asked for, and kept if all would fit in memory.
+
+    Args:
+        count: Number of rows.
+        shape: Shape of a row.
+        read: Decodes one row.
+        memory_limit: Bytes above which rows are decoded anew each time.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        shape: tuple[int, ...],
+        read: Callable[[int], Pixels],
+        *,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> None:
+        self.shape = shape
+        self._read = read
+        fits = count * prod(shape) <= memory_limit
+        self._rows = np.empty((count, *shape), np.uint8) if fits else None
+        self._is_decoded = np.zeros(count, bool)
+
+    @classmethod
+    def of(cls, array: Pixels, size: Size | None) -> "LazyRows":
+        """Rows of pictures ``(P, C, H, W)`` that are in memory already, resized when asked for.
+
+        Args:
+            array: The pictures; kept, not copied, where they have the size.
+            size: Height and width that rows get; None keeps their own.
+        """
+        count, channels, *own = array.shape
+        size = size or (own[0], own[1])
+        if size != (own[0], own[1]):
+            return cls(count, (channels, *size), lambda row: resize_picture(array[row], size))
+        kept = cls(0, array.shape[1:], array.__getitem__)
+        kept._rows, kept._is_decoded = array, np.ones(count, bool)
+        return kept
+
+    def rows(self, positions: NDArray[np.int64]) -> Pixels:
+        """The rows at ``positions`` ``(N,)``, shape ``(N, *shape)``; the caller owns them.
+
+        Raises:
+            DataError: A file is missing, damaged, or of another size.
+        """
+        if self._rows is None:
+            decoded = [self._read(int(position)) for position in positions]
+            return np.stack(decoded) if decoded else np.empty((0, *self.shape), np.uint8)
+        for position in positions[~self._is_decoded[positions]]:
+            self._rows[position] = self._read(int(position))
+            self._is_decoded[position] = True
+        return self._rows[positions]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture; whatever is wrong with the file becomes one line.
+
+    Raises:
+        DataError: The file is missing, unreadable, truncated, or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (*DAMAGED, Image.DecompressionBombError) as error:
+        found = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise DataError(
+            f"{path} must be a whole, readable picture, but {found or 'it is damaged'}; "
+            "fetch the file anew or remove it"
+        ) from None
+
+
+def picture_size(path: Path) -> Size:
+    """Height and width of a picture, from its header alone."""
+    with opened(path) as image:
+        return image.height, image.width
+
+
+def common_size(paths: Sequence[Path]) -> Size:
+    """The one size that all pictures have, from their headers.
+
+    Raises:
+        DataError: Two sizes differ.
+    """
+    first = picture_size(paths[0])
+    for path in paths:
+        _check_size(path, picture_size(path), first)
+    return first
+
+
+def read_picture(path: Path, size: Size, *, resize: bool) -> Pixels:
+    """Decode a picture to RGB, ``(3, H, W)``.
+
+    Args:
+        path: The file; grey pictures get three equal channels, transparency is left out.
+        size: Height and width of the result.
+        resize: Bring another size to this one (bilinear, antialiased) instead of refusing it.
+
+    Raises:
+        DataError: The file is missing, damaged, or of another size.
+    """
+    with opened(path) as image:
+        image.load()
+        rgb = _to_rgb(image)
+    if not resize:
+        _check_size(path, (rgb.height, rgb.width), size)
+    return resize_picture(np.asarray(rgb).transpose(2, 0, 1), size)
+
+
+def resize_picture(pixels: Pixels, size: Size) -> Pixels:
+    """Bring ``(C, H, W)`` to another size, bilinear and antialiased; the same size is a no-op."""
+    if pixels.shape[1:] == size:
+        return pixels
+    height, width = size
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+        for plane in pixels
+    ]
+    return np.stack([np.asarray(plane) for plane in planes])
+
+
+def read_class_map(path: Path, size: Size, *, resize: bool, picture: Path) -> Pixels:
+    """Decode a map of class numbers, ``(H, W)``; never blends classes.
+
+    Args:
+        path: A file with one channel, grey or palette.
+        size: Height and width of the result.
+        resize: Bring another size to this one (nearest) instead of refusing it.
+        picture: The labelled picture, whose size the map must have.
+
+    Raises:
+        DataError: The file is missing, damaged, has several channels or another size.
+    """
+    with opened(path) as image:
+        if image.mode not in {"L", "P", "1"}:
+            raise DataError(
+                f"{path} must hold one class number per pixel (8-bit grey or palette), got mode "
+                f"{image.mode}; convert it"
+            )
+        image.load()
+        _check_size(path, (image.height, image.width), picture_size(picture))
+        if not resize:
+            _check_size(path, (image.height, image.width), size)
+        resized = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
+        return np.asarray(resized).astype(np.uint8)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits per pixel; Pillow's own conversion clips at 255
+        grey = np.asarray(image).astype(np.int64) >> 8
+        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def _check_size(path: Path, found: Size, expected: Size) -> None:
+    if found != expected:
+        raise DataError(
+            f"{path} must be {expected[0]} x {expected[1]} pixels (height x width) like the "
+            f"others, got {found[0]} x {found[1]}; set dataset.image_size to bring all to one size"
+        )

@@ -1,0 +1,236 @@
+"""What all readers of files share: finding the folder, four splits, tasks, batches.
+
+A reader names its layout and writes one method, ``read``, that lists what a folder holds; pixels
+are decoded when a batch first needs them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationInfo, field_validator
+
+from taskgroup.data.base import SPLITS, Batch, DatasetConfig, Split, VisionDataset, check_tasks
+from taskgroup.data.download import Download, fetch
+from taskgroup.data.label_free import label_free_infos, label_free_targets
+from taskgroup.data.locate import Layout, data_folder, find_layout
+from taskgroup.data.pictures import LazyRows, Size
+from taskgroup.data.splits import SplitPart, cut_splits
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.tasks.base import IGNORE, Target, TaskInfo
+
+UNLABELLED = -1
+"""Class number of an image without a label, inside a reader."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder holds, before it is split; ``P`` pictures in all.
+
+    Attributes:
+        published: Names of the samples of each published split; positions count through them.
+        images: Pictures ``(P, C, H, W)`` with one or three channels.
+        maps: Class maps ``(P, H, W)`` by task, 255 where invalid.
+        vectors: Class numbers ``(P,)`` int64 by task, -1 where unlabelled.
+        class_names: Names of the classes by labelled task.
+        groups: Group of each sample that must stay in one split, or None.
+    """
+
+    published: Mapping[Split, Sequence[str]]
+    images: LazyRows
+    maps: Mapping[str, LazyRows]
+    vectors: Mapping[str, NDArray[np.int64]]
+    class_names: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, str] | None = None
+
+
+class ReaderConfig(DatasetConfig):
+    """Base of the data sets that are read from files."""
+
+    layout: ClassVar[Layout]
+    archive: ClassVar[Download | None] = None
+
+    @field_validator("root")
+    @classmethod
+    def _make_absolute(cls, root: Path | None) -> Path | None:
+        """Workers may run in another folder than the command that read the space."""
+        return None if root is None else root.expanduser().absolute()
+
+    @field_validator("download")
+    @classmethod
+    def _check_download(cls, download: bool, info: ValidationInfo) -> bool:
+        if download and cls.archive is None:
+            raise ValueError(
+                f"download must be left out for {info.data.get('name')}, which has no free source "
+                "to fetch from; put its files below dataset.root"
+            )
+        return download
+
+    def read(self, folder: Path) -> Contents:
+        """List what a folder in the data set's layout holds.
+
+        Raises:
+            DataError: Files are missing, foreign, or damaged.
+        """
+        raise NotImplementedError
+
+    def folder(self) -> Path:
+        """The folder of the files, fetched first where ``download`` says so.
+
+        Raises:
+            DataError: There is none, or it cannot be fetched.
+        """
+        advice = ", or set download: true" if self.archive is not None else ""
+        try:
+            return find_layout(self.layout, self.root, advice="" if self.download else advice)
+        except DataError:
+            if not self.download or self.archive is None:
+                raise
+        target = self.root or data_folder()
+        if target is None:
+            raise ConfigError(
+                "dataset.download needs a folder to write to, got none; "
+                "set dataset.root or TASKGROUP_DATA"
+            )
+        fetch(self.archive, target)
+        return find_layout(self.layout, target)
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width that samples are brought to, or None."""
+        return None if self.image_size is None else (self.image_size, self.image_size)
+
+    def counts(self) -> dict[Split, int | None]:
+        """Samples asked for of each split."""
+        return {
+            "train": self.train,
+            "validation": self.validation,
+            "confirm": self.confirm,
+            "test": self.test,
+        }
+
+    def split_parts(self) -> Mapping[Split, SplitPart]:
+        """Which samples make each split, how it came about, and a digest to record."""
+        return _opened(self).parts
+
+    def tasks(self) -> Mapping[str, TaskInfo]:
+        """Every task that this data set has targets for, the label-free ones included.
+
+        Raises:
+            DataError: The files are missing or not in the expected layout.
+        """
+        return _tasks(self)
+
+    def open(self, split: Split, tasks: Sequence[str]) -> "PictureDataset":
+        """Open one split with targets for ``tasks``.
+
+        Raises:
+            ConfigError: A task that the data set lacks.
+            DataError: The files are missing, foreign, or damaged.
+        """
+        check_tasks(self, tasks)
+        opened = _opened(self)
+        part = opened.parts[split]
+        if not len(part.positions):
+            raise DataError(
+                f"split {split} of data set {self.name!r} must be published or cut from train, but "
+                "every video sequence of train is in another split too; add files for it"
+            )
+        return PictureDataset(opened.contents, part.positions, tuple(tasks))
+
+
+class PictureDataset(VisionDataset):
+    """One split of pictures read from files.
+
+    Args:
+        contents: What the folder holds.
+        positions: Which of its pictures the split has, ``(N,)``.
+        tasks: Tasks that batches have targets for.
+    """
+
+    def __init__(
+        self, contents: Contents, positions: NDArray[np.int64], tasks: tuple[str, ...]
+    ) -> None:
+        self._contents = contents
+        self._positions = positions
+        self._tasks = tasks
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at ``indices``; images are float32, bytes over 255.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        index = np.asarray(indices, np.int64)
+        if len(index) and not 0 <= index.min() <= index.max() < len(self):
+            raise IndexError(f"sample {indices} of a split of {len(self)}")
+        positions = self._positions[index]
+        pixels = torch.from_numpy(self._contents.images.rows(positions))
+        images = (pixels.float() / 255).expand(-1, 3, -1, -1).contiguous()
+        targets = label_free_targets(images, self._tasks)
+        labelled = {
+            task: self._target(task, positions) for task in self._tasks if task not in targets
+        }
+        ordered = {task: (targets | labelled)[task] for task in self._tasks}
+        return Batch(images, ordered, torch.from_numpy(index))
+
+    def _target(self, task: str, positions: NDArray[np.int64]) -> Target:
+        if task in self._contents.maps:
+            values = torch.from_numpy(self._contents.maps[task].rows(positions)).long()
+            return Target(values, values != IGNORE)
+        numbers = torch.from_numpy(self._contents.vectors[task][positions])
+        return Target(numbers.where(numbers != UNLABELLED, IGNORE), numbers != UNLABELLED)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    contents: Contents
+    parts: Mapping[Split, SplitPart]
+
+
+@lru_cache(maxsize=4)
+def _opened(config: ReaderConfig) -> _Opened:
+    """List and split a folder once per process, so that decoded pictures are shared."""
+    contents = config.read(config.folder())
+    parts = cut_splits(
+        contents.published, counts=config.counts(), seed=config.seed, groups=contents.groups
+    )
+    return _Opened(contents, {split: parts[split] for split in SPLITS})
+
+
+@lru_cache(maxsize=4)
+def _tasks(config: ReaderConfig) -> Mapping[str, TaskInfo]:
+    """Describe every task; class shares are counted on the train split."""
+    opened = _opened(config)
+    positions = opened.parts["train"].positions
+    infos = label_free_infos()
+    for task, names in opened.contents.class_names.items():
+        found = _class_numbers(opened.contents, task, positions)
+        infos[task] = TaskInfo(task, len(names), names, class_shares(found, len(names)))
+    return infos
+
+
+def _class_numbers(
+    contents: Contents, task: str, positions: NDArray[np.int64]
+) -> NDArray[np.integer]:
+    if task in contents.maps:
+        return contents.maps[task].rows(positions)
+    return contents.vectors[task][positions]
+
+
+def class_shares(values: NDArray[np.integer], num_classes: int) -> tuple[float, ...]:
+    """Share of each class among class numbers ``(...,)``; numbers outside the classes are left out.
+
+    Returns:
+        One share per class, adding to 1; all zero when nothing is labelled.
+    """
+    counts = np.bincount(values[(values >= 0) & (values < num_classes)], minlength=num_classes)
+    return tuple((counts / max(1, counts.sum())).tolist())
