@@ -10,7 +10,7 @@ from taskgroup.config import Config, Fraction255
 from taskgroup.data.base import AnyDataset
 from taskgroup.models.base import ModelConfig
 
-Positive = Annotated[Fraction255, Field(gt=0)]
+Positive = Annotated[Fraction255, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[Fraction255, Field(ge=0, le=1)]
 
 
@@ -33,6 +33,11 @@ class AdversaryConfig(AttackBudget):
     """Gradient steps."""
     keep: Literal["best", "last"] = "last"
     """Iterate trained on: the last one (Madry et al. 2018) or the worst for the network."""
+
+    @property
+    def is_trades(self) -> bool:
+        """Whether training minimises TRADES' divergence; a natural trial does not."""
+        return self.attack != "none" and self.method == "trades"
 
 
 class TrainingConfig(Config):
@@ -68,6 +73,20 @@ class TrainingConfig(Config):
     """Autocast of training and of training attacks; auto takes bfloat16 where it is faster."""
     augmentation: Literal["none", "flip", "crop_flip"] = "none"
     """Random changes of training images, applied to every target alike."""
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"training.warmup_epochs must be below the {self.epochs} epochs of training, "
+                f"got {self.warmup_epochs:g}; shorten the warm-up"
+            )
+        if self.schedule == "step" and not self.step_epochs:
+            raise ValueError(
+                "training.step_epochs must name the epochs after which schedule 'step' falls, "
+                "got none; write for example [2, 3]"
+            )
+        return self
 
 
 class ValidationConfig(AttackBudget):
@@ -131,6 +150,10 @@ class TrialConfig(Config):
         if self.main_task in self.auxiliary_tasks:
             raise ValueError(
                 f"auxiliary_tasks must not name the main task {self.main_task!r}; remove it there"
+            )
+        if len(set(self.auxiliary_tasks)) < len(self.auxiliary_tasks):
+            raise ValueError(
+                f"auxiliary_tasks must not repeat a task, got {list(self.auxiliary_tasks)}"
             )
         if set(self.loss_weights) != set(self.auxiliary_tasks):
             raise ValueError(

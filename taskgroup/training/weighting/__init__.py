@@ -1,1 +1,5 @@
 """Weightings: rules that turn task losses into one loss. The imports below are the list."""
+
+from taskgroup.training.weighting import fixed, uncertainty
+
+__all__ = ["fixed", "uncertainty"]

@@ -1,0 +1,86 @@
+"""Everything that can be wrong with a trial, found before any data is decoded."""
+
+from collections.abc import Sequence
+
+import torch
+
+from taskgroup.data.base import check_tasks
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.network import fixed_network
+from taskgroup.evaluation.objective import resolve_attacked
+from taskgroup.models.multitask import MultitaskModel
+from taskgroup.tasks.base import Task, build_task
+from taskgroup.tasks.class_weights import with_class_weights
+from taskgroup.training.config import TrialConfig
+
+
+def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
+    """The task set of a trial, main task first, after checking what the trial says about it.
+
+    Raises:
+        ConfigError: A task that the data set lacks, an option for an unknown task, class weights
+            that do not fit, attacked tasks outside the task set, or TRADES where it has no
+            meaning.
+        DataError: The data set's files are missing.
+    """
+    check_tasks(config.dataset, config.task_set)
+    check_tasks(config.dataset, tuple(config.task_options))
+    infos = config.dataset.tasks()
+    tasks = []
+    for name in config.task_set:
+        options = config.task_options.get(name)
+        info = (
+            infos[name]
+            if options is None
+            else with_class_weights(infos[name], options.class_weights)
+        )
+        tasks.append(build_task(info))
+    if config.adversary.attack != "none":
+        resolve_attacked(config.adversary.attacked_tasks, config.main_task, config.task_set)
+    if config.adversary.is_trades:
+        _check_trades(config, tasks[0])
+    return tuple(tasks)
+
+
+def _check_trades(config: TrialConfig, main_task: Task) -> None:
+    adversary = config.adversary
+    if main_task.info.num_classes is None:
+        raise ConfigError(
+            f"adversary.method 'trades' needs a main task with classes, got {main_task.name!r}; "
+            "write method: adversarial"
+        )
+    if adversary.attacked_tasks not in ("main", (config.main_task,)):
+        raise ConfigError(
+            "adversary.method 'trades' attacks the main task only, got attacked_tasks "
+            f"{adversary.attacked_tasks!r}; write attacked_tasks: main"
+        )
+    if adversary.clean_share > 0:
+        raise ConfigError(
+            "adversary.clean_share must be 0 with method 'trades', which trains on every clean "
+            f"image anyway, got {adversary.clean_share:g}; remove it"
+        )
+    if not adversary.random_start:
+        raise ConfigError(
+            "adversary.random_start must be true with method 'trades': its divergence has no "
+            "slope at the clean image; remove the key"
+        )
+
+
+@torch.no_grad()
+def check_outputs(model: MultitaskModel, tasks: Sequence[Task], size: tuple[int, int]) -> None:
+    """Check that every head predicts what its task takes, for images of ``size`` ``(H, W)``.
+
+    Raises:
+        ConfigError: A prediction has another shape than its task's targets.
+    """
+    device = next(model.parameters()).device
+    with fixed_network(model):
+        predictions = model(torch.zeros(1, 3, *size, device=device), [task.name for task in tasks])
+    for task in tasks:
+        expected = (1, task.channels, *(size if task.output == "map" else ()))
+        found = tuple(predictions[task.name].shape)
+        if found != expected:
+            raise ConfigError(
+                f"the head of {task.name!r} must predict shape {expected} for images of size "
+                f"{size}, got {found}; choose another model.backbone or dataset.image_size"
+            )

@@ -1,0 +1,138 @@
+"""One epoch of training: steps that never wait for the device, then one look at the losses."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from taskgroup.data.augmentation import augment
+from taskgroup.data.base import Batch, VisionDataset
+from taskgroup.data.loading import batches
+from taskgroup.errors import DivergedError
+from taskgroup.training.adversary import Adversary
+from taskgroup.training.optimizers import set_learning_rate
+from taskgroup.training.schedules import Schedule
+from taskgroup.training.seeding import derive_seed, make_generator, seeded_global_state
+from taskgroup.training.state import TrialState
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What every training step of a trial uses.
+
+    Attributes:
+        state: Network, losses and optimiser; steps update them.
+        adversary: What happens to the images before a step.
+        schedule: Learning rate by step.
+        dataset: The training split.
+        device: Where the network is.
+    """
+
+    state: TrialState
+    adversary: Adversary
+    schedule: Schedule
+    dataset: VisionDataset
+    device: torch.device
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Update the network over one pass of the training split.
+
+        Args:
+            epoch: Number of epochs finished before, from 0.
+
+        Returns:
+            ``<task>/train/loss`` of every task and the last ``learning_rate``.
+
+        Raises:
+            DivergedError: A loss or a parameter is no longer finite.
+        """
+        seed = self.state.config.seed
+        attack = make_generator(seed, "attack", epoch, device=self.device)
+        first = epoch * self.schedule.steps_per_epoch
+        self.state.loss.train()
+        sums = []
+        with seeded_global_state(derive_seed(seed, "layers", epoch), self.device):
+            for step, batch in enumerate(self._batches(epoch), first):
+                set_learning_rate(self.state.optimizer, self.schedule.learning_rate(step))
+                sums.append(training_step(self.state, self.adversary, batch, attack))
+        rate = self.schedule.learning_rate(first + len(sums) - 1)
+        return {**self._losses(torch.stack(sums).cpu(), epoch + 1), "learning_rate": rate}
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        config = self.state.config
+        order = make_generator(config.seed, "order", epoch)
+        change = make_generator(config.seed, "augmentation", epoch)
+        for batch in batches(self.dataset, batch_size=config.training.batch_size, shuffle=order):
+            changed = augment(batch, config.training.augmentation, generator=change).to(self.device)
+            images = changed.images.contiguous(memory_format=torch.channels_last)
+            yield replace(changed, images=images)
+
+    def _losses(self, sums: Tensor, epoch: int) -> dict[str, float]:
+        """Loss of each task over an epoch, from its steps' sums ``(steps, T, 2)``."""
+        names = [task.name for task in self.state.tasks]
+        check_finite(sums[:, :, 0], names, epoch=epoch)
+        _check_parameters(self.state, epoch=epoch)
+        totals = sums.double().sum(0)
+        losses = totals[:, 0] / totals[:, 1].clamp(min=1)
+        return {f"{name}/train/loss": float(loss) for name, loss in zip(names, losses, strict=True)}
+
+
+def training_step(
+    state: TrialState, adversary: Adversary, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    """Update the network once.
+
+    Args:
+        state: Network, losses and optimiser, in training mode; changed in place.
+        adversary: Prepares the images.
+        batch: Samples on the network's device.
+        generator: Source of the attack's random starts.
+
+    Returns:
+        Sum of losses and number of valid pixels of each task, ``(T, 2)``, before the update.
+    """
+    inputs = adversary(batch, generator)
+    losses = state.loss(batch.targets, *inputs)
+    state.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    clip_norm = state.config.training.clip_norm
+    if clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(state.loss.parameters(), clip_norm)
+    state.optimizer.step()
+    sums: Tensor = losses.sums
+    return sums
+
+
+def check_finite(loss_sums: Tensor, names: Sequence[str], *, epoch: int) -> None:
+    """Check the losses of an epoch.
+
+    Args:
+        loss_sums: ``(steps, T)``.
+        names: Names of the tasks.
+        epoch: Number of the epoch, from 1, for the message.
+
+    Raises:
+        DivergedError: Names the tasks whose losses were the first to be NaN or infinite.
+    """
+    broken = ~loss_sums.isfinite()
+    if not broken.any():
+        return
+    step = int(broken.any(1).nonzero()[0])
+    first = ", ".join(name for name, bad in zip(names, broken[step], strict=True) if bad)
+    raise DivergedError(
+        f"training losses must stay finite, but {first} became NaN or infinite at step {step + 1} "
+        f"of epoch {epoch}; lower training.learning_rate or set training.clip_norm"
+    )
+
+
+def _check_parameters(state: TrialState, *, epoch: int) -> None:
+    """The last step's update has no loss after it: look at the parameters themselves."""
+    finite = torch.stack([parameter.isfinite().all() for parameter in state.loss.parameters()])
+    if not finite.all():
+        main_task = state.config.main_task
+        raise DivergedError(
+            f"the network's parameters must stay finite, but some became NaN or infinite at the "
+            f"end of epoch {epoch} (main task {main_task}); lower training.learning_rate or set "
+            "training.clip_norm"
+        )

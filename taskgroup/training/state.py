@@ -1,0 +1,120 @@
+"""The changing state of a trial, and the checkpoint from which it continues bit for bit.
+
+A checkpoint holds weights, optimiser, weighting and the rows so far. Schedules are functions of the
+step and generators of the epoch, so the number of finished epochs is all the rest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
+from taskgroup.models.multitask import MultitaskModel
+from taskgroup.results.records import EpochRow
+from taskgroup.tasks.base import Task
+from taskgroup.training.config import TrialConfig
+from taskgroup.training.losses import TrainingLoss
+
+FREE_KEYS = ("dataset.root", "dataset.download", "training.epochs", "validation")
+"""What may differ between a checkpoint's trial and the one that resumes it."""
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """What training changes; the objects are updated in place.
+
+    Attributes:
+        config: The trial.
+        tasks: Its task set, main task first.
+        model: The network, also inside ``loss``.
+        loss: The wrapped forward pass.
+        optimizer: Updates network and weighting.
+    """
+
+    config: TrialConfig
+    tasks: Sequence[Task]
+    model: MultitaskModel
+    loss: TrainingLoss
+    optimizer: torch.optim.Optimizer
+
+
+def save_state(state: TrialState, rows: Sequence[EpochRow], path: Path) -> None:
+    """Write the state after the epochs of ``rows`` to ``path``."""
+    checkpoint = Checkpoint(
+        config=state.config.model_dump(mode="json"),
+        tasks=tuple(task.info for task in state.tasks),
+        weights=state.model.state_dict(),
+        epoch=len(rows),
+        training={
+            "optimizer": state.optimizer.state_dict(),
+            "weighting": state.loss.weighting.state_dict(),
+            "rows": [asdict(row) for row in rows],
+        },
+    )
+    save_checkpoint(checkpoint, path)
+
+
+def restore_state(state: TrialState, path: Path) -> tuple[EpochRow, ...]:
+    """Load ``path`` into ``state`` in place and return the rows of the finished epochs.
+
+    Raises:
+        DataError: The file is no checkpoint, or not one of training.
+        ConfigError: It belongs to another trial.
+    """
+    checkpoint = load_checkpoint(path)
+    training = _training_part(checkpoint, path)
+    _check_same_trial(state.config, checkpoint.config, path)
+    state.model.load_state_dict(rebuild(checkpoint).state_dict())
+    state.loss.weighting.load_state_dict(training["weighting"])
+    state.optimizer.load_state_dict(training["optimizer"])
+    return _rows(training)
+
+
+def read_rows(path: Path) -> tuple[EpochRow, ...]:
+    """The epochs that a checkpoint has behind it, for the record of a trial that continues.
+
+    Raises:
+        DataError: The file is no checkpoint, or not one of training.
+    """
+    return _rows(_training_part(load_checkpoint(path), path))
+
+
+def _rows(training: Mapping[str, Any]) -> tuple[EpochRow, ...]:
+    return tuple(EpochRow(**row) for row in training["rows"])
+
+
+def _training_part(checkpoint: Checkpoint, path: Path) -> Mapping[str, Any]:
+    training = checkpoint.training or {}
+    if not {"optimizer", "weighting", "rows"} <= set(training):
+        raise DataError(
+            f"{path} must hold the state of a training to continue it, but has weights only; "
+            "start the trial anew"
+        )
+    return training
+
+
+def _check_same_trial(config: TrialConfig, saved: Mapping[str, Any], path: Path) -> None:
+    ours = _flat(config.model_dump(mode="json"))
+    theirs = _flat(saved)
+    for key in sorted(set(ours) | set(theirs)):
+        if key.startswith(FREE_KEYS) or ours.get(key) == theirs.get(key):
+            continue
+        raise ConfigError(
+            f"{path} must come from the same trial to continue it, but its {key} is "
+            f"{theirs.get(key)!r} instead of {ours.get(key)!r}; resume with its own configuration"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted key."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            leaves |= _flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
