@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -162,7 +162,9 @@ def data_show(
     tasks: Annotated[
         list[str] | None, typer.Option("--task", help="Task to show (repeatable); by default all.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation, confirm or test.")] = "train",
+    split: Annotated[
+        Literal["train", "validation", "confirm", "test"], typer.Option(help="Which split to show.")
+    ] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Number of pictures.")] = 8,
     size: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
     root: Annotated[
@@ -170,18 +172,14 @@ def data_show(
     ] = None,
 ) -> None:
     """Draw samples of a data set with the labels of every task into one picture."""
-    from taskgroup.data.gallery import show_dataset
+    from taskgroup.config import parse
+    from taskgroup.data.base import DATASETS
+    from taskgroup.data.gallery import draw_gallery
 
-    path = show_dataset(
-        name,
-        out or Path(f"{name}.png"),
-        tasks=tasks,
-        split=split,
-        count=count,
-        size=size,
-        root=root,
-    )
-    typer.echo(f"Gallery: {path}")
+    given = {"name": name, "image_size": size, "root": root}
+    out = out or Path(f"{name}.png")
+    draw_gallery(parse(DATASETS[name], given), out, split=split, tasks=tasks, count=count)
+    typer.echo(f"Gallery: {out}")
 
 
 @spaces_app.command("list")
