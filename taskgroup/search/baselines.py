@@ -76,7 +76,8 @@ def _threat_of_validation(space: SearchSpace) -> dict[str, Any]:
 
 def _overridden(space: SearchSpace) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tree and the pins that ``baseline:`` asks for: pins where a distribution allows them."""
-    tree, pins = dict(space.tree), {}
+    tree = dict(space.tree)
+    pins: dict[str, Any] = {}
     for key, value in flat(space.baseline).items():
         node = _node(tree, key)
         if not isinstance(node, Distribution) or not node.contains(value):
@@ -107,4 +108,3 @@ def _equal_weights(drawn: Drawn) -> Drawn:
         for name, value in drawn.parameters.items()
     }
     return Drawn(parse(TrialConfig, values), parameters)
-

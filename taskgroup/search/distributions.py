@@ -63,7 +63,9 @@ class Uniform(Distribution):
     def _check_order(self) -> Self:
         low, high = self.uniform
         if not (math.isfinite(low) and low < high < math.inf):
-            raise ValueError(f"uniform must be [low, high] with low < high, got [{low:g}, {high:g}]")
+            raise ValueError(
+                f"uniform must be [low, high] with low < high, got [{low:g}, {high:g}]"
+            )
         return self
 
     def draw(self, chooser: Chooser, name: str) -> float:

@@ -81,9 +81,9 @@ class _Draw:
         return drawn
 
     def _exists(self, name: str) -> bool:
-        if name.startswith("adversary.") and name != "adversary.attack":
-            if self.controls["adversary.attack"] == "none":
-                return False
+        is_budget = name.startswith("adversary.") and name != "adversary.attack"
+        if is_budget and self.controls["adversary.attack"] == "none":
+            return False
         if name not in DEPENDENT:
             return True
         control, values = DEPENDENT[name]
@@ -130,7 +130,8 @@ def _tasks(state: _Draw, node: Any, given: Sequence[str] | None) -> tuple[str, .
         state.parameters |= {f"auxiliary_tasks.{name}": name in given for name in node.subset}
     elif isinstance(node, Distribution):
         options = [option for option in node.extremes() if sorted(option) == sorted(given)]
-        state.parameters |= {"auxiliary_tasks": option for option in options}
+        if options:
+            state.parameters["auxiliary_tasks"] = options[0]
     return tuple(sorted(given))
 
 
@@ -230,4 +231,3 @@ def replay(space: SearchSpace, parameters: Mapping[str, Any], config: TrialConfi
     except KeyError:
         return None
     return chooser if drawn.config == config else None
-

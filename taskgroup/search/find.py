@@ -65,14 +65,10 @@ class SpacesTable:
 
     def to_rich(self) -> "Table":
         """The same as a table for a terminal, without paths."""
-        from rich.table import Table
+        from taskgroup.search.table import plain_table
 
-        table = Table()
-        for column in ("name", "data set", "main task", "trials", "description"):
-            table.add_column(column)
-        for row in self.rows:
-            table.add_row(*(str(row[column.header]) for column in table.columns))
-        return table
+        columns = ("name", "data set", "main task", "trials", "description")
+        return plain_table(columns, [[str(row[name]) for name in columns] for row in self.rows])
 
 
 def spaces_table() -> SpacesTable:

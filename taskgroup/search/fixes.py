@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError
 from taskgroup.search.distributions import DISTRIBUTIONS
 
@@ -39,7 +38,9 @@ def with_value(values: Mapping[str, Any], key: str, value: object) -> dict[str, 
     return _with(values, key.split("."), value, done="")
 
 
-def _with(values: Mapping[str, Any], path: list[str], value: object, *, done: str) -> dict[str, Any]:
+def _with(
+    values: Mapping[str, Any], path: list[str], value: object, *, done: str
+) -> dict[str, Any]:
     key, *rest = path
     if not rest:
         return {**values, key: value}
@@ -55,9 +56,4 @@ def _with(values: Mapping[str, Any], path: list[str], value: object, *, done: st
 
 
 def _read(text: str, fix: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"--fix must have a YAML value, got {fix!r}; quote text that holds : or ["
-        ) from None
+    return parse_yaml(f"value: {text}", source=f"the value of --fix {fix!r}")["value"]

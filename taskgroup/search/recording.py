@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -11,7 +12,7 @@ from platform import python_version
 from typing import Protocol
 
 from taskgroup.config import parse
-from taskgroup.errors import DataError, TaskgroupError
+from taskgroup.errors import DataError, ResourceError, TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import last_epoch
@@ -92,6 +93,7 @@ class TrialRecorder:
                 peak_memory=max(r.peak_memory for r in epochs),
             )
         )
+        self._emit(self.record)
 
     def restore(self, rows: tuple[EpochRow, ...]) -> None:
         """Take over the epochs that a checkpoint has behind it; none means a fresh start."""
@@ -102,15 +104,16 @@ class TrialRecorder:
             self._seconds_before = 0.0
 
     def fail(self, why: str) -> None:
-        """Write that the trial failed, and why, in one line."""
-        self._write(replace(self.record, status="failed", reason=why))
+        """Say that the trial failed, and why, in one line; written if the disk allows it."""
+        with suppress(ResourceError):
+            self._write(replace(self.record, status="failed", reason=why))
+        self._emit(self.record)
 
     def _write(self, record: TrialResult) -> None:
         seconds = self._seconds_before + time.perf_counter() - self._begin
         self.record = replace(record, seconds=seconds)
         self._run.write_trial(self.record)
         self._clock.last_record = time.perf_counter()
-        self._emit(self.record)
 
     def _checkpoint_name(self) -> str | None:
         path = self._run.checkpoint_path(self.record.number)

@@ -105,9 +105,7 @@ def load_space(space: str | Path | Mapping[str, Any], *, fixes: Iterable[str] = 
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} must be a readable text file: {error}") from None
-    return read_space(
-        parse_yaml(text, source=str(path)), fixes=fixes, source=str(path), text=text
-    )
+    return read_space(parse_yaml(text, source=str(path)), fixes=fixes, source=str(path), text=text)
 
 
 def read_space(

@@ -1,5 +1,6 @@
 """Ray on this machine: starting it quietly, and how many trials fit on it at once."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,23 +20,29 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # robust scores may come every k epochs
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never read back
     "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
 }
 
 
 def available_cpus() -> int:
     """CPU cores that this process may use, or that the running Ray cluster has."""
     if ray.is_initialized():
-        return int(ray.cluster_resources().get("CPU", 0))
+        return int(_cluster("CPU"))
     return len(os.sched_getaffinity(0))
 
 
 def available_gpus() -> int:
     """GPUs of this machine, or of the running Ray cluster."""
     if ray.is_initialized():
-        return int(ray.cluster_resources().get("GPU", 0))
+        return int(_cluster("GPU"))
     import torch
 
     return torch.cuda.device_count()
+
+
+def _cluster(kind: str) -> float:
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found.get(kind, 0)
 
 
 def concurrent_trials(resources: ResourcesConfig, *, cpus: int, gpus: int) -> int:
@@ -79,8 +86,7 @@ def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
                 num_gpus=gpus,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="ERROR",
-                configure_logging=False,
+                logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
         yield

@@ -52,6 +52,10 @@ def run_study(
         remaining: Trials to run.
         train: Trains one trial.
         on_change: Hears of every trial that is planned, measured or ended.
+
+    Raises:
+        ResourceError: A trial does not fit the machine, or a record could not be written.
+        ConfigError: A trial asks for what is not supported.
     """
     at_once = check_resources(space)
     searcher = StudySearcher(study, run, on_change)
@@ -75,6 +79,8 @@ def run_study(
             run_config=tune.RunConfig(name="study", storage_path=scratch, verbose=0),
         )
         tuner.fit()
+    if searcher.problem is not None:
+        raise searcher.problem
 
 
 def _trainable(space: SearchSpace, run: RunDirectory, train: Train) -> Callable[..., None]:
@@ -89,5 +95,3 @@ def _trainable(space: SearchSpace, run: RunDirectory, train: Train) -> Callable[
     share = {"CPU": space.resources.cpus, "GPU": space.resources.gpus}
     trainable: Callable[..., None] = tune.with_resources(function, share)
     return trainable
-
-

@@ -1,6 +1,5 @@
 """Early stopping: asynchronous successive halving that spares the baselines."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -13,18 +12,16 @@ ROLE = "role"
 """Key under which a worker says whether its trial is a baseline."""
 
 
-class SparingAsha(AsyncHyperBandScheduler):  # type: ignore[misc]
+class SparingAsha(AsyncHyperBandScheduler):
     """Ray's ASHA, in which baselines neither stop nor count: they are references, run in full."""
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial whose score at a rung is not among the best there."""
         if result.get(ROLE) == "baseline":
             return str(TrialScheduler.CONTINUE)
         return str(super().on_trial_result(tune_controller, trial, result))
 
-    def on_trial_complete(
-        self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]
-    ) -> None:
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Forget a trial that ended."""
         if result.get(ROLE) != "baseline":
             super().on_trial_complete(tune_controller, trial, result)
@@ -41,7 +38,7 @@ def build_scheduler(
         max_epochs: Epochs of a full-length trial; one that reaches them is complete, not stopped.
     """
     if search.scheduler == "none":
-        return FIFOScheduler()
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
     return SparingAsha(
         time_attr="epoch",
         metric=objective.metric,

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from taskgroup.errors import ResourceError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, last_epoch, to_text
@@ -16,8 +17,12 @@ RECORD = "record"
 """Key under which a trial's record travels, as text, to and from the worker."""
 
 
-class StudySearcher(Searcher):  # type: ignore[misc]
-    """Hands a study's trials to Ray Tune and tells the study, truthfully, how they ended."""
+class StudySearcher(Searcher):
+    """Hands a study's trials to Ray Tune and tells the study, truthfully, how they ended.
+
+    Attributes:
+        problem: Why a record could not be written; no trial is handed out after that.
+    """
 
     def __init__(
         self, study: Study, run: RunDirectory, on_change: Callable[[TrialResult], None]
@@ -34,13 +39,14 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._run = run
         self._on_change = on_change
         self._records: dict[str, TrialResult] = {}
+        self.problem: ResourceError | None = None
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's record as text; the end when the study has no more."""
-        record = self._study.ask()
+        record = None if self.problem else self._study.ask()
         if record is None:
             return Searcher.FINISHED
-        self._run.write_trial(record)
+        self._write(record)
         self._records[trial_id] = record
         self._on_change(record)
         return {RECORD: to_text(record)}
@@ -55,12 +61,18 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     ) -> None:
         """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
         self._update(trial_id, result)
-        before = self._records.pop(trial_id)
-        record = _ended(before, error=error)
-        told = self._study.tell(record)
-        if told != before:
-            self._run.write_trial(told)
+        record = self._records.pop(trial_id)
+        told = self._study.tell(_ended(record, error=error))
+        if told != record or told.status == "failed":
+            self._write(told)
         self._on_change(told)
+
+    def _write(self, record: TrialResult) -> None:
+        """Write a record; the first problem ends the search instead of Ray's loop."""
+        try:
+            self._run.write_trial(record)
+        except ResourceError as error:
+            self.problem = self.problem or error
 
     def _update(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
         if result is not None and RECORD in result:

@@ -83,12 +83,17 @@ class Study:
         if self._waiting:
             return self._begin(self._waiting.pop(0))
         if self._grid is not None:
-            return self._begin(plan_trial(self._take_number(), self._grid.pop(0))) if self._grid else None
+            return self._next_point(self._grid)
         trial = self._study.ask()
         record = plan_trial(self._take_number(), self._draw(trial))
         self._running[record.number] = trial
         _describe(trial, record)
         return record
+
+    def _next_point(self, grid: list[Drawn]) -> TrialResult | None:
+        if not grid:
+            return None
+        return self._begin(plan_trial(self._take_number(), grid.pop(0)))
 
     def _begin(self, record: TrialResult) -> TrialResult:
         """Have Optuna ask for just this trial, if it is a point of the space."""
@@ -187,7 +192,8 @@ def _distribution(kind: str, bounds: Sequence[Any]) -> BaseDistribution:
         return CategoricalDistribution(bounds)
     if kind == "int":
         return IntDistribution(*bounds)
-    return FloatDistribution(*bounds, log=kind == "log")
+    low, high = bounds
+    return FloatDistribution(low, high, log=kind == "log")
 
 
 def _intermediate(space: SearchSpace, record: TrialResult) -> dict[int, float]:

@@ -1,0 +1,71 @@
+"""Trains one trial of a space in this process, without Ray."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from taskgroup.errors import TaskgroupError
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
+from taskgroup.search.baselines import middle_trial
+from taskgroup.search.planning import plan_trial
+from taskgroup.search.preflight import check_names
+from taskgroup.search.progress import score_text
+from taskgroup.search.recording import Train, WorkerClock, record_trial
+from taskgroup.search.space import load_space
+from taskgroup.training.fit import fit
+
+
+def train_one(
+    space: str | Path,
+    *,
+    fixes: Iterable[str] = (),
+    run: str | Path | None = None,
+    runs: str | Path = DEFAULT_PARENT,
+    echo: Callable[[str], None] = print,
+    train: Train = fit,
+) -> Path:
+    """Train the middle of a space, all candidates included, but for what ``fixes`` pin.
+
+    Args:
+        space: YAML file or shipped name.
+        fixes: ``key=value`` pins of the space's keys.
+        run: New run directory; by default the next free name below ``runs``.
+        runs: Folder of run directories.
+        echo: Hears a line per epoch.
+        train: Trains one trial.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        ConfigError: The space is wrong.
+        DataError: The space or the data set is missing.
+        ResourceError: The run directory cannot be written.
+        TaskgroupError: The training failed; its record says why.
+    """
+    checked = load_space(space, fixes=fixes)
+    check_names(checked)
+    planned = plan_trial(0, middle_trial(checked))
+    if run is not None:
+        directory = RunDirectory.create_at(run, checked.text)
+    else:
+        directory = RunDirectory.create(runs, checked.name, checked.text)
+    with directory.lock():
+        record = record_trial(
+            train,
+            directory,
+            planned,
+            clock=WorkerClock(),
+            emit=lambda record: echo(_epoch_line(record)),
+        )
+    if record.status != "complete":
+        raise TaskgroupError(f"the training must end with a network, but failed: {record.reason}")
+    return directory.checkpoint_path(record.number)
+
+
+def _epoch_line(record: TrialResult) -> str:
+    if not record.epochs:
+        return f"{record.label}: {record.status}"
+    row = record.epochs[-1]
+    scores = ", ".join(f"{name} {score_text(value)}" for name, value in row.metrics.items())
+    return f"epoch {row.epoch}/{record.planned_epochs} ({row.seconds:.1f} s): {scores}"

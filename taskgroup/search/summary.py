@@ -1,0 +1,169 @@
+"""The last words of a search: the answer, how sure it is, where it lies, what to do next."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.progress import duration_text, parameter_text, score_text
+from taskgroup.study.objectives import StudyObjective, objective_gains
+from taskgroup.study.pareto import pareto_front
+from taskgroup.study.selection import select_best, selection_rule
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a search found.
+
+    Attributes:
+        run: The run directory.
+        objectives: What was optimised.
+        trials: Every trial's record, by number.
+        total: Trials that the study was to have.
+        seconds: Wall time of this session.
+    """
+
+    run: RunDirectory
+    objectives: tuple[StudyObjective, ...]
+    trials: tuple[TrialResult, ...]
+    total: int
+    seconds: float
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial by the recorded rule; None if none is complete."""
+        return select_best(self.trials, self.objectives)
+
+    @property
+    def pareto(self) -> tuple[TrialResult, ...]:
+        """Complete trials that no other one beats in every objective."""
+        complete = [trial for trial in self.trials if trial.status == "complete"]
+        front = pareto_front(objective_gains(complete, self.objectives))
+        return tuple(trial for trial, kept in zip(complete, front, strict=True) if kept)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the study has trials left to run."""
+        return sum(trial.status != "interrupted" for trial in self.trials) < self.total
+
+    @property
+    def overheads(self) -> tuple[float, ...]:
+        """Engine overhead in seconds of every trial that was not its worker's first."""
+        found = (trial.overhead_seconds for trial in self.trials)
+        return tuple(seconds for seconds in found if seconds is not None)
+
+    @property
+    def engine_overhead(self) -> float | None:
+        """Mean over trials of the time between a worker's last record and the next first batch."""
+        return float(np.mean(self.overheads)) if self.overheads else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain data."""
+        best = self.best
+        return {
+            "run": str(self.run.path),
+            "trials": dict(Counter(trial.status for trial in self.trials)),
+            "total": self.total,
+            "interrupted": self.is_interrupted,
+            "seconds": self.seconds,
+            "engine_overhead_seconds": self.engine_overhead,
+            "rule": selection_rule(self.objectives),
+            "confirmed": False,
+            "best": None if best is None else self._trial_json(best),
+            "pareto": [self._trial_json(trial) for trial in self.pareto],
+        }
+
+    def _trial_json(self, trial: TrialResult) -> dict[str, Any]:
+        return {
+            "number": trial.number,
+            "label": trial.label,
+            "task_set": list(trial.task_set),
+            "parameters": dict(trial.parameters),
+            "scores": {o.metric: o.value(trial) for o in self.objectives},
+            "checkpoint": trial.checkpoint,
+        }
+
+    def summary(self, report: Path | None = None) -> str:
+        """The last words of the search, several lines.
+
+        Args:
+            report: Where the report lies, if one was written.
+        """
+        answer = self._answer() if self.best is not None else self._no_answer()
+        blocks = [self._counts(), *answer, *self._places(report), self._next_commands()]
+        return "\n".join(blocks)
+
+    def _counts(self) -> str:
+        counts = Counter(trial.status for trial in self.trials)
+        parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
+        ended = sum(counts[key] for key in ("complete", "pruned", "failed"))
+        words = f"{ended} of {self.total} trials ({parts}) in {duration_text(self.seconds)}"
+        return f"Stopped after {words}." if self.is_interrupted else f"Done: {words}."
+
+    def _answer(self) -> list[str]:
+        best = self.best
+        assert best is not None
+        lines = [
+            "",
+            f"Best: trial {best.number}, {best.label}: {self._scores(best)}",
+            f"  {parameter_text(best.parameters)}",
+            *self._gains(best),
+            f"  chosen by: {selection_rule(self.objectives)}",
+            "  not confirmed: one seed, chosen on the validation split it is reported on; run "
+            f"'taskgroup evaluate best --run {self.run.path}'",
+            "  for stronger attacks on the test split, which no search sees",
+        ]
+        if len(self.objectives) > 1:
+            lines += ["", "Pareto set:", *(self._point(trial) for trial in self.pareto)]
+        return lines
+
+    def _gains(self, best: TrialResult) -> list[str]:
+        """How the best trial stands against each complete baseline."""
+        first = self.objectives[0]
+        return [
+            f"  {first.value(best) - first.value(trial):+.3f} {first.metric} "
+            f"against trial {trial.number}, {trial.label} ({score_text(first.value(trial))})"
+            for trial in self.trials
+            if trial.role == "baseline" and trial.status == "complete" and trial != best
+        ]
+
+    def _no_answer(self) -> list[str]:
+        reasons = Counter(t.reason for t in self.trials if t.status == "failed" and t.reason)
+        lines = ["", "No trial is complete, so there is no answer."]
+        return lines + [f"  failed {count} x: {why}" for why, count in reasons.most_common(3)]
+
+    def _point(self, trial: TrialResult) -> str:
+        return f"  trial {trial.number}, {trial.label}: {self._scores(trial)}"
+
+    def _scores(self, trial: TrialResult) -> str:
+        return ", ".join(f"{o.metric} {score_text(o.value(trial))}" for o in self.objectives)
+
+    def _places(self, report: Path | None) -> list[str]:
+        best = self.best
+        lines = ["", f"Run directory: {self.run.path}"]
+        if best is not None and best.checkpoint is not None:
+            lines.append(f"Checkpoint:    {self.run.path / best.checkpoint}")
+        if report is not None:
+            lines.append(f"Report:        {report}")
+        lines.append(f"Engine overhead: {self._overhead_text()}")
+        return lines
+
+    def _overhead_text(self) -> str:
+        mean = self.engine_overhead
+        if mean is None:
+            return "not measured, every trial was the first of its worker"
+        return f"{mean:.2f} s a trial (mean of {len(self.overheads)})"
+
+    def _next_commands(self) -> str:
+        path = self.run.path
+        commands: Sequence[str] = (
+            *([f"taskgroup search --resume {path}"] if self.is_interrupted else []),
+            *([f"taskgroup evaluate best --run {path}"] if self.best is not None else []),
+            f"taskgroup runs show {path}",
+        )
+        return "\nNext:\n" + "\n".join(f"  {command}" for command in commands)
