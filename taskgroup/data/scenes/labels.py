@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgroup.data.scenes.casting import Hits
+from taskgroup.data.scenes.casting import Hits, Indices
 from taskgroup.data.scenes.layout import UP, Scene
 from taskgroup.data.scenes.shapes import SHAPE_NAMES, Floats, transform
 from taskgroup.data.scenes.textures import ROOM_FACES
@@ -29,7 +29,7 @@ CURVATURE_UNIT = 4.0
 CURVATURE_LIMIT = 4.0
 """Largest stored curvature; a cone's grows without bound towards its apex."""
 OCCLUSION_GAP = 0.05
-"""Depth in metres that must part two surfaces at an occlusion edge."""
+"""Depth in metres, beyond what slopes explain, that parts two surfaces at an occlusion edge."""
 KEYPOINT_SCALE = 2.0
 """Keypoints are 1 where normals turn by half a radian per pixel in their flattest direction."""
 
@@ -151,35 +151,48 @@ def _reshading(hits: Hits) -> Floats:
 
 
 def _occlusion_edges(hits: Hits, size: int) -> NDArray[np.uint8]:
-    """Pixels of a surface that hides the one beside them (4-neighbours), ``(P,)`` 0 or 1.
+    """Pixels of a solid that hides the one beside them (4-neighbours), ``(P,)`` 0 or 1.
 
-    Two neighbours on different objects are parted when neither's tangent plane, continued to the
-    other's ray, comes within :data:`OCCLUSION_GAP` of it: that leaves out contacts, where depth is
-    continuous. All solids are convex and so is the room: nothing hides part of itself.
+    All solids are convex and so is the room: only a solid hides, and only another body. Contacts,
+    where depth is continuous, are no edges.
     """
     marked = np.zeros(len(hits.depth), dtype=np.uint8)
-    bodies = np.where(hits.surface < ROOM_FACES, 0, hits.surface).reshape(size, size)
+    solid_depth = np.where(hits.surface < ROOM_FACES, np.inf, hits.depth)
+    bodies = np.maximum(hits.surface, ROOM_FACES - 1).reshape(size, size)
     pixels = np.arange(size * size).reshape(size, size)
-    for first, second in (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:-1, :], np.s_[1:, :]),
-    ):
+    for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         change = bodies[first] != bodies[second]
         one, other = pixels[first][change], pixels[second][change]
-        gap = np.minimum(_plane_gap(hits, one, other), _plane_gap(hits, other, one))
-        parted = gap > OCCLUSION_GAP
-        nearer = np.where(hits.depth[one] < hits.depth[other], one, other)
-        marked[nearer[parted]] = 1
+        swap = solid_depth[one] > solid_depth[other]
+        near, far = np.where(swap, other, one), np.where(swap, one, other)
+        marked[near[_is_parted(hits, near, far)]] = 1
     return marked
 
 
-def _plane_gap(hits: Hits, one: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
-    """Depth between the first's tangent plane and the second's surface, on the second's ray."""
+def _is_parted(hits: Hits, near: Indices, far: Indices) -> NDArray[np.bool_]:
+    """Whether depth jumps between neighbours, the first of them on a solid.
+
+    They touch when the far surface's plane reaches the near point within one pixel of its own
+    slope; or, where something stands on a solid's flat top, the other way round.
+    """
+    behind = _unexplained(hits, far, near) > OCCLUSION_GAP
+    flat_top = (hits.curvatures[0, near] == 0) & (hits.surface[far] >= ROOM_FACES)
+    touches = flat_top & (_unexplained(hits, near, far) <= OCCLUSION_GAP)
+    parted: NDArray[np.bool_] = behind & ~touches
+    return parted
+
+
+def _unexplained(hits: Hits, one: Indices, other: Indices) -> Floats:
+    """Depth between one's tangent plane and the other's surface, less the plane's own slope.
+
+    Both are measured on the other's ray; the slope is the plane's change of depth between the rays.
+    """
     normals, here, there = hits.normals[:, one], hits.rays[:, one], hits.rays[:, other]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (normals * here).sum(axis=0) / (normals * there).sum(axis=0)
-    continued = np.where(ratio > 0, hits.depth[one] * ratio, np.inf)
-    gap: Floats = np.abs(continued - hits.depth[other])
+    continued = np.where(ratio > 0, hits.depth[one] * ratio, np.float32(1e6))
+    slope = np.abs(continued - hits.depth[one])
+    gap: Floats = np.abs(continued - hits.depth[other]) - slope
     return gap
 
 
