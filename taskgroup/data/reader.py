@@ -167,11 +167,10 @@ class PictureDataset(VisionDataset):
         """The samples at ``indices``; images are float32, bytes over 255.
 
         Raises:
+            IndexError: An index outside ``[-len, len)``.
             DataError: A file is missing or damaged.
         """
-        index = np.asarray(indices, np.int64)
-        if len(index) and not 0 <= index.min() <= index.max() < len(self):
-            raise IndexError(f"sample {indices} of a split of {len(self)}")
+        index = np.arange(len(self))[np.asarray(indices, np.int64)]
         positions = self._positions[index]
         pixels = torch.from_numpy(self._contents.images.rows(positions))
         images = (pixels.float() / 255).expand(-1, 3, -1, -1).contiguous()

@@ -1,0 +1,142 @@
+"""Miniature folders in the real layouts, and environment free of the reader's own data."""
+
+import gzip
+import io
+import pickle
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CAMVID_FRAMES = {
+    "train": ["0001TP_006690", "0001TP_006720", "0006R0_f00930", "0006R0_f00960", "0016E5_00390"],
+    "val": ["0016E5_07959", "0016E5_07961"],
+    "test": ["0001TP_008550", "Seq05VD_f00000", "Seq05VD_f00030"],
+}
+FINE_NAMES = [f"fine {number}" for number in range(100)]
+COARSE_NAMES = [f"coarse {number}" for number in range(20)]
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes as Python 2 strings, as the official CIFAR files have them."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value: str | bytes) -> None:
+        encoded = value.encode() if isinstance(value, str) else value
+        self.write(b"T" + struct.pack("<i", len(encoded)) + encoded)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_string
+
+
+def write_pickle(path: Path, values: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2).dump(dict(values))
+    text = buffer.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    path.write_bytes(text)
+
+
+def draw_rows(rows: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (rows, 3072), np.uint8)
+
+
+def write_picture(path: Path, height: int, width: int, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(autouse=True)
+def no_outer_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests name their folders; the variable is set only where it is tested."""
+    monkeypatch.delenv("TASKGROUP_DATA", raising=False)
+
+
+@pytest.fixture
+def cifar10_root(tmp_path: Path) -> Path:
+    folder = tmp_path / "cifar10" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    files = {f"data_batch_{number}": 8 for number in range(1, 6)} | {"test_batch": 6}
+    for seed, (file, rows) in enumerate(files.items()):
+        labels = [(seed + row) % 10 for row in range(rows)]
+        write_pickle(folder / file, {"labels": labels, "data": draw_rows(rows, seed)})
+    names = [f"class {number}" for number in range(10)]
+    write_pickle(folder / "batches.meta", {"label_names": names, "num_vis": 3072})
+    return tmp_path / "cifar10"
+
+
+@pytest.fixture
+def cifar100_root(tmp_path: Path) -> Path:
+    folder = tmp_path / "cifar100" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for seed, (file, rows) in enumerate({"train": 30, "test": 6}.items()):
+        fine = [(7 * row + seed) % 100 for row in range(rows)]
+        values = {"fine_labels": fine, "coarse_labels": [number // 5 for number in fine]}
+        write_pickle(folder / file, {**values, "data": draw_rows(rows, 50 + seed)})
+    names = {"fine_label_names": FINE_NAMES, "coarse_label_names": COARSE_NAMES}
+    write_pickle(folder / "meta", names)
+    return tmp_path / "cifar100"
+
+
+@pytest.fixture
+def fashion_mnist_root(tmp_path: Path) -> Path:
+    folder = tmp_path / "fashion" / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(9)
+    for prefix, rows in (("train", 30), ("t10k", 6)):
+        pixels = random.integers(0, 256, (rows, 28, 28), np.uint8).tobytes()
+        images = struct.pack(">4B3I", 0, 0, 8, 3, rows, 28, 28) + pixels
+        labels = struct.pack(">4BI", 0, 0, 8, 1, rows) + bytes(row % 10 for row in range(rows))
+        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return tmp_path / "fashion"
+
+
+@pytest.fixture
+def camvid_root(tmp_path: Path) -> Path:
+    """Pictures 24 x 32; the left half of every label map has all 12 numbers, the right is road."""
+    folder = tmp_path / "camvid" / "CamVid"
+    seed = 100
+    for split, frames in CAMVID_FRAMES.items():
+        (folder / f"{split}annot").mkdir(parents=True)
+        for frame in frames:
+            seed += 1
+            write_picture(folder / split / f"{frame}.png", 24, 32, seed)
+            labels = np.full((24, 32), 3, np.uint8)
+            labels[:, :16] = (np.arange(24)[:, None] // 2) % 12
+            Image.fromarray(labels).save(folder / f"{split}annot" / f"{frame}.png")
+        lines = [
+            f"/SegNet/CamVid/{split}/{f}.png /SegNet/CamVid/{split}annot/{f}.png" for f in frames
+        ]
+        (folder / f"{split}.txt").write_text("\n".join(lines))
+    return tmp_path / "camvid"
+
+
+@pytest.fixture
+def image_folder_root(tmp_path: Path) -> Path:
+    """Two classes of pictures in several formats and sizes."""
+    folder = tmp_path / "pictures"
+    for number in range(16):
+        name = f"{'cat' if number % 2 else 'dog'}/deep/{number}.{'png' if number % 3 else 'bmp'}"
+        write_picture(folder / name, 20 + number, 24, 200 + number)
+    return folder
+
+
+@pytest.fixture
+def miniature(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]:
+    """A ``dataset:`` section by registry name, over a miniature folder."""
+
+    def section(name: str) -> dict[str, Any]:
+        if name == "scenes":
+            counts = {"train": 6, "validation": 3, "confirm": 3, "test": 3}
+            return {"name": name, "image_size": 32, **counts}
+        root = request.getfixturevalue(f"{name}_root")
+        size = {"image_size": 32} if name in {"camvid", "image_folder"} else {}
+        return {"name": name, "root": str(root), **size}
+
+    return section
