@@ -43,11 +43,15 @@ class Progress:
         self.records: dict[int, TrialResult] = {record.number: record for record in records}
         self._clock = clock
         self._begin = clock()
+        self._first_epoch: float | None = None
         self._epochs_before = self._epochs_done()
 
     def update(self, record: TrialResult) -> None:
         """Take in a newer version of a record."""
         self.records[record.number] = record
+        if self._first_epoch is None and self._epochs_done() > self._epochs_before:
+            # Ray's start is no part of what the remaining epochs will take.
+            self._first_epoch = self._clock() - (record.epochs[-1].seconds if record.epochs else 0)
 
     @property
     def best(self) -> TrialResult | None:
@@ -66,14 +70,14 @@ class Progress:
 
     def eta(self) -> float | None:
         """Seconds left if the remaining epochs take as long as those so far; None before any."""
-        done = self._epochs_done()
-        if done <= self._epochs_before:
+        if self._first_epoch is None:
             return None
+        done = self._epochs_done()
         left = max(0, self.total * self.epochs - done)
-        return self.seconds * left / (done - self._epochs_before)
+        return (self._clock() - self._first_epoch) * left / (done - self._epochs_before)
 
     def _epochs_done(self) -> int:
-        """Epochs run, those that ended trials will never run included."""
+        """Epochs run, those that that ended trials will never run included."""
         return sum(
             last_epoch(record) if record.status == "interrupted" else self.epochs
             for record in self.records.values()

@@ -10,10 +10,13 @@ import numpy as np
 
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
 from taskgroup.search.progress import duration_text, parameter_text, score_text
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
 from taskgroup.study.selection import select_best, selection_rule
+
+REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,13 @@ class StudyResult:
         return lines
 
     def _gains(self, best: TrialResult) -> list[str]:
-        """How the best trial stands against each complete baseline."""
+        """How the best trial stands against the three fixed references."""
         first = self.objectives[0]
         return [
             f"  {first.value(best) - first.value(trial):+.3f} {first.metric} "
             f"against trial {trial.number}, {trial.label} ({score_text(first.value(trial))})"
             for trial in self.trials
-            if trial.role == "baseline" and trial.status == "complete" and trial != best
+            if trial.label in REFERENCES and trial.status == "complete" and trial != best
         ]
 
     def _no_answer(self) -> list[str]:
