@@ -41,6 +41,17 @@ class TestCrossEntropy:
         assert torch.allclose(sums.loss_sum, expected.sum((1, 2)))
         assert sums.valid_count.tolist() == [16, 16]
 
+    @pytest.mark.parametrize("num_classes", [5, 16, 21])
+    def test_memory_layout_changes_nothing(self, num_classes: int) -> None:
+        logits = torch.randn(2, num_classes, 6, 7)
+        target = everywhere(torch.randint(0, num_classes, (2, 6, 7)))
+        gradients = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            probe = logits.to(memory_format=layout).requires_grad_()
+            sums = loss("segmentation", probe, target, num_classes=num_classes)
+            gradients.append(torch.autograd.grad(sums.loss_sum.sum(), probe)[0])
+        assert torch.allclose(*gradients, atol=1e-6)
+
     def test_class_255_is_a_class_where_it_is_valid(self) -> None:
         logits = torch.full((1, 300), -50.0)
         logits[0, 255] = 50
