@@ -16,8 +16,6 @@ from taskgroup import __version__
 from taskgroup.errors import TaskgroupError
 
 if TYPE_CHECKING:
-    import click
-
     from taskgroup.results.run_directory import RunDirectory
 
 DEFAULT_RUNS = Path("runs")
@@ -26,7 +24,7 @@ DEFAULT_RUNS = Path("runs")
 class OneLineErrors(TyperGroup):
     """Prints the user's mistakes as one line and exits 2; anything else keeps its traceback."""
 
-    def invoke(self, ctx: "click.Context") -> Any:
+    def invoke(self, ctx: Any) -> Any:  # typer carries its own click and exports no context type
         """Run the command under the rule of the class."""
         try:
             return super().invoke(ctx)
