@@ -1,4 +1,5 @@
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,8 +18,9 @@ from taskgroup.config import (
     read_yaml,
     to_yaml,
 )
-from taskgroup.data.base import AnyDataset, DatasetConfig
+from taskgroup.data.base import AnyDataset, DatasetConfig, check_tasks
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.tasks.base import TaskInfo
 
 
 class Oven(Config):
@@ -54,6 +56,7 @@ class Recipe(Config):
     toppings: tuple[Topping, ...] = ()
     amounts: Mapping[str, Annotated[Fraction255, Field(gt=0)]] = {}
     rest: Annotated[float, Field(gt=0)] | None = None
+    courses: Annotated[tuple[str, ...], Field(min_length=1, max_length=3)] = ("main",)
 
 
 def message(values: Mapping[str, Any]) -> str:
@@ -154,6 +157,11 @@ class TestMessages:
             ({"oven": {"racks": 0}}, "oven.racks must be at least 1, got 0"),
             ({"amounts": {"salt": 0}}, "amounts.salt must be greater than 0, got 0"),
             ({"rest": -1}, "rest must be greater than 0, got -1"),
+            ({"courses": []}, "courses must be a list of at least 1, got []"),
+            (
+                {"courses": list("abcd")},
+                "courses must be a list of at most 3, got ['a', 'b', 'c', 'd']",
+            ),
         ],
     )
     def test_out_of_range(self, values: dict[str, Any], line: str) -> None:
@@ -225,6 +233,16 @@ class TestSections:
     def test_unknown_dataset(self) -> None:
         with pytest.raises(ConfigError, match=r"dataset\.name: unknown dataset 'nowhere'"):
             parse(Study, {"dataset": {"name": "nowhere"}})
+
+    def test_task_that_the_data_set_lacks(self) -> None:
+        class Shapes(DatasetConfig):
+            def tasks(self) -> Mapping[str, TaskInfo]:
+                return {name: TaskInfo(name) for name in ("depth", "normals")}
+
+        check_tasks(Shapes(name="shapes"), ["depth"])
+        expected = "data set 'shapes' has no task 'dept'; did you mean 'depth'? it has: depth, nor"
+        with pytest.raises(ConfigError, match=re.escape(expected)):
+            check_tasks(Shapes(name="shapes"), ["normals", "dept"])
 
     def test_dataset_without_a_name(self) -> None:
         with pytest.raises(ConfigError, match="dataset must be a mapping with a name"):

@@ -84,6 +84,8 @@ _EXPECTED = {
     "less_than_equal": "at most {le:g}",
     "less_than": "less than {lt:g}",
     "literal_error": "{expected}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
 }
 """What must hold, by the beginning of pydantic's name for the problem."""
 

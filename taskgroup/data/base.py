@@ -8,6 +8,7 @@ Batches, not samples, are the unit: the data sets that fit in memory slice array
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -158,6 +159,9 @@ def check_tasks(config: DatasetConfig, tasks: Sequence[str]) -> None:
     known = config.tasks()
     for task in tasks:
         if task not in known:
+            near = get_close_matches(task, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"data set {config.name!r} has no task {task!r}; it has: {', '.join(sorted(known))}"
+                f"data set {config.name!r} has no task {task!r}; "
+                f"{hint}it has: {', '.join(sorted(known))}"
             )
