@@ -9,6 +9,7 @@ import os
 import pickle
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -155,17 +156,13 @@ def _replace(path: Path, content: memoryview) -> None:
 
 def _read(path: Path) -> Any:
     """What the file holds, by weights-only loading."""
-    if not zipfile.is_zipfile(path):
-        raise DataError(
-            f"{path} must be a checkpoint, found a damaged or foreign file; "
-            "it was cut short or is none of ours: choose another"
-        )
+    _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
-            f"{path} must hold plain data and tensors, found pickled code, which is never run; "
-            "choose a checkpoint written by taskgroup"
+            f"{path} must hold plain data and tensors only, found pickled code or damage; nothing "
+            "was run: choose a checkpoint written by taskgroup"
         ) from None
     except Exception as error:  # what a damaged file raises depends on where the damage is
         first = (str(error).splitlines() or [""])[0]
@@ -173,6 +170,24 @@ def _read(path: Path) -> Any:
             f"{path} must be a checkpoint, found a damaged or foreign file "
             f"({type(error).__name__}: {first[:100]}); choose another"
         ) from None
+
+
+def _check_archive(path: Path) -> None:
+    """Compare every stored check sum, which torch's own reader does not do for tensors."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            intact = archive.testzip() is None
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error):
+        intact = False
+    except OSError as error:
+        raise DataError(
+            f"{path} must be readable, got: {error.strerror}; check permissions"
+        ) from None
+    if not intact:
+        raise DataError(
+            f"{path} must be a checkpoint, found a damaged or foreign file; "
+            "it was cut short, changed, or is none of ours: choose another"
+        )
 
 
 def _parse(content: Mapping[str, Any], path: Path) -> Checkpoint:
@@ -184,6 +199,11 @@ def _parse(content: Mapping[str, Any], path: Path) -> Checkpoint:
             raise DataError(
                 f"{path} must hold {key} as {kind.__name__}, found {found}; the file is foreign"
             )
+    if not isinstance(content.get("training"), dict | None):
+        found = type(content["training"]).__name__
+        raise DataError(
+            f"{path} must hold training as dict or nothing, found {found}; the file is foreign"
+        )
     return Checkpoint(
         config=content["config"],
         tasks=tuple(_task_info(values, path) for values in content["tasks"]),
