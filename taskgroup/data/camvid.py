@@ -37,7 +37,7 @@ class CamvidConfig(ReaderConfig):
 
     Frames of a video follow each other by a second, so what the publication lacks is cut from
     train by whole videos that no other split has: ``confirm`` is video 0006R0. The published
-    validation split (frames of 0016E5, a video that train has too) is kept as it is.
+    splits are kept as they are, though train shares 0016E5 with validation and 0001TP with test.
     """
 
     name: Literal["camvid"] = "camvid"
