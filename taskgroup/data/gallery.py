@@ -5,6 +5,7 @@ What a person should look at before training on anything.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,8 @@ def draw_gallery(
         sheet.save(draft, format="PNG")
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise ResourceError(
             f"the gallery must be written to {path}, but: {error.strerror or error}; "
             "name a file in a folder that can be written"
@@ -142,7 +144,7 @@ def _word(info: TaskInfo, number: int) -> str:
 def class_colours(num_classes: int) -> Picture:
     """Colours ``(K, 3)`` that tell classes apart; the same class always has the same colour."""
     numbers = np.arange(num_classes)
-    spread = np.stack([(97 * numbers) % 200, (57 * numbers + 60) % 200, (151 * numbers) % 200], 1)
+    spread = np.stack([97 * numbers % 199, (57 * numbers + 60) % 197, 151 * numbers % 193], axis=1)
     colours: Picture = (spread + 40).astype(np.uint8)
     first = np.array(_FIRST_COLOURS[:num_classes], dtype=np.uint8)
     colours[: len(first)] = first

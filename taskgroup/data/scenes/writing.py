@@ -64,8 +64,7 @@ def write_entry(folder: Path, request: SceneRequest, *, helpers: int) -> None:
             _wait_for(process)
     finally:
         for process in started:
-            process.kill()
-            process.communicate()
+            _end(process)
     for claim in (folder / CLAIMS).iterdir():
         claim.unlink()
     (folder / CLAIMS).rmdir()
@@ -150,6 +149,14 @@ def _wait_for(process: subprocess.Popen[str]) -> None:
     if process.returncode:
         lines = problems.strip().splitlines() or [f"exit status {process.returncode}"]
         raise OSError(None, f"a process that rendered ended early ({lines[-1]})")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process that still runs, and release its pipe."""
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 def helper(folder: Path) -> None:

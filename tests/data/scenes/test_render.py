@@ -1,12 +1,12 @@
 """A sample is a function of its key: not of order, company, process or number of threads."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from taskgroup.data.base import SPLITS
@@ -37,17 +37,17 @@ def test_order_does_not_matter(size: int) -> None:
     assert len(set(forwards)) == 6
 
 
-def test_another_process_with_other_threads_renders_the_same_bits() -> None:
-    program = (
-        "import sys, torch; torch.set_num_threads(3); sys.path.insert(0, sys.argv[1])\n"
-        "from test_render import fingerprint, render\n"
-        "print(*[fingerprint(render(9, 'confirm', i, size=80)) for i in (5, 2)])"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
-    command = [sys.executable, "-c", program, os.path.dirname(__file__)]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+def test_another_process_with_other_threads_renders_the_same_bits(
+    tmp_path: Path, forked: Callable[[Callable[[], None]], Callable[[], int]]
+) -> None:
+    def elsewhere() -> None:
+        torch.set_num_threads(3)
+        prints = [fingerprint(render(9, "confirm", index, size=80)) for index in (5, 2)]
+        (tmp_path / "prints").write_text(" ".join(prints))
+
+    assert forked(elsewhere)() == 0
     here = [fingerprint(render(9, "confirm", index, size=80)) for index in (2, 5)]
-    assert run.stdout.split() == here[::-1]
+    assert (tmp_path / "prints").read_text().split() == here[::-1]
 
 
 def test_splits_and_seeds_share_no_picture() -> None:
