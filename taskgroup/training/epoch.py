@@ -63,7 +63,10 @@ class Trainer:
         config = self.state.config
         order = make_generator(config.seed, "order", epoch)
         change = make_generator(config.seed, "augmentation", epoch)
-        for batch in batches(self.dataset, batch_size=config.training.batch_size, shuffle=order):
+        size = config.training.batch_size
+        indices = torch.randperm(len(self.dataset), generator=order)
+        indices = indices[: num_images(len(indices), size)]
+        for batch in batches(self.dataset, batch_size=size, indices=indices.tolist()):
             changed = augment(batch, config.training.augmentation, generator=change).to(self.device)
             images = changed.images.contiguous(memory_format=torch.channels_last)
             yield replace(changed, images=images)
@@ -76,6 +79,15 @@ class Trainer:
         totals = sums.double().sum(0)
         losses = totals[:, 0] / totals[:, 1].clamp(min=1)
         return {f"{name}/train/loss": float(loss) for name, loss in zip(names, losses, strict=True)}
+
+
+def num_images(length: int, batch_size: int) -> int:
+    """Images of an epoch: all, but for one that would be alone in the last batch.
+
+    Batch norm cannot normalise a single value, which is what a small image is in the last stage.
+    The order is random, so another image sits out each time.
+    """
+    return length - 1 if length % batch_size == 1 and 1 < batch_size < length else length
 
 
 def training_step(

@@ -13,7 +13,7 @@ from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_outputs
 from taskgroup.training.config import TrialConfig
-from taskgroup.training.epoch import Trainer
+from taskgroup.training.epoch import Trainer, num_images
 from taskgroup.training.memory import peak_memory, reset_peak_memory
 from taskgroup.training.precision import autocast_dtype, training_device
 from taskgroup.training.reporter import Reporter
@@ -123,6 +123,8 @@ def _open(state: TrialState) -> _Trial:
         state.tasks,
         precision=autocast_dtype(config.training.precision, device),
     )
-    steps = math.ceil(len(train) / config.training.batch_size)
+    steps = math.ceil(
+        num_images(len(train), config.training.batch_size) / config.training.batch_size
+    )
     trainer = Trainer(state, adversary, Schedule(config.training, steps), train, device)
     return _Trial(trainer, validation, (height, width))

@@ -24,9 +24,7 @@ def setting(trial):
     """``setting(**adversary)`` gives the state, its adversary and a batch."""
 
     def build(**adversary):
-        config = trial(
-            auxiliary_tasks=["depth"], adversary={"epsilon": EPSILON, **adversary}
-        )
+        config = trial(auxiliary_tasks=["depth"], adversary={"epsilon": EPSILON, **adversary})
         state, _ = prepare(config)
         state.loss.train()
         batch = config.dataset.open("train", config.task_set).batch(range(8))

@@ -18,7 +18,9 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.heads = nn.ModuleDict({"segmentation": nn.Conv2d(3, 3, 1), "depth": nn.Conv2d(3, 1, 1)})
+        self.heads = nn.ModuleDict(
+            {"segmentation": nn.Conv2d(3, 3, 1), "depth": nn.Conv2d(3, 1, 1)}
+        )
 
     def forward(self, images, tasks):
         return {name: self.heads[name](images) for name in tasks}
@@ -58,8 +60,9 @@ def test_total_is_the_weighted_mean_over_valid_pixels(batch):
     cross_entropy = F.cross_entropy(logits, targets["segmentation"].values[valid])
     absolute = (depth - targets["depth"].values[:, 0][valid]).abs().mean()
     torch.testing.assert_close(result.total, cross_entropy + 0.3 * absolute)
-    torch.testing.assert_close(result.sums[:, 0] / result.sums[:, 1],
-                               torch.stack([cross_entropy, absolute]).detach())
+    torch.testing.assert_close(
+        result.sums[:, 0] / result.sums[:, 1], torch.stack([cross_entropy, absolute]).detach()
+    )
     assert result.sums[:, 1].tolist() == [valid.sum(), valid.sum()]
     assert not result.sums.requires_grad
 
@@ -67,9 +70,7 @@ def test_total_is_the_weighted_mean_over_valid_pixels(batch):
 @pytest.mark.parametrize("rule", WEIGHTINGS)
 def test_nothing_valid_is_zero_loss_and_zero_gradient(batch, rule):
     images, targets = batch
-    empty = {
-        name: Target(t.values, torch.zeros_like(t.valid)) for name, t in targets.items()
-    }
+    empty = {name: Target(t.values, torch.zeros_like(t.valid)) for name, t in targets.items()}
     net = Net()
     result = TrainingLoss(net, TASKS, weighting(rule))(empty, images)
     assert result.sums.abs().sum() == 0
@@ -89,8 +90,14 @@ def test_mean_gradient_of_two_workers_is_the_gradient_of_all(batch, method):
             loss = TrainingLoss(net, TASKS, weighting(), mean_over_workers=mean_counts)
             total = loss(some(targets, rows), images[rows]).total
         else:
-            loss = TradesLoss(net, TASKS, weighting(), main_task="segmentation", beta=2.0,
-                              mean_over_workers=mean_counts)
+            loss = TradesLoss(
+                net,
+                TASKS,
+                weighting(),
+                main_task="segmentation",
+                beta=2.0,
+                mean_over_workers=mean_counts,
+            )
             total = loss(some(targets, rows), images[rows], moved[rows]).total
         return torch.cat([g.flatten() for g in torch.autograd.grad(total, list(net.parameters()))])
 
