@@ -33,11 +33,8 @@ def grid_points(space: SearchSpace) -> list[Drawn]:
         ConfigError: A key has infinitely many values, or there are more than 10 000 points.
     """
     check_grid(space)
-    points: list[Drawn] = []
-    for drawn in _all_draws(space):
-        if all(drawn.config != point.config for point in points):
-            points.append(drawn)
-    return points
+    points = {drawn.config.model_dump_json(): drawn for drawn in _all_draws(space)}
+    return list(points.values())
 
 
 def _all_draws(space: SearchSpace) -> Iterator[Drawn]:
