@@ -1,1 +1,5 @@
-"""Charts, one file each: records -> frozen data -> figure. The imports below are the list."""
+"""The charts of a study; the imports are the list of what exists."""
+
+from taskgroup.analysis.charts import epsilon, learning_curves, pareto, slices, task_set
+
+__all__ = ["epsilon", "learning_curves", "pareto", "slices", "task_set"]

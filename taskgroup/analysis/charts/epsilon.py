@@ -1,0 +1,141 @@
+"""Score of the evaluated networks against the radius of the attack."""
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.groups import LOOKS, Group, group_of_row
+from taskgroup.analysis.style import literal, new_figure, score_axis, score_format
+from taskgroup.analysis.wording import attack_name, format_epsilon
+from taskgroup.results.records import EvaluationRow
+from taskgroup.study.objectives import StudyObjective
+
+
+@dataclass(frozen=True)
+class EpsilonCurve:
+    """One network.
+
+    Attributes:
+        trial: Number of the trial.
+        label: What a reader calls it.
+        group: Its part in the study.
+        epsilons: Radii, ascending, for pixels in [0, 1].
+        scores: Test score at each radius.
+        lows: Lower ends of the 95 % intervals over images.
+        highs: Upper ends.
+    """
+
+    trial: int
+    label: str
+    group: Group
+    epsilons: tuple[float, ...]
+    scores: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EpsilonData:
+    """The curves, and the attack behind them in words."""
+
+    robust: StudyObjective
+    attack: str = ""
+    curves: tuple[EpsilonCurve, ...] = ()
+
+
+def collect_epsilon(study: StudyData) -> EpsilonData:
+    """The main task's score in each network's sweep, radius 0 included, the huge one left out."""
+    score = study.robust.metric.rpartition("/")[2]
+    rows = [
+        row
+        for row in study.evaluations
+        if row.task == study.main_task and row.score_name == score and row.condition == "sweep"
+    ]
+    largest = _largest_drawn(rows)
+    curves = tuple(
+        _curve(study, [row for row in rows if row.trial == trial and row.epsilon <= largest])
+        for trial in dict.fromkeys(row.trial for row in rows)
+    )
+    attack = attack_name("pgd", max((row.steps for row in rows), default=0)) if rows else ""
+    return EpsilonData(study.robust, attack, curves)
+
+
+def _largest_drawn(rows: list[EvaluationRow]) -> float:
+    """The largest radius that still belongs to the curve: the huge one only checks the attack."""
+    radii = sorted({row.epsilon for row in rows})
+    return radii[-2] if len(radii) > 3 else radii[-1] if radii else 0.0
+
+
+def _curve(study: StudyData, rows: list[EvaluationRow]) -> EpsilonCurve:
+    rows = sorted(rows, key=lambda row: row.epsilon)
+    return EpsilonCurve(
+        rows[0].trial,
+        rows[0].label,
+        group_of_row(rows[0], study.trials),
+        tuple(row.epsilon for row in rows),
+        tuple(row.score for row in rows),
+        tuple(row.low for row in rows),
+        tuple(row.high for row in rows),
+    )
+
+
+def draw_epsilon(data: EpsilonData) -> go.Figure:
+    """A line with its band per network."""
+    figure = new_figure(height=440)
+    order = list(LOOKS)
+    for curve in sorted(data.curves, key=lambda c: (order.index(c.group), c.trial)):
+        _add_curve(figure, data, curve)
+    radii = sorted({radius for curve in data.curves for radius in curve.epsilons})
+    figure.update_xaxes(
+        title_text="ε, the radius of the attack (pixels in [0, 1])",
+        tickvals=radii,
+        ticktext=[format_epsilon(radius) for radius in radii],
+    )
+    figure.update_yaxes(**score_axis(StudyObjective(data.robust.metric, data.robust.direction)))
+    figure.update_yaxes(title_text="test " + score_axis(data.robust)["title"]["text"])
+    return figure
+
+
+def _add_curve(figure: go.Figure, data: EpsilonData, curve: EpsilonCurve) -> None:
+    look = LOOKS[curve.group]
+    name = f"trial {curve.trial}: {literal(curve.label)}"
+    red, green, blue = (int(look.color[i : i + 2], 16) for i in (1, 3, 5))
+    figure.add_scatter(
+        x=(*curve.epsilons, *reversed(curve.epsilons)),
+        y=(*curve.highs, *reversed(curve.lows)),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.13)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+    )
+    figure.add_scatter(
+        x=curve.epsilons,
+        y=curve.scores,
+        mode="lines+markers",
+        line={"color": look.color, "width": 2},
+        marker={"symbol": look.symbol, "size": 8, "color": look.color},
+        name=name,
+        legendgroup=name,
+        text=[format_epsilon(radius) for radius in curve.epsilons],
+        hovertemplate=f"ε %{{text}}: %{{y:{score_format(data.robust)}}}<extra>{name}</extra>",
+    )
+
+
+@CHARTS.register("epsilon")
+def epsilon_chart(study: StudyData) -> Chart:
+    """Test score against the attack's radius, for the winner and the baselines."""
+    data = collect_epsilon(study)
+    if not data.curves:
+        return Chart(
+            "Score against radius", "Run taskgroup evaluate best to attack the networks.", None
+        )
+    return Chart(
+        "Score against radius",
+        f"The main task on the test split under {data.attack} at growing radius; the band is the "
+        "bootstrap 95 % interval over images. A curve must fall to the level of a constant "
+        "prediction, or the attack, not the network, has given up.",
+        draw_epsilon(data),
+    )

@@ -1,0 +1,113 @@
+"""Robust against clean score of every finished trial: what robustness costs."""
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.groups import LOOKS, Group, group_of
+from taskgroup.analysis.style import (
+    SOFT,
+    literal,
+    marker,
+    new_figure,
+    present,
+    score_axis,
+    score_format,
+)
+from taskgroup.study.objectives import StudyObjective, objective_gains
+from taskgroup.study.pareto import pareto_front
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """One finished trial.
+
+    Attributes:
+        trial: Number of the trial.
+        label: What a reader calls it.
+        group: Its part in the study.
+        clean: Clean score of the main task.
+        robust: Robust score of the main task.
+        on_front: Whether no other trial is at least as good in both and better in one.
+    """
+
+    trial: int
+    label: str
+    group: Group
+    clean: float
+    robust: float
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class ParetoData:
+    """Points by trial number, and what the two scores are."""
+
+    clean: StudyObjective
+    robust: StudyObjective
+    points: tuple[ParetoPoint, ...] = ()
+
+
+def collect_pareto(study: StudyData) -> ParetoData:
+    """The finished trials that have both scores."""
+    pair = (study.clean, study.robust)
+    trials = [t for t in study.complete if all(t.score(o.metric) is not None for o in pair)]
+    front = pareto_front(objective_gains(trials, pair)) if trials else ()
+    points = tuple(
+        ParetoPoint(
+            trial.number,
+            trial.label,
+            group_of(trial, study.best),
+            study.clean.value(trial),
+            study.robust.value(trial),
+            bool(on_front),
+        )
+        for trial, on_front in zip(trials, front, strict=True)
+    )
+    return ParetoData(study.clean, study.robust, points)
+
+
+def draw_pareto(data: ParetoData) -> go.Figure:
+    """Scatter of the points with the front as a line."""
+    figure = new_figure(height=460)
+    front = sorted((p for p in data.points if p.on_front), key=lambda p: p.clean)
+    figure.add_scatter(
+        x=[p.clean for p in front],
+        y=[p.robust for p in front],
+        mode="lines",
+        line={"color": SOFT, "width": 1.5, "dash": "dot"},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+    for group in present([p.group for p in data.points]):
+        _add_group(figure, data, group)
+    figure.update_xaxes(**score_axis(data.clean))
+    figure.update_yaxes(**score_axis(data.robust))
+    return figure
+
+
+def _add_group(figure: go.Figure, data: ParetoData, group: Group) -> None:
+    points = [p for p in data.points if p.group == group]
+    clean, robust = score_format(data.clean), score_format(data.robust)
+    figure.add_scatter(
+        x=[p.clean for p in points],
+        y=[p.robust for p in points],
+        mode="markers",
+        marker=marker(group),
+        name=LOOKS[group].title,
+        text=[f"trial {p.trial}: {literal(p.label)}" for p in points],
+        hovertemplate=f"%{{text}}<br>clean %{{x:{clean}}}<br>robust %{{y:{robust}}}<extra></extra>",
+    )
+
+
+@CHARTS.register("pareto")
+def pareto_chart(study: StudyData) -> Chart:
+    """Robust against clean score, one point per finished trial."""
+    data = collect_pareto(study)
+    return Chart(
+        "What robustness costs",
+        "Every finished trial on the validation split: right is better without attack, up is better "
+        "under attack. On the dotted line nothing can be gained in one without losing in the other.",
+        draw_pareto(data) if data.points else None,
+    )

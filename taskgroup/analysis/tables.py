@@ -1,0 +1,286 @@
+"""Tables of runs, trials and evaluations, alike on the terminal, as JSON and in the report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.analysis.groups import Group, group_of, group_of_row
+from taskgroup.analysis.wording import (
+    MISSING,
+    attack_name,
+    format_epsilon,
+    format_score,
+    format_seconds,
+    format_value,
+    metric_parts,
+    metric_title,
+    score_name,
+)
+from taskgroup.errors import TaskgroupError
+from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.results.run_directory import RunDirectory, list_runs
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+CONDITION_NAMES = {
+    "clean": "no attack",
+    "noise": "random noise",
+    "fgsm": "FGSM",
+    "sweep": "PGD",
+    "pgd": "PGD",
+    "pgd_all": "PGD on all tasks",
+    "worst_case": "worst case of all",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        cells: One text per column.
+        data: The same for machines, with numbers as numbers.
+        group: The part of the trial in its study, or None.
+    """
+
+    cells: tuple[str, ...]
+    data: Mapping[str, Any]
+    group: Group | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns.
+
+    Attributes:
+        columns: Headings.
+        numeric: Positions of the columns that hold numbers, set to the right.
+        rows: The rows.
+        notes: Lines below the table.
+    """
+
+    columns: tuple[str, ...]
+    numeric: frozenset[int]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One object per row."""
+        return [dict(row.data) for row in self.rows]
+
+    def to_rich(self) -> "RichTable":
+        """The table for a terminal; names are shown as written, never read as markup."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=box.SIMPLE_HEAD, caption="\n".join(self.notes) or None)
+        table.caption_justify = "left"
+        for index, name in enumerate(self.columns):
+            table.add_column(Text(name), justify="right" if index in self.numeric else "left")
+        for row in self.rows:
+            style = "bold" if row.group == "best" else None
+            table.add_row(*(Text(cell) for cell in row.cells), style=style)
+        return table
+
+
+def runs_table(parent: str | Path) -> Table:
+    """The run directories below a folder, newest first.
+
+    A run that cannot be read says so in its row.
+    """
+    rows = [_run_row(run) for run in reversed(list_runs(parent))]
+    columns = ("run", "main task", "trials", "complete", "best", "robust", "begun")
+    return Table(columns, frozenset({2, 3, 5}), tuple(rows))
+
+
+def _run_row(run: RunDirectory) -> Row:
+    try:
+        study = read_study(run)
+    except TaskgroupError as error:
+        cells = (str(run.path), MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
+        return Row(cells, {"run": str(run.path), "error": str(error)})
+    best = study.best
+    score = best.score(study.robust.metric) if best is not None else None
+    data = {
+        "run": str(run.path),
+        "main_task": study.main_task,
+        "trials": len(study.trials),
+        "complete": len(study.complete),
+        "best": best.label if best is not None else None,
+        "metric": study.robust.metric,
+        "robust": score,
+        "begun": min((trial.started for trial in study.trials if trial.started), default=None),
+    }
+    cells = (
+        str(run.path),
+        study.main_task,
+        str(len(study.trials)),
+        str(len(study.complete)),
+        data["best"] or MISSING,
+        format_score(metric_parts(study.robust.metric)[2], score),
+        (data["begun"] or MISSING)[:16].replace("T", " "),
+    )
+    return Row(cells, data)
+
+
+def trials_table(run: RunDirectory) -> Table:
+    """The trials of a run, best robust score first.
+
+    Raises:
+        DataError: A record is torn, foreign, or of another schema version.
+        ConfigError: Its space names no main task or no objectives.
+    """
+    return study_table(read_study(run))
+
+
+def study_table(study: StudyData) -> Table:
+    """The trials of a study: best robust score first, those without one last."""
+    rows = tuple(_trial_row(study, trial) for trial in ranked(study))
+    clean, robust = metric_title(study.clean), metric_title(study.robust)
+    columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
+    counts = Counter(trial.status for trial in study.trials)
+    note = f"{len(study.trials)} trials: " + ", ".join(
+        f"{number} {status}" for status, number in counts.items()
+    )
+    return Table(columns, frozenset({0, 3, 4, 5, 7}), rows, (note,) if study.trials else ())
+
+
+def ranked(study: StudyData) -> list[TrialResult]:
+    """Complete trials by falling robust score, then the rest by number."""
+
+    def rank(trial: TrialResult) -> tuple[bool, float, int]:
+        gain = study.robust.gain(trial)
+        is_last = trial.status != "complete" or gain != gain
+        return (is_last, 0.0 if is_last else -gain, trial.number)
+
+    return sorted(study.trials, key=rank)
+
+
+def _trial_row(study: StudyData, trial: TrialResult) -> Row:
+    clean, robust = (trial.score(axis.metric) for axis in (study.clean, study.robust))
+    score = metric_parts(study.robust.metric)[2]
+    done = trial.epochs[-1].epoch if trial.epochs else 0
+    cells = (
+        str(trial.number),
+        trial.label,
+        f"{trial.status}: {trial.reason}" if trial.reason else trial.status,
+        f"{done}/{trial.planned_epochs}",
+        format_score(score, clean),
+        format_score(score, robust),
+        drawn_values(trial),
+        format_seconds(trial.seconds),
+    )
+    data = {
+        "trial": trial.number,
+        "label": trial.label,
+        "role": trial.role,
+        "task_set": list(trial.task_set),
+        "status": trial.status,
+        "reason": trial.reason,
+        "epochs": done,
+        "planned_epochs": trial.planned_epochs,
+        "clean": clean,
+        "robust": robust,
+        "parameters": dict(trial.parameters),
+        "seconds": trial.seconds,
+        "checkpoint": trial.checkpoint,
+    }
+    return Row(cells, data, group_of(trial, study.best))
+
+
+def drawn_values(trial: TrialResult) -> str:
+    """What was drawn for a trial, but for its task set.
+
+    Loss weights come first and by task (``depth 0.12``); of a dotted key its last part is named.
+    """
+    named = [
+        (
+            not key.startswith("loss_weights."),
+            f"{key.rpartition('.')[2]} {format_value(key, value)}",
+        )
+        for key, value in trial.parameters.items()
+        if not key.startswith("auxiliary_tasks")
+    ]
+    words = (text.replace("_", " ") for _, text in sorted(named, key=lambda pair: pair[0]))
+    return ", ".join(words) or MISSING
+
+
+def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult] = ()) -> Table:
+    """Scores by condition and model: the first score of each model's first task.
+
+    Args:
+        rows: Rows of one or several models, as ``evaluate`` returns them; the first row of a
+            model names its main score.
+        trials: Trials that say which part each model plays; may be empty.
+    """
+    main = [row for row in rows if (row.task, row.score_name) == (rows[0].task, rows[0].score_name)]
+    models = list(dict.fromkeys((row.trial, row.label) for row in main))
+    conditions = dict.fromkeys(_condition_key(row) for row in main)
+    cells = {((row.trial, row.label), _condition_key(row)): row for row in main}
+    groups = {(row.trial, row.label): group_of_row(row, trials) for row in main}
+    heads = [f"best: {label}" if groups[(t, label)] == "best" else label for t, label in models]
+    table_rows = [_evaluation_row(key, [cells.get((m, key)) for m in models]) for key in conditions]
+    return Table(
+        ("attack", "effort", "ε", *heads),
+        frozenset(range(3, 3 + len(heads))),
+        tuple(row for row in table_rows),
+        _evaluation_notes(main),
+    )
+
+
+def _condition_key(row: EvaluationRow) -> tuple[str, float, int, int]:
+    return (row.condition, row.epsilon, row.steps, row.restarts)
+
+
+def _evaluation_row(key: tuple[str, float, int, int], rows: Sequence[EvaluationRow | None]) -> Row:
+    condition, epsilon, steps, restarts = key
+    effort = f"{steps} step{'s' if steps > 1 else ''}" if steps else MISSING
+    if restarts > 1:
+        effort += f" × {restarts}"
+    name = CONDITION_NAMES.get(condition, attack_name(condition, 1))
+    texts = [_interval(row) for row in rows]
+    known = [row for row in rows if row is not None]
+    data = {
+        "condition": condition,
+        "epsilon": epsilon,
+        "steps": steps,
+        "restarts": restarts,
+        "attacked_tasks": list(known[0].attacked_tasks) if known else [],
+        "scores": [_score_data(row) for row in known],
+    }
+    return Row((name, effort, format_epsilon(epsilon), *texts), data)
+
+
+def _interval(row: EvaluationRow | None) -> str:
+    """A score with its interval, and an exclamation mark where a sanity check failed."""
+    if row is None:
+        return MISSING
+    low, high = (
+        format_score(row.score_name, end).removesuffix(" %") for end in (row.low, row.high)
+    )
+    mark = "" if row.verdict == "ok" else " !"
+    return f"{format_score(row.score_name, row.score)} ({low} to {high}){mark}"
+
+
+def _score_data(row: EvaluationRow) -> dict[str, Any]:
+    names = ("trial", "label", "role", "task", "score_name", "score", "low", "high", "images")
+    return {name: getattr(row, name) for name in (*names, "verdict")}
+
+
+def _evaluation_notes(rows: Sequence[EvaluationRow]) -> tuple[str, ...]:
+    if not rows:
+        return ()
+    first = rows[0]
+    better = "lower" if first.direction == "minimize" else "higher"
+    images = f"{first.images} test images" if first.images != 1 else "one test image"
+    head = (
+        f"{first.task} {score_name(first.score_name)}, {better} is better, on {images}; "
+        "bootstrap 95 % intervals over images in parentheses"
+    )
+    found = dict.fromkeys(f"! {r.label}: {r.verdict}" for r in rows if r.verdict != "ok")
+    return (head, *found)

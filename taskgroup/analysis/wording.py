@@ -1,0 +1,169 @@
+"""How numbers and names read in charts and tables: scores, radii, durations, attacks."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from taskgroup.study.objectives import StudyObjective
+
+MISSING = "-"
+MINUS = "\N{MINUS SIGN}"
+
+_SCORE_NAMES = {
+    "miou": "mIoU",
+    "iou": "IoU",
+    "mean_accuracy": "mean class accuracy",
+    "f1": "F1",
+    "abs_rel": "relative error",
+    "rmse": "RMS error",
+    "mae": "absolute error",
+    "delta1": "share within 1.25",
+    "angular_error": "angular error",
+    "within_11_25": "share within 11.25°",
+}
+_SHARES = {"miou", "iou", "accuracy", "mean_accuracy", "f1", "delta1", "within_11_25"}
+_UNITS = {"angular_error": "degrees", "rmse": "metres"}
+
+
+def is_share(score: str) -> bool:
+    """Whether a score lies in [0, 1] and reads as a percentage."""
+    return score in _SHARES
+
+
+def score_name(score: str) -> str:
+    """What a reader calls a score.
+
+    Example:
+        >>> score_name("miou"), score_name("my_score")
+        ('mIoU', 'my score')
+    """
+    return _SCORE_NAMES.get(score, score.replace("_", " "))
+
+
+def format_score(score: str, value: float | None) -> str:
+    """A score as text: shares in percent, the rest with three significant digits.
+
+    Example:
+        >>> format_score("miou", 0.3125), format_score("abs_rel", 0.0625), format_score("f1", None)
+        ('31.2 %', '0.0625', '-')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{100 * value:.1f} %" if is_share(score) else f"{value:.3g}"
+
+
+def format_gain(score: str, value: float | None) -> str:
+    """A difference of scores with its sign; shares in points.
+
+    Example:
+        >>> format_gain("miou", 0.05), format_gain("abs_rel", 0.01)
+        ('+5.0 points', '+0.01')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    size = f"{100 * abs(value):.1f} points" if is_share(score) else f"{abs(value):.3g}"
+    return f"{MINUS if value < 0 else '+'}{size}"
+
+
+def metric_parts(metric: str) -> tuple[str, str, str]:
+    """Task, kind and score of ``segmentation/robust/miou``; a name of another form is a score."""
+    parts = metric.split("/")
+    return (parts[0], parts[1], parts[2]) if len(parts) == 3 else ("", "", metric)
+
+
+def metric_title(objective: StudyObjective) -> str:
+    """The name of an objective with its unit, for an axis or a column.
+
+    Example:
+        >>> metric_title(StudyObjective("depth/robust/rmse", "minimize"))
+        'robust RMS error (metres, lower is better)'
+    """
+    _, kind, score = metric_parts(objective.metric)
+    notes = [note for note in [_UNITS.get(score)] if note]
+    if objective.direction == "minimize":
+        notes.append("lower is better")
+    suffix = f" ({', '.join(notes)})" if notes else ""
+    return f"{kind} {score_name(score)}{suffix}".strip()
+
+
+def format_epsilon(epsilon: float) -> str:
+    """A radius as the field writes it, in 255ths where that is short.
+
+    Example:
+        >>> format_epsilon(8 / 255), format_epsilon(0.0), format_epsilon(0.5)
+        ('8/255', '0', '0.5')
+    """
+    levels = epsilon * 255
+    if epsilon in (0, 1) or abs(2 * levels - round(2 * levels)) > 1e-3 or epsilon > 1:
+        return f"{epsilon:.3g}"
+    return f"{levels:.4g}/255"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration.
+
+    Example:
+        >>> format_seconds(0.14), format_seconds(75), format_seconds(3700)
+        ('0.14 s', '1 min 15 s', '1 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_bytes(size: int) -> str:
+    """A size of memory.
+
+    Example:
+        >>> format_bytes(1_610_612_736)
+        '1.5 GiB'
+    """
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def format_value(key: str, value: Any) -> str:
+    """A drawn value by its key: radii in 255ths, numbers with three digits.
+
+    Example:
+        >>> format_value("adversary.epsilon", 4 / 255), format_value("loss_weights.depth", 0.12345)
+        ('4/255', '0.123')
+    """
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        name = key.rpartition(".")[2]
+        return format_epsilon(value) if name in ("epsilon", "step_size") else f"{value:.3g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value) or "none"
+    return str(value)
+
+
+def attack_name(attack: str, steps: int) -> str:
+    """An attack with its effort.
+
+    Example:
+        >>> attack_name("pgd", 10), attack_name("fgsm", 1)
+        ('PGD-10', 'FGSM')
+    """
+    named = attack.upper() if attack in ("pgd", "fgsm") else attack
+    return f"{named}-{steps}" if steps > 1 else named
+
+
+def budget_text(section: Mapping[str, Any]) -> str:
+    """The attack of an ``adversary`` or ``validation`` section in a few words.
+
+    Example:
+        >>> budget_text({"attack": "pgd", "epsilon": 4 / 255, "steps": 3})
+        'PGD-3 at ε = 4/255'
+    """
+    attack = str(section.get("attack", "none"))
+    if attack == "none":
+        return "no attack"
+    name = attack_name(attack, 1 if attack == "fgsm" else int(section.get("steps", 1)))
+    norm = " (L2)" if section.get("norm") == "l2" else ""
+    return f"{name} at ε = {format_epsilon(float(section.get('epsilon', 0)))}{norm}"
