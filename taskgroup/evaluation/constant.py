@@ -14,8 +14,8 @@ MAX_CLASSES = 20
 STRIDE = 4
 
 
-def constant_score(task: Task, targets: Sequence[Target]) -> float:
-    """The best main score of predictions that are the same for every pixel of every image.
+def constant_scores(task: Task, targets: Sequence[Target]) -> dict[str, float]:
+    """The best of each score that one prediction for every pixel of every image can have.
 
     Tried are each of the 20 commonest classes or, for numbers, the mean and the median of the
     targets, and all ones and all zeros as logits.
@@ -25,7 +25,7 @@ def constant_score(task: Task, targets: Sequence[Target]) -> float:
         targets: Its targets, one per batch.
 
     Returns:
-        The score; NaN where nothing is valid.
+        Scores by name; NaN where nothing is valid.
     """
     metric = task.metric()
     sums = [
@@ -33,9 +33,12 @@ def constant_score(task: Task, targets: Sequence[Target]) -> float:
         for constant in _constants(task, targets)
     ]
     if not sums:
-        return float("nan")
-    values = metric.score(torch.stack(sums))[task.main_score]
-    return float(values.amax() if task.direction == "maximize" else values.amin())
+        return dict.fromkeys(metric.directions, float("nan"))
+    values = metric.score(torch.stack(sums))
+    return {
+        name: float(values[name].amax() if direction == "maximize" else values[name].amin())
+        for name, direction in metric.directions.items()
+    }
 
 
 def _sums(metric: SumMetric, constant: Tensor, target: Target) -> Tensor:

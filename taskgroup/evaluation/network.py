@@ -37,3 +37,17 @@ def autocast(device: torch.device, precision: torch.dtype | None) -> AbstractCon
 def evaluation_device() -> torch.device:
     """The current CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fast_precision(device: torch.device) -> torch.dtype | None:
+    """bfloat16 where the device multiplies it natively, else None for float32.
+
+    For the gradients of attacks, never for scores. Measured on two adversarially trained networks
+    (mIoU and depth, PGD-20 at 4/255 and 16/255), attacks in bfloat16 move scores by 0.0003 or less.
+    """
+    if device.type == "cuda":
+        native = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return torch.bfloat16 if native else None

@@ -5,7 +5,7 @@ Carlini and Wagner (2018, arXiv:1802.00420) and Carlini et al. (2019, arXiv:1902
 what it found in a few words, and every row of the network carries them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -68,11 +68,24 @@ def rises(metric: SumMetric, score: str, weaker: Tensor, stronger: Tensor, *, se
     return bool(after - before > STANDARD_ERRORS * np.nanstd(spread))
 
 
-def beats_constant(metric: SumMetric, score: str, sums: Tensor, constant: float) -> bool:
-    """Whether a network still beats the best constant prediction under a boundless attack."""
-    turned = constant if metric.directions[score] == "maximize" else -constant
-    unit = POINT if metric.directions[score] == "maximize" else POINT * abs(constant)
-    return bool(_value(metric, score, sums.sum(0)) > turned + unit)
+def beats_constant(metric: SumMetric, sums: Tensor, constant: Mapping[str, float]) -> bool:
+    """Whether a network beats constant predictions by every score under a boundless attack.
+
+    One score alone would mislead: a network that is mostly wrong, but not always in the same way,
+    has a higher mIoU than a constant class.
+
+    Args:
+        metric: What turns sums into scores.
+        sums: Sums of each image, ``(N, S)``.
+        constant: The best that a constant prediction reaches, by score; never beaten if NaN.
+    """
+    totals = sums.sum(0)
+    for name, direction in metric.directions.items():
+        turned = constant[name] if direction == "maximize" else -constant[name]
+        unit = POINT if direction == "maximize" else POINT * abs(constant[name])
+        if not _value(metric, name, totals) > turned + unit:
+            return False
+    return True
 
 
 def check_network(

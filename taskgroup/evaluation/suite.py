@@ -9,9 +9,9 @@ from torch import Tensor
 
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.conditions import Condition, standard_conditions
-from taskgroup.evaluation.constant import constant_score
+from taskgroup.evaluation.constant import constant_scores
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.network import fixed_network
+from taskgroup.evaluation.network import fast_precision, fixed_network
 from taskgroup.evaluation.sanity import beats_constant, check_network, rises
 from taskgroup.evaluation.scoring import (
     Attacker,
@@ -166,7 +166,13 @@ def _attacked(
 ) -> Tensor:
     if condition.attack is None:
         return batch.images
-    attacker = Attacker(condition.attack, condition.budget, condition.attacked_tasks, seed)
+    attacker = Attacker(
+        condition.attack,
+        condition.budget,
+        condition.attacked_tasks,
+        seed=seed,
+        autocast=fast_precision(batch.images.device),
+    )
     return attacker(trained.model, trained.tasks, batch, number)
 
 
@@ -198,7 +204,7 @@ def _check_scores(
     metric, score = task.metric(), task.main_score
     sums = {outcome.condition.name: _main_sums(trained, outcome) for outcome in outcomes}
     sweep = [_main_sums(trained, o) for o in outcomes if o.condition.name == "sweep"]
-    constant = constant_score(task, [batch.targets[task.name] for batch in batches])
+    constant = constant_scores(task, [batch.targets[task.name] for batch in batches])
     checks = {
         "noise beats the attack": rises(metric, score, sums["noise"], sums["pgd"], seed=seed),
         "one step beats many": rises(metric, score, sums["fgsm"], sums["pgd"], seed=seed),
@@ -207,7 +213,7 @@ def _check_scores(
             for weaker, stronger in pairwise(sweep)
         ),
         "a huge epsilon does not reach a constant predictor": beats_constant(
-            metric, score, sweep[-1], constant
+            metric, sweep[-1], constant
         ),
     }
     return [finding for finding, found in checks.items() if found]

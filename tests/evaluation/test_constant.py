@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from taskgroup.evaluation.constant import constant_score
+from taskgroup.evaluation.constant import constant_scores
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
+
+
+def constant_score(task, targets):
+    return constant_scores(task, targets)[task.main_score]
 
 
 def everywhere(values):
@@ -46,6 +50,15 @@ def test_one_class_per_image():
     values = torch.tensor([0, 1, 1, 2])
     target = Target(values, torch.ones(4, dtype=torch.bool))
     assert constant_score(task, [target]) == pytest.approx(0.5)
+
+
+def test_each_score_has_its_own_best_constant():
+    task = build_task(TaskInfo("depth"))
+    values = torch.ones(1, 1, 16, 16)
+    values[..., 12:] = 9
+    scores = constant_scores(task, [Target(values, everywhere(values))])
+    assert scores["abs_rel"] == pytest.approx(0.25 * 8 / 9)  # the median, 1
+    assert scores["rmse"] == pytest.approx(12**0.5)  # the mean, 3
 
 
 def test_nothing_valid_has_no_score():

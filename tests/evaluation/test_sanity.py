@@ -10,6 +10,7 @@ from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.sanity import beats_constant, check_network, rises, verdict
 from taskgroup.evaluation.suite import measure
 from taskgroup.metrics.accuracy import AccuracyMetric
+from taskgroup.metrics.confusion import ConfusionMetric
 
 main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
 
@@ -104,16 +105,15 @@ def measured(model, tasks, batches, main_task="segmentation", epsilon=4 / 255):
 
 @main_tasks
 def test_the_whole_suite_lets_an_honest_network_pass(main_task, trained, tasks, batches):
-    assert measured(trained, tasks, batches, main_task).findings == ()
+    assert measured(trained, tasks, batches[:1], main_task).findings == ()
 
 
-@pytest.mark.parametrize("fraud", [Scaled, StaysInTraining, Dropping, Rounding])
-def test_the_whole_suite_suspects_frauds(fraud, trained, tasks, batches):
-    assert measured(fraud(trained), tasks, batches).findings
+def test_the_whole_suite_suspects_saturated_logits(trained, tasks, batches):
+    assert "loss gradients vanish" in measured(Scaled(trained), tasks, batches[:1]).findings
 
 
 def test_rounding_is_given_away_by_the_scores_too(trained, tasks, batches):
-    found = measured(Rounding(trained), tasks, batches).findings
+    found = measured(Rounding(trained), tasks, batches[:1]).findings
     assert "a huge epsilon does not reach a constant predictor" in found
 
 
@@ -139,9 +139,18 @@ def test_a_rise_must_be_larger_than_chance(weaker, stronger, count, expected):
 
 def test_beating_a_constant():
     sums = accuracy_sums(30, 100)
-    assert beats_constant(AccuracyMetric(), "accuracy", sums, 0.2)
-    assert not beats_constant(AccuracyMetric(), "accuracy", sums, 0.295)
-    assert not beats_constant(AccuracyMetric(), "accuracy", sums, 0.5)
+    for constant, beaten in [(0.2, True), (0.295, False), (0.5, False), (torch.nan, False)]:
+        assert beats_constant(AccuracyMetric(), sums, {"accuracy": constant}) is beaten
+
+
+def test_a_constant_must_be_beaten_by_every_score():
+    sums = torch.tensor([[1.0, 4, 4, 8, 12, 12, 9, 14, 13]]).double()
+    metric = ConfusionMetric(3)
+    scores = {name: float(value) for name, value in metric.score(sums[0]).items()}
+    lower = {name: value - 0.02 for name, value in scores.items()}
+    assert beats_constant(metric, sums, lower)
+    for name in scores:
+        assert not beats_constant(metric, sums, lower | {name: scores[name]})
 
 
 def test_the_verdict_is_one_cell():
