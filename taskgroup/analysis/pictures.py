@@ -3,6 +3,7 @@
 import base64
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ IGNORED = 255
 Pixels = NDArray[np.uint8]
 
 CLASS_COLORS = (
-    "4e79a7 f28e2b 59a14f e15759 b6992d 499894 d37295 9d7660 b07aa1 79706e "
-    "a0cbe8 ffbe7d 8cd17d ff9d9a f1ce63 86bcb6 fabfd2 d7b5a6 d4a6c8 bab0ac"
-).split()
+    *("4e79a7", "f28e2b", "59a14f", "e15759", "b6992d", "499894", "d37295", "9d7660", "b07aa1"),
+    *("79706e", "a0cbe8", "ffbe7d", "8cd17d", "ff9d9a", "f1ce63", "86bcb6", "fabfd2", "d7b5a6"),
+    *("d4a6c8", "bab0ac"),
+)
 """Tableau's twenty colours; class maps with more classes repeat them."""
-DEPTH_COLORS = "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725".split()
+DEPTH_COLORS = (
+    *("440154", "482878", "3e4989", "31688e", "26828e"),
+    *("1f9e89", "35b779", "6ece58", "b5de2b", "fde725"),
+)
 """Ten stops of viridis, which stays in order for the colour-blind and in grey."""
 INVALID_COLOR = (236, 238, 240)
 
@@ -56,7 +61,7 @@ def colour(panel: Panel, *, limits: tuple[float, float] = (0.0, 1.0)) -> Pixels:
         return _colour_classes(panel.values)
     if len(panel.values) == 3:
         values = (panel.values + 1) / 2 if panel.task == "normals" else panel.values
-        return _paint(np.moveaxis(values, 0, -1), np.isfinite(values).all(0))
+        return _paint(np.moveaxis(values, 0, -1), np.isfinite(values).all(axis=0))
     return _colour_scale(panel.values[0], limits)
 
 
@@ -94,11 +99,11 @@ def _colour_scale(values: NDArray[Any], limits: tuple[float, float]) -> Pixels:
     return _paint(np.stack(channels, axis=-1) / 255, is_known)
 
 
-def _paint(colours: NDArray[Any], is_known: NDArray[np.bool_]) -> Pixels:
+def _paint(colours: NDArray[Any], is_known: NDArray[Any]) -> Pixels:
     """Colours in [0, 1] as bytes; pale grey where nothing is known."""
     filled = np.where(is_known[..., None], colours, np.array(INVALID_COLOR) / 255)
     return np.asarray(np.rint(np.clip(filled, 0, 1) * 255), dtype=np.uint8)
 
 
-def _palette(colors: list[str]) -> NDArray[np.float64]:
+def _palette(colors: Sequence[str]) -> NDArray[np.float64]:
     return np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colors], dtype=np.float64)

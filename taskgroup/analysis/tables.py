@@ -106,24 +106,26 @@ def _run_row(run: RunDirectory) -> Row:
         return Row(cells, {"run": str(run.path), "error": str(error)})
     best = study.best
     score = best.score(study.robust.metric) if best is not None else None
+    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    label = best.label if best is not None else ""
     data = {
         "run": str(run.path),
         "main_task": study.main_task,
         "trials": len(study.trials),
         "complete": len(study.complete),
-        "best": best.label if best is not None else None,
+        "best": label or None,
         "metric": study.robust.metric,
         "robust": score,
-        "begun": min((trial.started for trial in study.trials if trial.started), default=None),
+        "begun": begun or None,
     }
     cells = (
         str(run.path),
         study.main_task,
         str(len(study.trials)),
         str(len(study.complete)),
-        data["best"] or MISSING,
+        label or MISSING,
         format_score(metric_parts(study.robust.metric)[2], score),
-        (data["begun"] or MISSING)[:16].replace("T", " "),
+        (begun or MISSING)[:16].replace("T", " "),
     )
     return Row(cells, data)
 
@@ -241,7 +243,7 @@ def _evaluation_row(key: tuple[str, float, int, int], rows: Sequence[EvaluationR
     condition, epsilon, steps, restarts = key
     effort = f"{steps} step{'s' if steps > 1 else ''}" if steps else MISSING
     if restarts > 1:
-        effort += f" × {restarts}"
+        effort += f", {restarts} restarts"
     name = CONDITION_NAMES.get(condition, attack_name(condition, 1))
     texts = [_interval(row) for row in rows]
     known = [row for row in rows if row is not None]

@@ -89,7 +89,8 @@ def draw_curves(data: CurvesData) -> go.Figure:
 
 def _step(data: CurvesData) -> int:
     """Epochs between two ticks: whole ones, at most about ten."""
-    longest = max(max(c.epochs) for c in (*data.clean_curves, *data.robust_curves))
+    curves = (*data.clean_curves, *data.robust_curves)
+    longest = max((curve.epochs[-1] for curve in curves), default=1)
     return -(-longest // 10)
 
 
@@ -122,7 +123,7 @@ def learning_curves_chart(study: StudyData) -> Chart:
     has_curves = bool(data.clean_curves or data.robust_curves)
     return Chart(
         "Learning curves",
-        "The main task's scores on the validation split after each epoch. A robust score that falls "
-        "while the clean one rises is robust overfitting.",
+        "The main task's scores on the validation split after each epoch. A robust score that "
+        "falls while the clean one rises is robust overfitting.",
         draw_curves(data) if has_curves else None,
     )

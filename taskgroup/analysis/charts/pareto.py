@@ -71,12 +71,13 @@ def collect_pareto(study: StudyData) -> ParetoData:
 def draw_pareto(data: ParetoData) -> go.Figure:
     """Scatter of the points with the front as a line."""
     figure = new_figure(height=460)
-    front = sorted((p for p in data.points if p.on_front), key=lambda p: p.clean)
+    on_front = (point for point in data.points if point.on_front)
+    front = sorted(on_front, key=lambda point: data.clean.sign * point.clean)
     figure.add_scatter(
         x=[p.clean for p in front],
         y=[p.robust for p in front],
         mode="lines",
-        line={"color": SOFT, "width": 1.5, "dash": "dot"},
+        line={"color": SOFT, "width": 1.5, "dash": "dot", "shape": "vh"},
         name="Pareto front",
         hoverinfo="skip",
     )
@@ -107,7 +108,7 @@ def pareto_chart(study: StudyData) -> Chart:
     data = collect_pareto(study)
     return Chart(
         "What robustness costs",
-        "Every finished trial on the validation split: right is better without attack, up is better "
-        "under attack. On the dotted line nothing can be gained in one without losing in the other.",
+        "Every finished trial on the validation split: right is better without attack, up is "
+        "better under attack. No trial on the dotted line is beaten in both by another.",
         draw_pareto(data) if data.points else None,
     )

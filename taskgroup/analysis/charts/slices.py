@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.groups import LOOKS, Group, group_of
 from taskgroup.analysis.style import (
+    add_note,
     literal,
     marker,
     new_figure,
@@ -87,6 +88,8 @@ def collect_slices(study: StudyData) -> SlicesData:
 
 def draw_slices(data: SlicesData) -> go.Figure:
     """Small multiples, one per key, with a common score axis."""
+    if not data.slices:
+        return add_note(new_figure(height=240), "no number was drawn at two values")
     rows = -(-len(data.slices) // COLUMNS)
     figure = make_subplots(
         rows=rows,
@@ -146,7 +149,7 @@ def slices_chart(study: StudyData) -> Chart:
     data = collect_slices(study)
     return Chart(
         "Loss weights, attack budget and optimiser",
-        "Each panel shows one searched key; a weight appears only for trials that trained its task. "
-        "Everything else differs between the points of a panel too: read them as hints.",
+        "Each panel shows one searched key; a weight appears only for trials that trained its "
+        "task. Everything else differs between the points of a panel too: read them as hints.",
         draw_slices(data) if data.slices else None,
     )
