@@ -24,8 +24,9 @@ POINT = 0.01
 """What a score may rise by chance: one point of a share, one percent of an error."""
 STANDARD_ERRORS = 2.0
 RESAMPLES = 200
-CLOSE = 1e-3
-"""Largest change of a prediction against its own size that rounding explains."""
+CLOSE = 1e-2
+"""Largest change of a prediction against its own size that rounding explains (TF32 on a GPU)."""
+COMPANIONS = 8
 VANISHED = 0.1
 """Largest share of pixels, or of images, whose gradient may be exactly zero or not finite."""
 
@@ -96,7 +97,7 @@ def check_network(
     Args:
         model: The network; it is held in evaluation mode meanwhile.
         tasks: The task set.
-        batch: Some clean images on the network's device, two at least.
+        batch: Some clean images on the network's device.
         main_task: The task whose prediction and loss are looked at.
 
     Returns:
@@ -109,13 +110,15 @@ def check_network(
     with fixed_network(model):
         whole = predict(model, batch.images, [main_task])[main_task]
         again = predict(model, batch.images, [main_task])[main_task]
-        half = predict(model, batch.images[: len(batch) // 2], [main_task])[main_task]
+        first = batch.images[:COMPANIONS]
+        company = predict(model, torch.cat([first, 1 - first]), [main_task])[main_task]
         gradient, _ = input_gradient(objective, batch.images, 0.0)
     finite = bool(whole.isfinite().all())
     checks = {
         "predictions are not finite": not finite,
         "predictions are random": finite and _differ(whole, again),
-        "predictions depend on the batch": finite and _differ(whole[: len(half)], half),
+        "predictions depend on the batch": finite
+        and _differ(whole[: len(first)], company[: len(first)]),
         "loss gradients vanish": finite and _vanished_share(task, whole, batch) > VANISHED,
         "image gradients vanish": finite and _flat_share(task, gradient, batch) > VANISHED,
     }

@@ -96,6 +96,12 @@ def test_known_frauds_are_named(fraud, finding, trained, tasks, batch):
     assert finding in findings(fraud(trained), tasks, batch)
 
 
+def test_one_image_is_enough_to_look_at(trained, tasks, batch):
+    alone = batch.select(torch.tensor([3]))
+    assert findings(trained, tasks, alone) == []
+    assert findings(StaysInTraining(trained), tasks, alone)
+
+
 def measured(model, tasks, batches, main_task="segmentation", epsilon=4 / 255):
     trained = TrainedModel(
         model, tuple(tasks), SceneConfig(name="scenes"), main_task, ThreatModel(epsilon=epsilon)

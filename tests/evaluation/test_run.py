@@ -1,0 +1,284 @@
+"""``evaluate`` on small runs: whom it scores, what it writes, what it says when it cannot."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from taskgroup.data.scenes import SceneConfig
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.evaluation.loading import load_trained
+from taskgroup.evaluation.run import evaluate
+from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
+from taskgroup.models.base import ModelConfig
+from taskgroup.models.build import build_model
+from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
+from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.tasks.base import build_task
+
+SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
+DATASET = {"name": "scenes", "image_size": 32, "test": 3, "train": 1, "seed": 77}
+CONFIG = {
+    "dataset": DATASET,
+    "model": {"backbone": "resnet_small", "width": 4, "decoder_width": 4},
+    "main_task": "segmentation",
+    "validation": {"attack": "pgd", "norm": "linf", "epsilon": 4 / 255},
+}
+TRIALS = [  # label, role, auxiliary tasks, status, robust score
+    ("main only, natural", "baseline", (), "complete", 0.1),
+    ("all, adversarial", "baseline", ("depth",), "failed", None),
+    ("segmentation+classification", "searched", ("classification",), "complete", 0.3),
+    ("segmentation+depth", "searched", ("depth",), "pruned", 0.4),
+]
+
+
+def write_checkpoint(path, auxiliary=(), config=CONFIG, **changes):
+    infos = SceneConfig(**DATASET).tasks()
+    chosen = tuple(infos[name] for name in ("segmentation", *auxiliary))
+    model = build_model(
+        ModelConfig(**config["model"]), [build_task(info) for info in chosen], seed=0
+    )
+    checkpoint = Checkpoint(config=config, tasks=chosen, weights=model.state_dict(), epoch=1)
+    save_checkpoint(replace(checkpoint, **changes), path)
+
+
+def write_trial(run, number, label, role, auxiliary, status, score):
+    path = run.checkpoint_path(number)
+    epochs = ()
+    if score is not None:
+        write_checkpoint(path, auxiliary)
+        epochs = (EpochRow(1, {"segmentation/robust/miou": score}, 1.0, 1),)
+    run.write_trial(
+        TrialResult(
+            number=number,
+            label=label,
+            role=role,
+            config=CONFIG,
+            parameters={},
+            main_task="segmentation",
+            auxiliary_tasks=auxiliary,
+            output_dimension=1,
+            status=status,
+            epochs=epochs,
+            checkpoint=None if score is None else f"checkpoints/{path.name}",
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def scene_cache(tmp_path_factory):
+    """One cache of rendered scenes for all tests below."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def use_cache(scene_cache, monkeypatch):
+    monkeypatch.setenv("TASKGROUP_CACHE", str(scene_cache))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Four trials, two of them complete."""
+    run = RunDirectory.create(tmp_path / "runs", "small", SPACE)
+    for number, trial in enumerate(TRIALS):
+        write_trial(run, number, *trial)
+    return run
+
+
+def test_best_is_the_winner_and_the_finished_baselines(run):
+    told = []
+    found = evaluate("best", run=run.path, images=1, progress=lambda *n: told.append(n))
+    parts = {(row.trial, row.role) for row in found.rows}
+    assert parts == {(2, "winner"), (0, "baseline")}
+    assert found.path == run.path
+    assert run.evaluations() == list(found.rows)
+    done, totals, labels = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert done[-1] == totals[0]
+    assert set(totals) == {totals[0]}
+    assert any("segmentation+classification: pgd_all" in label for label in labels)
+
+
+def test_rows_tell_everything(run):
+    rows = evaluate(2, run=run.path, seed=3).rows
+    assert {row.images for row in rows} == {3}  # the split is smaller than asked for
+    assert {row.seed for row in rows} == {3}
+    names = ["clean", "noise", "fgsm", "pgd", "pgd_all", "sweep", "worst_case"]
+    assert list(dict.fromkeys(row.condition for row in rows)) == names
+    sweep = [row for row in rows if row.condition == "sweep" and row.score_name == "miou"]
+    assert [row.epsilon for row in sweep] == pytest.approx(
+        [0, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 1]
+    )
+    by_condition = {row.condition: row for row in rows if row.score_name == "miou"}
+    assert by_condition["pgd"].attacked_tasks == ("segmentation",)
+    assert by_condition["pgd_all"].attacked_tasks == ("segmentation", "classification")
+    assert (by_condition["pgd"].steps, by_condition["pgd"].restarts) == (20, 5)
+    for row in rows:
+        assert row.low <= row.score <= row.high or row.score == pytest.approx(row.low, abs=0.05)
+        assert row.direction == "maximize"
+        assert row.verdict == "ok" or row.verdict.startswith("gradient masking suspected: ")
+        assert row.seconds >= 0
+    inside = [
+        row
+        for row in rows
+        if row.score_name == "miou" and row.epsilon <= 4 / 255 and row.condition != "worst_case"
+    ]
+    assert by_condition["worst_case"].score <= min(row.score for row in inside) + 1e-9
+    tasks = {(row.task, row.score_name) for row in rows if row.condition == "pgd"}
+    assert ("classification", "accuracy") in tasks
+
+
+def test_the_seed_decides_everything_but_the_time(run):
+    first, again = (
+        [replace(row, seconds=0) for row in evaluate(0, run=run.path, seed=5, images=1).rows]
+        for _ in range(2)
+    )
+    assert first == again
+
+
+def test_panels_show_images_targets_and_predictions(run):
+    found = evaluate(0, run=run.path, images=2)
+    kinds = {(p.condition, p.content, p.kind, p.task) for p in found.panels}
+    assert kinds == {
+        ("clean", "image", "picture", ""),
+        ("clean", "target", "classes", "segmentation"),
+        ("clean", "prediction", "classes", "segmentation"),
+        ("pgd", "image", "picture", ""),
+        ("pgd", "prediction", "classes", "segmentation"),
+    }
+    assert len(found.panels) == 2 * 5
+    pictures = {
+        (p.condition, p.image): p.values.astype(int) for p in found.panels if p.content == "image"
+    }
+    change = np.abs(pictures["pgd", 1] - pictures["clean", 1])
+    assert 1 <= change.max() <= 5
+    assert pictures["clean", 0].shape == (32, 32, 3)
+    target = next(p for p in found.panels if p.content == "target")
+    assert target.values.shape == (32, 32)
+    assert len(target.class_names) > target.values.max()
+    assert len(run.panels()) == len(found.panels)
+
+
+def test_a_number_map_is_shown_as_numbers(tmp_path):
+    config = CONFIG | {"main_task": "depth"}
+    write_checkpoint(tmp_path / "depth.pt", ("depth",), config)
+    found = evaluate(tmp_path / "depth.pt", images=1)
+    maps = [p for p in found.panels if p.content != "image"]
+    assert {p.kind for p in maps} == {"numbers"}
+    assert {p.values.shape for p in maps} == {(1, 32, 32)}
+    assert all(p.values.dtype == np.float32 for p in maps)
+
+
+def test_a_checkpoint_inside_a_run_is_its_trial(run):
+    subject, home = one_checkpoint(run.checkpoint_path(2))
+    assert (subject.trial, subject.role) == (2, "winner")
+    assert home is not None
+    assert home.path.samefile(run.path)
+
+
+def test_a_checkpoint_from_elsewhere_belongs_to_no_trial(tmp_path):
+    write_checkpoint(tmp_path / "lonely.pt")
+    found = evaluate(str(tmp_path / "lonely.pt"), images=1)
+    assert {(row.trial, row.role, row.label) for row in found.rows} == {(-1, "other", "lonely")}
+    assert found.path is None
+
+
+def test_a_winner_that_is_a_baseline_is_scored_once(run):
+    write_trial(run, 0, "main only, natural", "baseline", (), "complete", 0.9)
+    subjects = winner_and_baselines(run)
+    assert [(subject.trial, subject.role) for subject in subjects] == [(0, "winner")]
+
+
+def test_the_newest_run_is_taken(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"run .*small-1 must hold the trial"):
+        evaluate(99, runs=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("which", "options", "kind", "message"),
+    [
+        ("best", {"run": "nowhere"}, DataError, "nowhere must be a run directory"),
+        ("best", {"runs": "nothing"}, DataError, "nothing must hold a run directory"),
+        ("bset", {}, ConfigError, "best, a trial's number or a checkpoint's path, got 'bset'"),
+        ("gone/model.pt", {}, DataError, "checkpoint gone/model.pt must be a file, found none"),
+        ("best", {"images": 0}, ConfigError, "images must be at least 1, got 0"),
+    ],
+)
+def test_a_mistake_gets_one_line(which, options, kind, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind, match=message) as raised:
+        evaluate(which, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_trial_names_the_known_ones(run):
+    with pytest.raises(ConfigError, match=r"found no trial 99; it has 0 to 3"):
+        evaluate(99, run=run.path)
+
+
+def test_a_trial_without_a_checkpoint_says_so(run):
+    with pytest.raises(DataError, match=r"trial 1 \(all, adversarial\) must have a checkpoint"):
+        evaluate(1, run=run.path)
+
+
+def test_a_lost_checkpoint_is_missed_before_anything_is_attacked(run):
+    run.checkpoint_path(0).unlink()
+    told = []
+    with pytest.raises(DataError, match=r"trial 0 .*found no file .*00000.pt"):
+        evaluate("best", run=run.path, progress=lambda *news: told.append(news))
+    assert not told
+    assert run.evaluations() == []
+
+
+def test_a_run_without_a_finished_trial_says_how_to_go_on(tmp_path):
+    run = RunDirectory.create(tmp_path, "empty", SPACE)
+    write_trial(run, 0, *TRIALS[3])
+    with pytest.raises(DataError, match=r"finished trial, found none among 1.*--resume"):
+        evaluate("best", run=run.path)
+
+
+def test_a_space_without_objectives_is_a_mistake(tmp_path):
+    run = RunDirectory.create(tmp_path, "vague", "main_task: segmentation\n")
+    with pytest.raises(ConfigError, match="must list objectives"):
+        evaluate("best", run=run.path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CONFIG | {"main_task": "edges"}, "its main_task 'edges' is none of its tasks"),
+        (CONFIG | {"dataset": {"name": "scans"}}, "its dataset section is wrong: dataset.name"),
+        (CONFIG | {"validation": {}}, "its validation section names no threat model"),
+    ],
+)
+def test_a_checkpoint_that_no_trial_wrote_is_foreign(config, message, tmp_path):
+    write_checkpoint(tmp_path / "odd.pt", config=config)
+    with pytest.raises(DataError, match=message) as raised:
+        load_trained(tmp_path / "odd.pt")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn"])
+def test_a_corrupt_checkpoint_gets_one_line(content, tmp_path):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"bad.pt must be a checkpoint"):
+        evaluate(tmp_path / "bad.pt")
+
+
+def test_a_foreign_torch_file_gets_one_line(tmp_path):
+    torch.save({"state_dict": {"weight": torch.ones(2)}}, tmp_path / "foreign.pt")
+    with pytest.raises(DataError, match="must be a checkpoint written by taskgroup"):
+        evaluate(tmp_path / "foreign.pt")
+
+
+def test_a_loaded_network_is_ready(tmp_path):
+    write_checkpoint(tmp_path / "model.pt", ("depth",))
+    trained = load_trained(tmp_path / "model.pt")
+    assert not trained.model.training
+    assert trained.task_set == ("segmentation", "depth")
+    assert trained.main.name == "segmentation"
+    assert math.isclose(trained.threat.epsilon, 4 / 255)
+    assert trained.dataset.image_size == 32
