@@ -61,7 +61,7 @@ def colour(panel: Panel, *, limits: tuple[float, float] = (0.0, 1.0)) -> Pixels:
         return _colour_classes(panel.values)
     if len(panel.values) == 3:
         values = (panel.values + 1) / 2 if panel.task == "normals" else panel.values
-        return _paint(np.moveaxis(values, 0, -1), np.isfinite(values).all(axis=0))
+        return _paint(np.moveaxis(values, 0, -1), np.logical_and.reduce(np.isfinite(values)))
     return _colour_scale(panel.values[0], limits)
 
 
@@ -86,7 +86,7 @@ def class_color(number: int) -> str:
 def _colour_classes(classes: NDArray[Any]) -> Pixels:
     palette = _palette(CLASS_COLORS)
     colours = palette[classes.astype(np.int64) % len(palette)]
-    return _paint(colours / 255, classes != IGNORED)
+    return _paint(colours / 255, np.not_equal(classes, IGNORED))
 
 
 def _colour_scale(values: NDArray[Any], limits: tuple[float, float]) -> Pixels:

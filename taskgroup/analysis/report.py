@@ -1,0 +1,119 @@
+"""The report: one HTML file that answers the question, shows why, and opens offline."""
+
+from pathlib import Path
+
+import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
+from taskgroup import __version__
+from taskgroup.analysis import page
+from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
+from taskgroup.analysis.panels import collect_panels
+from taskgroup.analysis.tables import evaluation_table, study_table
+from taskgroup.analysis.wording import format_score, metric_parts, metric_title
+from taskgroup.results.run_directory import RunDirectory
+
+ORDER = ("pareto", "task_set", "epsilon", "slices", "learning_curves")
+"""Charts in the order of the argument; a chart that is not named here comes after them."""
+PANELS_CAPTION = (
+    "The first test images: what each model says without attack, what it is shown under attack, "
+    "and what it says then. The attack changes each pixel by at most ε, so it can hardly be seen."
+)
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write ``report.html`` into a run directory and return where it lies.
+
+    Raises:
+        DataError: A record is torn, foreign, or of another schema version.
+        ConfigError: The run's space names no main task or no objectives.
+        ResourceError: The disk is full or not writable.
+    """
+    return run.write_report(render_report(read_study(run)))
+
+
+def render_report(study: StudyData) -> str:
+    """The report of a study as HTML."""
+    headline = collect_headline(study)
+    names = [*ORDER, *(name for name in CHARTS if name not in ORDER)]
+    body = [
+        _head(study, headline),
+        _standings(study, headline),
+        *(_chart(study, name) for name in names[:3]),
+        _evaluation(study),
+        _panels(study),
+        *(_chart(study, name) for name in names[3:]),
+        page.section("All trials", "", page.table(study_table(study))),
+        _reproduce(study, headline),
+    ]
+    return page.page(f"{study.name}: {headline.title}", [piece for piece in body if piece])
+
+
+def _head(study: StudyData, headline: Headline) -> str:
+    notes = () if study.best is None else (_confirmation(study),)
+    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    parts = [study.name, begun[:10], f"taskgroup {__version__}"]
+    return page.head(headline, kicker=" · ".join(part for part in parts if part), notes=notes)
+
+
+def _confirmation(study: StudyData) -> str:
+    if study.evaluations:
+        return NOT_CONFIRMED
+    return f"{NOT_CONFIRMED} Run: taskgroup evaluate best --run {study.path}"
+
+
+def _standings(study: StudyData, headline: Headline) -> str:
+    if not headline.standings:
+        return ""
+    score = metric_parts(study.robust.metric)[2]
+    rows = [
+        (
+            standing,
+            [
+                format_score(score, standing.clean),
+                format_score(score, standing.robust),
+                gain_text(study, standing.gain),
+            ],
+        )
+        for standing in headline.standings
+    ]
+    columns = (metric_title(study.clean), metric_title(study.robust), "best trial is better by")
+    caption = "Scores of the main task on the validation split, after the last epoch."
+    return page.section(
+        "The best trial against the baselines", caption, page.standings(rows, columns=columns)
+    )
+
+
+def _chart(study: StudyData, name: str) -> str:
+    chart = CHARTS[name](study)
+    content = "" if chart.figure is None else page.figure(chart.figure, name)
+    return page.section(chart.title, chart.caption, content)
+
+
+def _evaluation(study: StudyData) -> str:
+    if not study.evaluations:
+        return ""
+    score = metric_parts(study.robust.metric)[2]
+    rows = [r for r in study.evaluations if (r.task, r.score_name) == (study.main_task, score)]
+    caption = (
+        "Strong attacks on the test split, which the search never saw. The worst case takes, image "
+        "by image, the attack inside the threat model that hurt most."
+    )
+    content = page.table(evaluation_table(rows, study.trials), mark_column=0)
+    return page.section("Evaluation on the test split", caption, content)
+
+
+def _panels(study: StudyData) -> str:
+    if not study.panels:
+        return ""
+    return page.section(
+        "What the models see and say", PANELS_CAPTION, page.panels(collect_panels(study))
+    )
+
+
+def _reproduce(study: StudyData, headline: Headline) -> str:
+    content = [
+        page.facts(headline.facts),
+        page.commands(headline.commands),
+        page.folded("The search space", study.space_text),
+    ]
+    return page.section("How this was made", "", "\n".join(content))
