@@ -20,15 +20,16 @@ WORST_CASE = "worst_case"
 def make_rows(
     subject: Subject, trained: TrainedModel, measured: Measured, *, seed: int
 ) -> list[EvaluationRow]:
-    """One row per condition, task and score, and one for the worst case of the main score.
+    """One row per condition, task and score, main task first, and the main score's worst case.
 
     Every row carries a bootstrap interval over images and the verdict on the network. Only the
     clean ones say ``ok`` where something was found: no attack stands behind them.
     """
     found = verdict(measured.findings)
+    tasks = sorted(trained.tasks, key=lambda task: task.name != trained.main_task)
     rows: list[EvaluationRow] = []
     for outcome in measured.outcomes:
-        for task in trained.tasks:
+        for task in tasks:
             rows += _rows(
                 subject,
                 outcome.condition,

@@ -166,6 +166,7 @@ def test_a_number_map_is_shown_as_numbers(tmp_path):
     config = CONFIG | {"main_task": "depth"}
     write_checkpoint(tmp_path / "depth.pt", ("depth",), config)
     found = evaluate(tmp_path / "depth.pt", images=1)
+    assert (found.rows[0].task, found.rows[0].score_name) == ("depth", "abs_rel")
     maps = [p for p in found.panels if p.content != "image"]
     assert {p.kind for p in maps} == {"numbers"}
     assert {p.values.shape for p in maps} == {(1, 32, 32)}
