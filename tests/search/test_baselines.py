@@ -38,7 +38,9 @@ def test_single_auxiliaries_follow_when_the_study_has_room(make_space: Make) -> 
 
 
 def test_few_trials_cut_the_baselines(make_space: Make) -> None:
-    assert [t.label for t in plan_baselines(make_space("search.trials=1"))] == ["main only, natural"]
+    assert [t.label for t in plan_baselines(make_space("search.trials=1"))] == [
+        "main only, natural"
+    ]
 
 
 def test_size_limits_do_not_hold_for_baselines(make_space: Make) -> None:

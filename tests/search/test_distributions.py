@@ -29,7 +29,10 @@ class Bits:
 
 def test_tree_holds_distributions_at_their_dotted_keys() -> None:
     tree = read_tree(
-        {"training": {"epochs": 3, "learning_rate": {"uniform": ["1/4", 1]}}, "seed": {"choice": [1]}}
+        {
+            "training": {"epochs": 3, "learning_rate": {"uniform": ["1/4", 1]}},
+            "seed": {"choice": [1]},
+        }
     )
     found = leaves(tree)
     assert list(found) == ["training.learning_rate", "seed"]

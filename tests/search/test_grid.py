@@ -42,9 +42,7 @@ def test_grid_refuses_keys_without_a_list_of_values(make_space: Make) -> None:
         check_grid(make_space())
 
 
-def test_grid_refuses_too_many_points(
-    make_space: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_grid_refuses_too_many_points(make_space: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "MAX_POINTS", 50)
     with pytest.raises(ConfigError, match="at most 50 combinations"):
         grid_points(make_space(*PINNED, "seed={randint: [0, 100000]}"))

@@ -43,7 +43,10 @@ def test_kept_text_is_the_file_s_own_unless_something_was_fixed(
         (["training.epochs=many"], "training.epochs .*got 'many'"),
         (["adversary.epsilon=8"], r"epsilon must lie in \[0, 1\], got 8; did you mean 8/255"),
         (["adversary.epsilon={choice: [4/255, 8]}"], "epsilon must lie .* did you mean 8/255"),
-        (["training.learning_rate={uniform: [-1, 1]}"], "training.learning_rate .*(above|greater than) 0"),
+        (
+            ["training.learning_rate={uniform: [-1, 1]}"],
+            "training.learning_rate .*(above|greater than) 0",
+        ),
         (["auxiliary_tasks={subset: []}"], "auxiliary_tasks: .*at least one candidate"),
         (["auxiliary_tasks={subset: [depth, segmentation]}"], "must not name the main task"),
         (["auxiliary_tasks=[segmentation]"], "must not name the main task"),

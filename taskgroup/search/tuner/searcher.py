@@ -1,6 +1,7 @@
 """Ray Tune's view of a study: a thin adapter that also writes the records the driver decides on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,14 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's record as text; the end when the study has no more."""
-        record = None if self.problem else self._study.ask()
-        if record is None:
-            return Searcher.FINISHED
-        self._write(record)
-        self._records[trial_id] = record
-        self._on_change(record)
-        return {RECORD: to_text(record)}
+        with self._guarded():
+            record = None if self.problem else self._study.ask()
+            if record is not None:
+                self._run.write_trial(record)
+                self._records[trial_id] = record
+                self._on_change(record)
+                return {RECORD: to_text(record)}
+        return Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Remember what the worker wrote."""
@@ -62,15 +64,17 @@ class StudySearcher(Searcher):
         """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
         self._update(trial_id, result)
         record = self._records.pop(trial_id)
-        told = self._study.tell(_ended(record, error=error))
-        if told != record or told.status == "failed":
-            self._write(told)
-        self._on_change(told)
+        with self._guarded():
+            told = self._study.tell(_ended(record, error=error))
+            if told != record or told.status == "failed":
+                self._run.write_trial(told)
+            self._on_change(told)
 
-    def _write(self, record: TrialResult) -> None:
-        """Write a record; the first problem ends the search instead of Ray's loop."""
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Keep a full disk from breaking Ray's loop; the first problem ends the search."""
         try:
-            self._run.write_trial(record)
+            yield
         except ResourceError as error:
             self.problem = self.problem or error
 

@@ -18,7 +18,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from taskgroup.config import parse
@@ -28,6 +27,7 @@ from taskgroup.search.drawing import Drawn, Replay, draw, replay
 from taskgroup.search.grid import grid_points
 from taskgroup.search.planning import last_epoch, plan_trial
 from taskgroup.search.space import SearchSpace
+from taskgroup.search.tuner.journal import UnsyncedJournal
 from taskgroup.search.tuner.samplers import build_sampler
 from taskgroup.training.config import TrialConfig
 
@@ -159,7 +159,7 @@ def _create(space: SearchSpace, journal: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.unlink(missing_ok=True)
     return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))),
+        storage=JournalStorage(UnsyncedJournal(journal)),
         sampler=build_sampler(space.search),
         study_name=space.name,
         directions=[objective.direction for objective in space.objectives],

@@ -1,0 +1,133 @@
+"""The record of one trial, without Ray."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgroup.errors import DataError, DivergedError
+from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.baselines import plan_baselines
+from taskgroup.search.planning import from_text, to_text
+from taskgroup.search.recording import WorkerClock, record_trial
+from taskgroup.search.space import SearchSpace
+
+Make = Callable[..., SearchSpace]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path, "little", "name: little\n")
+
+
+@pytest.fixture
+def planned(make_space: Make) -> TrialResult:
+    return plan_baselines(make_space())[1]
+
+
+def test_record_survives_the_way_between_processes(planned: TrialResult) -> None:
+    record = replace(planned, epochs=(EpochRow(1, {"a/b/c": 0.5}, 1.0, 7),), overhead_seconds=0.1)
+    assert from_text(to_text(record)) == record
+
+
+def test_every_epoch_is_on_disk_before_it_is_told(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    told = []
+
+    def emit(record: TrialResult) -> None:
+        assert run.trials() == [record]
+        told.append((len(record.epochs), record.status))
+
+    record = record_trial(pretend(), run, planned, clock=WorkerClock(), emit=emit)
+    assert told == [(1, "interrupted"), (2, "interrupted"), (3, "interrupted"), (4, "complete")]
+    assert record.reason is None
+    assert record.output_dimension == 7
+    assert record.peak_memory == 1000
+    assert {"python", "torch", "taskgroup"} <= set(record.versions)
+    assert record.started.endswith("+00:00")
+
+
+def test_overhead_is_counted_from_the_previous_record(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    clock = WorkerClock()
+    first, second = (
+        record_trial(pretend(), run, replace(planned, number=n), clock=clock, emit=lambda _: None)
+        for n in (0, 1)
+    )
+    assert first.overhead_seconds is None
+    assert second.overhead_seconds is not None
+    assert 0 <= second.overhead_seconds < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DivergedError("the loss became NaN in epoch 3"), "the loss became NaN in epoch 3"),
+        (RuntimeError("CUDA out\nof memory"), "RuntimeError: CUDA out of memory"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_failure_is_recorded_with_its_reason(
+    run: RunDirectory, planned: TrialResult, pretend: Any, error: Exception, reason: str
+) -> None:
+    told: list[TrialResult] = []
+    training = pretend({3: error})
+    record = record_trial(training, run, planned, clock=WorkerClock(), emit=told.append)
+    assert (record.status, record.reason, len(record.epochs)) == ("failed", reason, 2)
+    assert told[-1] == record
+    assert run.trials() == [record]
+
+
+def test_training_that_ends_early_without_a_word_failed(
+    run: RunDirectory, planned: TrialResult
+) -> None:
+    def lazy(config: Any, reporter: Any, **_: Any) -> None:
+        reporter.started(1)
+
+    record = record_trial(lazy, run, planned, clock=WorkerClock(), emit=lambda _: None)
+    assert record.status == "failed"
+    assert record.reason == "training ended after epoch 0 without a word"
+
+
+def test_stop_from_outside_passes_through_and_leaves_the_trial_interrupted(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    def stop(record: TrialResult) -> None:
+        if len(record.epochs) == 2:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        record_trial(pretend(), run, planned, clock=WorkerClock(), emit=stop)
+    (record,) = run.trials()
+    assert (record.status, len(record.epochs)) == ("interrupted", 2)
+
+
+def test_damaged_checkpoint_means_a_fresh_start(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    run.checkpoint_path(planned.number).write_bytes(b"torn")
+    resumed: list[Path | None] = []
+
+    def training(config: Any, reporter: Any, *, checkpoint: Any, resume: Path | None) -> None:
+        resumed.append(resume)
+        pretend()(config, reporter)
+
+    begun = replace(planned, epochs=(EpochRow(1, {}, 1.0, 1),), seconds=100.0)
+    record = record_trial(training, run, begun, clock=WorkerClock(), emit=lambda _: None)
+    assert resumed == [None]
+    assert [row.epoch for row in record.epochs] == [1, 2, 3, 4]
+    assert record.seconds < 100
+    assert record.status == "complete"
+
+
+def test_missing_data_is_told_in_its_own_words(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    training = pretend({1: DataError("camvid must hold train.txt; set TASKGROUP_DATA")})
+    record = record_trial(training, run, planned, clock=WorkerClock(), emit=lambda _: None)
+    assert record.reason == "camvid must hold train.txt; set TASKGROUP_DATA"
