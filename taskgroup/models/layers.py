@@ -9,20 +9,18 @@ from torch import Tensor, nn
 
 
 def conv_norm(
-    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
+    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1
 ) -> nn.Sequential:
     """Convolution without bias, then BatchNorm; the size becomes ``ceil(H / stride)``."""
-    convolution = nn.Conv2d(
-        in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False
-    )
+    convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
 
 def conv_norm_relu(
-    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
+    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1
 ) -> nn.Sequential:
     """Convolution without bias, BatchNorm, ReLU; the size becomes ``ceil(H / stride)``."""
-    layers = conv_norm(in_channels, out_channels, kernel=kernel, stride=stride, groups=groups)
+    layers = conv_norm(in_channels, out_channels, kernel=kernel, stride=stride)
     return layers.append(nn.ReLU(inplace=True))
 
 

@@ -10,11 +10,11 @@ from taskgroup.models.layers import conv_norm_relu, he_initialise, resize, size_
 
 @DECODERS.register("pyramid")
 class PyramidDecoder(Decoder):
-    """1x1 laterals to one width, summed coarse to fine, then one depthwise separable convolution.
+    """1x1 laterals to one width, summed coarse to fine, then one 3x3 convolution.
 
     After Lin et al., Feature Pyramid Networks (2017). Deviations, for speed: only the finest sum
-    is smoothed, by a depthwise 3x3 and a 1x1 convolution instead of one full 3x3, and sums are
-    enlarged bilinearly. The result has the size of the finest feature map.
+    is smoothed, and sums are enlarged bilinearly. The result has the size of the finest feature
+    map.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
@@ -23,9 +23,7 @@ class PyramidDecoder(Decoder):
         self.laterals = nn.ModuleList(
             nn.Conv2d(count, width, kernel_size=1, bias=False) for count in channels
         )
-        self.smooth = nn.Sequential(
-            conv_norm_relu(width, width, groups=width), conv_norm_relu(width, width, kernel=1)
-        )
+        self.smooth = conv_norm_relu(width, width)
         he_initialise(self)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
