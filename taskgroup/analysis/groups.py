@@ -29,9 +29,9 @@ class Look:
 LOOKS: dict[Group, Look] = {
     "unfinished": Look("stopped early", "#8fb8d6", "circle-open", 8),
     "searched": Look("searched", "#0072b2", "circle", 9),
-    "several": Look("baseline: with auxiliary tasks", "#009e73", "triangle-up", 12),
-    "natural": Look("baseline: main task alone, natural", "#8a8a8a", "diamond", 11),
-    "adversarial": Look("baseline: main task alone, adversarial", "#1a1a1a", "square", 10),
+    "several": Look("baseline with auxiliary tasks", "#009e73", "triangle-up", 12),
+    "natural": Look("main task alone, natural", "#8a8a8a", "diamond", 11),
+    "adversarial": Look("main task alone, adversarial", "#1a1a1a", "square", 10),
     "other": Look("other", "#cc79a7", "x", 9),
     "best": Look("best", "#d55e00", "star", 17),
 }

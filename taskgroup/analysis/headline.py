@@ -17,8 +17,8 @@ from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.selection import selection_rule
 
 NOT_CONFIRMED = (
-    "Not confirmed: one seed per trial, and the winner was chosen on the validation split that "
-    "its scores come from, which flatters it."
+    "Not confirmed: one seed per trial, and the winner was chosen by the validation scores "
+    "shown here, which flatters them."
 )
 
 

@@ -16,10 +16,12 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 )
 """What the page may load: nothing but itself."""
+SHORT = 32
+"""Letters up to which the text of a cell is never broken."""
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
-    "modeBarButtonsToRemove": ["lasso2d", "select2d"],
+    "modeBarButtons": [["toImage", "resetScale2d"]],
 }
 MARKS: dict[Group, str] = {
     "best": "★",
@@ -126,7 +128,8 @@ def _row(row: Row, numeric: Sequence[str], mark_column: int) -> str:
     cells = []
     for index, (kind, text) in enumerate(zip(numeric, row.cells, strict=True)):
         sign = mark(row.group) if row.group is not None and index == mark_column else ""
-        cells.append(f"<td{kind}>{sign}{escape(text)}</td>")
+        short = ' class="short"' if len(text) <= SHORT and not kind else kind
+        cells.append(f"<td{short}>{sign}{escape(text)}</td>")
     kind = ' class="best"' if row.group == "best" else ""
     return f"<tr{kind}>{''.join(cells)}</tr>"
 
@@ -148,11 +151,12 @@ def panels(data: PanelData) -> str:
 
 
 def _block(block: PanelBlock) -> str:
+    span = f' class="shared" rowspan="{len(block.rows)}"'
     lines = []
     for index, row in enumerate(block.rows):
-        span = f' rowspan="{len(block.rows)}"'
         shared = _cell(block.picture, span) + _cell(block.target, span) if index == 0 else ""
-        label = f'<td class="label">{mark(row.group)}{escape(row.label)}</td>'
+        name = f"{mark(row.group)}<span>{escape(row.label)}</span>"
+        label = f'<td class="label"><div>{name}</div></td>'
         cells = "".join(_cell(cell) for cell in row.cells)
         kind = ' class="first"' if index == 0 else ""
         lines.append(f"<tr{kind}>{shared}{label}{cells}</tr>")

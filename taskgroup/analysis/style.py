@@ -33,7 +33,8 @@ TEMPLATE = go.layout.Template(
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
-        "margin": {"l": 60, "r": 24, "t": 56, "b": 52},
+        "margin": {"l": 60, "r": 44, "t": 72, "b": 52},
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)", "color": "#b6bcc3"},
         "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
         "legend": {
             "orientation": "h",
@@ -86,6 +87,11 @@ def marker(group: Group) -> dict[str, Any]:
 def present(groups: Sequence[Group]) -> list[Group]:
     """The groups that occur, in drawing order."""
     return [group for group in LOOKS if group in groups]
+
+
+def rank(group: Group) -> int:
+    """Place of a group in every legend."""
+    return 1000 + list(LOOKS).index(group)
 
 
 def add_note(figure: go.Figure, text: str) -> go.Figure:

@@ -221,6 +221,8 @@ def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
         trials: Trials that say which part each model plays; may be empty.
     """
     main = [row for row in rows if (row.task, row.score_name) == (rows[0].task, rows[0].score_name)]
+    main = [row for row in main if row.condition != "sweep" or row.epsilon > 0]
+    main.sort(key=lambda row: row.condition == "sweep")
     models = list(dict.fromkeys((row.trial, row.label) for row in main))
     conditions = dict.fromkeys(_condition_key(row) for row in main)
     cells = {((row.trial, row.label), _condition_key(row)): row for row in main}

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.groups import LOOKS, Group, group_of_row
 from taskgroup.analysis.style import literal, new_figure, score_axis, score_format
-from taskgroup.analysis.wording import attack_name, format_epsilon
+from taskgroup.analysis.wording import attack_name, format_epsilon, metric_title
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
 
@@ -54,11 +54,15 @@ def collect_epsilon(study: StudyData) -> EpsilonData:
     ]
     largest = _largest_drawn(rows)
     curves = tuple(
-        _curve(study, [row for row in rows if row.trial == trial and row.epsilon <= largest])
-        for trial in dict.fromkeys(row.trial for row in rows)
+        _curve(study, [row for row in rows if _model(row) == model and row.epsilon <= largest])
+        for model in dict.fromkeys(_model(row) for row in rows)
     )
     attack = attack_name("pgd", max((row.steps for row in rows), default=0)) if rows else ""
     return EpsilonData(study.robust, attack, curves)
+
+
+def _model(row: EvaluationRow) -> tuple[int, str]:
+    return row.trial, row.label
 
 
 def _largest_drawn(rows: list[EvaluationRow]) -> float:
@@ -92,8 +96,8 @@ def draw_epsilon(data: EpsilonData) -> go.Figure:
         tickvals=radii,
         ticktext=[format_epsilon(radius) for radius in radii],
     )
-    figure.update_yaxes(**score_axis(StudyObjective(data.robust.metric, data.robust.direction)))
-    figure.update_yaxes(title_text="test " + score_axis(data.robust)["title"]["text"])
+    figure.update_yaxes(**score_axis(data.robust))
+    figure.update_yaxes(title_text="test " + metric_title(data.robust).removeprefix("robust "))
     return figure
 
 
@@ -106,6 +110,7 @@ def _add_curve(figure: go.Figure, data: EpsilonData, curve: EpsilonCurve) -> Non
         y=(*curve.highs, *reversed(curve.lows)),
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.13)",
+        mode="lines",
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,

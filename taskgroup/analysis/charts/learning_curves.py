@@ -11,6 +11,7 @@ from taskgroup.analysis.style import (
     literal,
     new_figure,
     present,
+    rank,
     score_axis,
     score_format,
 )
@@ -83,6 +84,7 @@ def draw_curves(data: CurvesData) -> go.Figure:
                 _add_curve(figure, curve, objective, column=column, legend=legend)
         figure.update_yaxes(**score_axis(objective), col=column)
     figure.update_xaxes(title_text="epoch", dtick=_step(data))
+    figure.update_annotations(font_size=13)
     figure.update_layout(legend={"y": 1.14}, margin={"t": 96})
     return figure
 
@@ -109,6 +111,7 @@ def _add_curve(
         name=look.title,
         legendgroup=curve.group,
         showlegend=legend,
+        legendrank=rank(curve.group),
         text=[f"trial {curve.trial}: {literal(curve.label)}"] * len(curve.epochs),
         hovertemplate=f"%{{text}}<br>epoch %{{x}}: %{{y:{score_format(objective)}}}<extra></extra>",
         row=1,

@@ -14,6 +14,7 @@ from taskgroup.analysis.style import (
     marker,
     new_figure,
     present,
+    rank,
     score_axis,
     score_format,
 )
@@ -107,13 +108,14 @@ def draw_slices(data: SlicesData) -> go.Figure:
             _add_points(figure, data, piece, group, place, legend=group not in shown)
             shown.add(group)
         figure.update_xaxes(type="log" if piece.is_log else "linear", **place)
-        if piece.key.endswith("epsilon"):
-            values = sorted({p.value for p in piece.points})
+        values = sorted({p.value for p in piece.points})
+        if len(values) <= 6 and not piece.is_log:
             labels = [format_value(piece.key, v) for v in values]
             figure.update_xaxes(tickvals=values, ticktext=labels, **place)
     axis = score_axis(data.robust, title=False)
     figure.update_yaxes(**axis)
     figure.update_yaxes(title_text=score_axis(data.robust)["title"]["text"], col=1)
+    figure.update_annotations(font_size=13)
     figure.update_layout(legend={"y": 1 + 46 / (120 + 260 * rows)}, margin={"t": 96})
     return figure
 
@@ -137,6 +139,7 @@ def _add_points(
         name=LOOKS[group].title,
         legendgroup=group,
         showlegend=legend,
+        legendrank=rank(points[0].group),
         text=texts,
         hovertemplate=f"%{{text}}<br>robust %{{y:{score_format(data.robust)}}}<extra></extra>",
         **place,

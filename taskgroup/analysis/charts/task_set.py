@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.groups import LOOKS, Group, group_of
 from taskgroup.analysis.style import (
+    SOFT,
     literal,
     marker,
     new_figure,
@@ -15,6 +16,7 @@ from taskgroup.analysis.style import (
     score_axis,
     score_format,
 )
+from taskgroup.analysis.wording import metric_title
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
@@ -76,13 +78,13 @@ def collect_task_set(study: StudyData) -> TaskSetData:
 
 
 def draw_task_set(data: TaskSetData) -> go.Figure:
-    """A row per task set: robust scores as markers, clean scores as small ticks."""
+    """A row per task set: robust scores as filled markers, clean scores as hollow ones."""
     figure = new_figure(height=180 + 34 * len(data.rows))
     figure.add_scatter(
         x=[p.clean for p in data.points],
         y=[literal(p.row) for p in data.points],
         mode="markers",
-        marker={"symbol": "line-ns-open", "size": 11, "color": "#9aa3ad", "line": {"width": 2}},
+        marker={"symbol": "circle-open", "size": 8, "color": SOFT, "line": {"width": 1.5}},
         name="clean score",
         text=[f"trial {p.trial}" for p in data.points],
         hovertemplate=f"%{{text}}<br>clean %{{x:{score_format(data.clean)}}}<extra></extra>",
@@ -98,7 +100,9 @@ def draw_task_set(data: TaskSetData) -> go.Figure:
             text=[f"trial {p.trial}" for p in points],
             hovertemplate=f"%{{text}}<br>robust %{{x:{score_format(data.robust)}}}<extra></extra>",
         )
+    name = metric_title(data.robust).removeprefix("robust ")
     figure.update_xaxes(**score_axis(data.robust))
+    figure.update_xaxes(title_text=f"{name}: robust (filled) and clean (hollow)")
     figure.update_yaxes(
         categoryorder="array", categoryarray=[literal(r) for r in reversed(data.rows)], title=None
     )
@@ -111,7 +115,8 @@ def task_set_chart(study: StudyData) -> Chart:
     data = collect_task_set(study)
     return Chart(
         "Robustness against task set",
-        "One row per task set, best on top; markers are robust scores, grey ticks the clean scores "
-        "of the same trials. Trials of one row differ in weights, attack budget and optimiser.",
+        "One row per task set, best on top; filled marks are robust scores, hollow circles the "
+        "clean scores of the same trials. Trials of one row differ in weights, attack budget and "
+        "optimiser.",
         draw_task_set(data) if data.points else None,
     )
