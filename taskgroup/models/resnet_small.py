@@ -1,7 +1,7 @@
 """A small residual network for small images: one CPU core trains it.
 
 At width 16 it has 0.3 million parameters; with one pyramid head, a training step on 32 images of
-64 px took 49 ms on one core of an AMD EPYC (docs/models.md).
+64 px took 58 ms on one core of an AMD EPYC (docs/models.md).
 """
 
 from typing import ClassVar
