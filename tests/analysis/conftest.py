@@ -22,7 +22,7 @@ objectives: [{maximize: segmentation/robust/miou}, {maximize: segmentation/clean
 VALIDATION = {"attack": "pgd", "norm": "linf", "epsilon": 4 / 255, "steps": 10}
 
 
-def make_trial(
+def build_trial(
     number: int,
     auxiliary: tuple[str, ...] = (),
     *,
@@ -81,13 +81,13 @@ def make_trial(
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def make_trials() -> list[TrialResult]:
+def build_trials() -> list[TrialResult]:
     """Three baselines, a dozen searched trials, two pruned, one failed."""
     rng = np.random.default_rng(3)
     trials = [
-        make_trial(0, clean=0.613, robust=0.031, epsilon=None, label="main only, natural"),
-        make_trial(1, clean=0.487, robust=0.258, label="main only, adversarial"),
-        make_trial(2, TASKS, clean=0.512, robust=0.281, label="all candidates, equal weights"),
+        build_trial(0, clean=0.613, robust=0.031, epsilon=None, label="main only, natural"),
+        build_trial(1, clean=0.487, robust=0.258, label="main only, adversarial"),
+        build_trial(2, TASKS, clean=0.512, robust=0.281, label="all candidates, equal weights"),
     ]
     sets = (("depth",), ("depth", "normals"), ("edges",), TASKS, ("normals",), ("depth", "edges"))
     helps = {"depth": 0.025, "normals": 0.03, "edges": -0.015}
@@ -100,7 +100,7 @@ def make_trials() -> list[TrialResult]:
         failed = {"status": "failed", "reason": "the loss became NaN in epoch 1", "epochs": 0}
         extra = stopped if number in (8, 13) else failed if number == 15 else {}
         scores = {"clean": clean + rng.normal(0, 0.01), "robust": robust, "epsilon": epsilon}
-        trials.append(make_trial(number, chosen, **scores, **extra))  # type: ignore[arg-type]
+        trials.append(build_trial(number, chosen, **scores, **extra))  # type: ignore[arg-type]
     return trials
 
 
@@ -205,6 +205,18 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 
 @pytest.fixture
+def make_trial() -> Callable[..., TrialResult]:
+    """Builds one trial."""
+    return build_trial
+
+
+@pytest.fixture
+def make_trials() -> Callable[[], list[TrialResult]]:
+    """Builds the trials of the made-up study."""
+    return build_trials
+
+
+@pytest.fixture
 def study(make_run: MakeRun) -> StudyData:
     """The whole made-up study, evaluated."""
-    return read_study(make_run(make_trials(), evaluated=True))
+    return read_study(make_run(build_trials(), evaluated=True))

@@ -1,5 +1,6 @@
 """Robust against clean score of every finished trial: what robustness costs."""
 
+import math
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -52,7 +53,7 @@ class ParetoData:
 def collect_pareto(study: StudyData) -> ParetoData:
     """The finished trials that have both scores."""
     pair = (study.clean, study.robust)
-    trials = [t for t in study.complete if all(t.score(o.metric) is not None for o in pair)]
+    trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
     front = pareto_front(objective_gains(trials, pair)) if trials else ()
     points = tuple(
         ParetoPoint(

@@ -1,5 +1,6 @@
 """Robust score against each searched number: loss weights, attack budget, optimiser."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from taskgroup.analysis.style import (
     score_format,
 )
 from taskgroup.analysis.wording import format_value
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 COLUMNS = 3
@@ -68,13 +70,18 @@ def _order(key: str) -> tuple[int, str]:
     return (sections.index(section) if section in sections else len(sections), key)
 
 
+def _matters(trial: TrialResult, key: str) -> bool:
+    """Whether a key had an effect: a trial trained without attacks has no attack budget."""
+    return trial.is_adversarial or not key.startswith("adversary.")
+
+
 def collect_slices(study: StudyData) -> SlicesData:
     """Every numeric key that was drawn at two values or more."""
     robust = study.robust
-    trials = [t for t in study.complete if t.score(robust.metric) is not None]
+    trials = [t for t in study.complete if math.isfinite(robust.value(t))]
     slices = []
     for key in sorted({key for t in trials for key in t.parameters}, key=_order):
-        drawn = [(t, _number(t.parameters.get(key))) for t in trials]
+        drawn = [(t, _number(t.parameters.get(key))) for t in trials if _matters(t, key)]
         points = tuple(
             SlicePoint(t.number, group_of(t, study.best), value, robust.value(t))
             for t, value in drawn

@@ -1,5 +1,6 @@
 """Robust and clean score of every task set that was tried."""
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ def row_name(trial: TrialResult) -> str:
 def collect_task_set(study: StudyData) -> TaskSetData:
     """The finished trials that have both scores, by task set."""
     pair = (study.clean, study.robust)
-    trials = [t for t in study.complete if all(t.score(o.metric) is not None for o in pair)]
+    trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
     points = tuple(
         TaskSetPoint(
             row_name(trial),

@@ -1,0 +1,117 @@
+"""Tables read alike on the terminal, as JSON and in the report."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.analysis.tables import (
+    Table,
+    evaluation_table,
+    runs_table,
+    study_table,
+    trials_table,
+)
+from taskgroup.analysis.wording import format_epsilon, format_gain, format_score, format_value
+from taskgroup.results.records import TrialResult
+
+
+def printed(table: Table) -> str:
+    console = Console(width=220, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        console.print(table.to_rich())
+    return captured.get()
+
+
+def test_trials_are_ranked_and_the_rest_follows(study: StudyData) -> None:
+    table = study_table(study)
+    scores = [row.data["robust"] for row in table.rows if row.data["status"] == "complete"]
+    assert scores == sorted(scores, reverse=True)
+    assert [row.data["trial"] for row in table.rows[-3:]] == [8, 13, 15]
+    assert table.rows[0].group == "best"
+    assert table.notes == ("18 trials: 15 complete, 2 pruned, 1 failed",)
+    assert table.rows[-1].cells[2:6] == (
+        "failed: the loss became NaN in epoch 1", "0/8", "-", "-",
+    )  # fmt: skip
+    assert json.loads(json.dumps(table.to_json())) == table.to_json()
+
+
+def test_runs_are_listed_newest_first_and_broken_ones_say_so(
+    make_run: Callable[..., Any], make_trials: Callable[[], list[TrialResult]]
+) -> None:
+    run = make_run(make_trials())
+    broken = make_run([], space="main_task: a\n")
+    table = runs_table(run.path.parent)
+    assert [row.data["run"] for row in table.rows] == [str(broken.path), str(run.path)]
+    assert "must list objectives" in table.rows[0].data["error"]
+    assert table.rows[1].data["complete"] == 15
+    assert table.rows[1].data["best"] == "segmentation+normals"
+    assert "segmentation+normals" in printed(table)
+    assert runs_table(run.path / "missing").rows == ()
+
+
+def test_trials_table_reads_the_run(
+    make_run: Callable[..., Any], make_trials: Callable[[], list[TrialResult]]
+) -> None:
+    run = make_run(make_trials())
+    assert trials_table(run) == study_table(read_study(run))
+
+
+def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyData) -> None:
+    table = evaluation_table(study.evaluations, study.trials)
+    assert table.columns[3:] == (
+        "best: segmentation+normals",
+        "main only, natural",
+        "main only, adversarial",
+        "all candidates, equal weights",
+    )
+    names = [row.cells[0] for row in table.rows]
+    assert names[:6] == [
+        "no attack", "random noise", "FGSM", "PGD", "PGD on all tasks", "worst case of all",
+    ]  # fmt: skip
+    assert names[6:] == ["PGD"] * 5
+    assert table.rows[3].cells[1:3] == ("20 steps, 5 restarts", "4/255")
+    first = study.evaluations[0]
+    assert table.rows[0].data["scores"][0]["score"] == first.score
+    assert "segmentation mIoU, higher is better, on 256 test images" in table.notes[0]
+
+
+def test_a_failed_sanity_check_marks_the_row(study: StudyData) -> None:
+    verdict = "gradient masking suspected: noise beats the attack"
+    rows = [replace(row, verdict=verdict) for row in study.evaluations if row.role == "winner"]
+    table = evaluation_table(rows)
+    assert all(row.cells[3].endswith(" !") for row in table.rows)
+    assert table.notes[1:] == (f"! segmentation+normals: {verdict}",)
+
+
+def test_no_evaluation_is_an_empty_table() -> None:
+    assert evaluation_table([]).rows == ()
+
+
+def test_terminal_tables_show_names_as_written(study: StudyData) -> None:
+    named = replace(study.trials[0], label="[bold]x[/bold]")
+    assert "[bold]x[/bold]" in printed(study_table(replace(study, trials=(named,))))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (format_score("miou", 0.31249), "31.2 %"),
+        (format_score("rmse", 1.23456), "1.23"),
+        (format_score("miou", float("nan")), "-"),
+        (format_gain("miou", -0.05), "\N{MINUS SIGN}5.0 points"),
+        (format_gain("mae", 0.5), "+0.5"),
+        (format_epsilon(8 / 255), "8/255"),
+        (format_epsilon(0.5 / 255), "0.5/255"),
+        (format_epsilon(1.0), "1"),
+        (format_value("adversary.attack", None), "-"),
+        (format_value("training.flag", True), "yes"),
+        (format_value("tasks", ["a", "b"]), "a, b"),
+    ],
+)
+def test_numbers_read_as_the_field_writes_them(found: str, expected: str) -> None:
+    assert found == expected
