@@ -9,7 +9,7 @@ from taskgroup.analysis.pictures import IGNORED, class_color, colour, data_addre
 from taskgroup.analysis.wording import attack_name, format_epsilon
 from taskgroup.results.records import Panel
 
-MAX_IMAGES = 4
+MAX_IMAGES = 3
 MAX_MODELS = 5
 
 
@@ -77,9 +77,9 @@ def collect_panels(study: StudyData) -> PanelData:
         if panel.content == "prediction" and panel.condition != "clean"
     )
     blocks = tuple(_block(study, image, models, tuple(attacks)) for image in images)
-    heads = ["says"]
+    heads = ["prediction"]
     for condition, epsilon in attacks:
-        heads += [f"{attack_name(condition, 1)} at ε = {format_epsilon(epsilon)}", "says"]
+        heads += [f"{attack_name(condition, 1)} at ε = {format_epsilon(epsilon)}", "prediction"]
     return PanelData(tuple(heads), blocks, _classes(panels))
 
 

@@ -15,8 +15,8 @@ from taskgroup.results.run_directory import RunDirectory
 ORDER = ("pareto", "task_set", "epsilon", "slices", "learning_curves")
 """Charts in the order of the argument; a chart that is not named here comes after them."""
 PANELS_CAPTION = (
-    "The first test images: what each model says without attack, what it is shown under attack, "
-    "and what it says then. The attack changes each pixel by at most ε, so it can hardly be seen."
+    "The first test images: each model's prediction without attack, the image after the attack on "
+    "that model, and its prediction then."
 )
 
 
@@ -106,7 +106,7 @@ def _panels(study: StudyData) -> str:
     if not study.panels:
         return ""
     return page.section(
-        "What the models see and say", PANELS_CAPTION, page.panels(collect_panels(study))
+        "What the attack does to predictions", PANELS_CAPTION, page.panels(collect_panels(study))
     )
 
 

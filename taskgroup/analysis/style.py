@@ -62,7 +62,7 @@ def score_axis(objective: StudyObjective, *, title: bool = True) -> dict[str, An
     score = metric_parts(objective.metric)[2]
     axis: dict[str, Any] = {"title": {"text": metric_title(objective) if title else ""}}
     if is_share(score):
-        axis["tickformat"] = ".0%"
+        axis["tickformat"] = ".1~%"
     if objective.direction == "minimize":
         axis["autorange"] = "reversed"
     return axis

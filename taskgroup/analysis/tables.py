@@ -1,5 +1,6 @@
 """Tables of runs, trials and evaluations, alike on the terminal, as JSON and in the report."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from taskgroup.results.run_directory import RunDirectory, list_runs
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+TO = "\N{EN DASH}"
 CONDITION_NAMES = {
     "clean": "no attack",
     "noise": "random noise",
@@ -69,8 +72,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> list[dict[str, Any]]:
-        """One object per row."""
-        return [dict(row.data) for row in self.rows]
+        """One object per row; what was never measured is null."""
+        return [_without_nan(dict(row.data)) for row in self.rows]
 
     def to_rich(self) -> "RichTable":
         """The table for a terminal; names are shown as written, never read as markup."""
@@ -86,6 +89,15 @@ class Table:
             style = "bold" if row.group == "best" else None
             table.add_row(*(Text(cell) for cell in row.cells), style=style)
         return table
+
+
+def _without_nan(value: Any) -> Any:
+    """The same plain data with None for NaN, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def runs_table(parent: str | Path) -> Table:
@@ -230,7 +242,7 @@ def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
     heads = [f"best: {label}" if groups[(t, label)] == "best" else label for t, label in models]
     table_rows = [_evaluation_row(key, [cells.get((m, key)) for m in models]) for key in conditions]
     return Table(
-        ("attack", "effort", "ε", *heads),
+        ("attack", "steps", "ε", *heads),
         frozenset(range(3, 3 + len(heads))),
         tuple(row for row in table_rows),
         _evaluation_notes(main),
@@ -243,9 +255,9 @@ def _condition_key(row: EvaluationRow) -> tuple[str, float, int, int]:
 
 def _evaluation_row(key: tuple[str, float, int, int], rows: Sequence[EvaluationRow | None]) -> Row:
     condition, epsilon, steps, restarts = key
-    effort = f"{steps} step{'s' if steps > 1 else ''}" if steps else MISSING
+    effort = str(steps) if steps else MISSING
     if restarts > 1:
-        effort += f", {restarts} restarts"
+        effort += f" {TIMES} {restarts}"
     name = CONDITION_NAMES.get(condition, attack_name(condition, 1))
     texts = [_interval(row) for row in rows]
     known = [row for row in rows if row is not None]
@@ -268,7 +280,7 @@ def _interval(row: EvaluationRow | None) -> str:
         format_score(row.score_name, end).removesuffix(" %") for end in (row.low, row.high)
     )
     mark = "" if row.verdict == "ok" else " !"
-    return f"{format_score(row.score_name, row.score)} ({low} to {high}){mark}"
+    return f"{format_score(row.score_name, row.score)} ({low}{TO}{high}){mark}"
 
 
 def _score_data(row: EvaluationRow) -> dict[str, Any]:
@@ -286,5 +298,9 @@ def _evaluation_notes(rows: Sequence[EvaluationRow]) -> tuple[str, ...]:
         f"{first.task} {score_name(first.score_name)}, {better} is better, on {images}; "
         "bootstrap 95 % intervals over images in parentheses"
     )
+    most = max(rows, key=lambda row: row.restarts)
+    if most.restarts > 1:
+        head += f"; {most.steps} {TIMES} {most.restarts} is {most.steps} steps from "
+        head += f"{most.restarts} random starts, the worst of which counts"
     found = dict.fromkeys(f"! {r.label}: {r.verdict}" for r in rows if r.verdict != "ok")
     return (head, *found)

@@ -118,7 +118,7 @@ def test_panels_come_by_image_with_the_winner_first(study: StudyData) -> None:
     assert [row.group for row in data.blocks[0].rows] == [
         "best", "adversarial", "natural", "several",
     ]  # fmt: skip
-    assert data.heads == ("says", "PGD at ε = 4/255", "says")
+    assert data.heads == ("prediction", "PGD at ε = 4/255", "prediction")
     assert [name for name, _ in data.classes] == ["floor", "wall", "box", "ball"]
     assert all(cell.source for block in data.blocks for row in block.rows for cell in row.cells)
 

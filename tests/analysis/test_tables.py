@@ -74,10 +74,17 @@ def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyDa
         "no attack", "random noise", "FGSM", "PGD", "PGD on all tasks", "worst case of all",
     ]  # fmt: skip
     assert names[6:] == ["PGD"] * 5
-    assert table.rows[3].cells[1:3] == ("20 steps, 5 restarts", "4/255")
+    assert table.rows[3].cells[1:3] == ("20 \N{MULTIPLICATION SIGN} 5", "4/255")
     first = study.evaluations[0]
     assert table.rows[0].data["scores"][0]["score"] == first.score
     assert "segmentation mIoU, higher is better, on 256 test images" in table.notes[0]
+
+
+def test_json_knows_no_nan(study: StudyData) -> None:
+    rows = [replace(row, score=float("nan")) for row in study.evaluations]
+    table = evaluation_table(rows)
+    assert table.to_json()[0]["scores"][0]["score"] is None
+    assert "NaN" not in json.dumps(table.to_json())
 
 
 def test_a_failed_sanity_check_marks_the_row(study: StudyData) -> None:

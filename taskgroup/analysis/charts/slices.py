@@ -94,6 +94,12 @@ def collect_slices(study: StudyData) -> SlicesData:
     return SlicesData(robust, tuple(slices))
 
 
+def _has_few_levels(key: str, values: list[float]) -> bool:
+    """Whether each value gets a tick of its own: radii, and counts."""
+    is_radius = key.rpartition(".")[2] in ("epsilon", "step_size")
+    return len(values) <= 6 and (is_radius or all(value.is_integer() for value in values))
+
+
 def draw_slices(data: SlicesData) -> go.Figure:
     """Small multiples, one per key, with a common score axis."""
     if not data.slices:
@@ -116,7 +122,7 @@ def draw_slices(data: SlicesData) -> go.Figure:
             shown.add(group)
         figure.update_xaxes(type="log" if piece.is_log else "linear", **place)
         values = sorted({p.value for p in piece.points})
-        if len(values) <= 6 and not piece.is_log:
+        if _has_few_levels(piece.key, values):
             labels = [format_value(piece.key, v) for v in values]
             figure.update_xaxes(tickvals=values, ticktext=labels, **place)
     axis = score_axis(data.robust, title=False)
