@@ -76,18 +76,27 @@ class Table:
         return [_without_nan(dict(row.data)) for row in self.rows]
 
     def to_rich(self) -> "RichTable":
-        """The table for a terminal; names are shown as written, never read as markup."""
+        """The table for a terminal, never cut off; names are shown as written, not as markup.
+
+        Columns of numbers keep their width, with headings and intervals on lines of their own.
+        """
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        table = RichTable(box=box.SIMPLE_HEAD, caption="\n".join(self.notes) or None)
-        table.caption_justify = "left"
+        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.caption, table.caption_justify = "\n".join(self.notes) or None, "left"
         for index, name in enumerate(self.columns):
-            table.add_column(Text(name), justify="right" if index in self.numeric else "left")
+            if index in self.numeric:
+                table.add_column(Text(name.replace(" ", "\n")), justify="right", no_wrap=True)
+            else:
+                table.add_column(Text(name), overflow="fold")
         for row in self.rows:
-            style = "bold" if row.group == "best" else None
-            table.add_row(*(Text(cell) for cell in row.cells), style=style)
+            cells = (
+                Text(cell.replace(" (", "\n(") if index in self.numeric else cell)
+                for index, cell in enumerate(row.cells)
+            )
+            table.add_row(*cells, style="bold" if row.group == "best" else None)
         return table
 
 

@@ -11,6 +11,7 @@ Layout (``docs/records.md``)::
     report.html                the report
 """
 
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -178,7 +179,8 @@ class RunDirectory:
             ResourceError: The disk is full or not writable.
         """
         written = self.storage.names("evaluations", ".parquet")
-        number = 1 + max((int(name.split("/")[1].split("-")[0]) for name in written), default=0)
+        found = (re.match(r"evaluations/(\d+)-", name) for name in written)
+        number = 1 + max((int(match[1]) for match in found if match), default=0)
         base = f"{number:04d}-{secrets.token_hex(4)}.parquet"
         if panels:
             self.storage.write(f"panels/{base}", schema.encode(schema.panels_to_table(panels)))

@@ -20,8 +20,8 @@ from taskgroup.analysis.wording import format_epsilon, format_gain, format_score
 from taskgroup.results.records import TrialResult
 
 
-def printed(table: Table) -> str:
-    console = Console(width=220, record=True, file=None, quiet=False)
+def printed(table: Table, width: int = 220) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
         console.print(table.to_rich())
     return captured.get()
@@ -97,6 +97,13 @@ def test_a_failed_sanity_check_marks_the_row(study: StudyData) -> None:
 
 def test_no_evaluation_is_an_empty_table() -> None:
     assert evaluation_table([]).rows == ()
+
+
+def test_narrow_terminals_cut_nothing_off(study: StudyData) -> None:
+    for table in (study_table(study), evaluation_table(study.evaluations, study.trials)):
+        text = printed(table, width=80)
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_terminal_tables_show_names_as_written(study: StudyData) -> None:

@@ -130,6 +130,15 @@ def test_the_latest_evaluation_of_a_trial_stands(run: RunDirectory) -> None:
     assert run.evaluations() == [evaluation(1, score=0.125), other]
 
 
+def test_a_foreign_name_among_evaluations_does_not_stop_writing(run: RunDirectory) -> None:
+    run.write_evaluation([evaluation(1)])
+    copied = run.path / "evaluations" / "copy.parquet"
+    copied.write_bytes(next(copied.parent.iterdir()).read_bytes())
+    run.write_evaluation([evaluation(2)])
+    assert {row.trial for row in run.evaluations()} == {1, 2}
+    assert any(path.name.startswith("0002-") for path in copied.parent.iterdir())
+
+
 def test_panels_keep_type_shape_and_nan(run: RunDirectory) -> None:
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     numbers = np.array([[[0.5, np.nan]]], dtype=np.float32)
