@@ -98,7 +98,7 @@ def standings(rows: Sequence[tuple[Standing, Sequence[str]]], *, columns: Sequen
         cells = "".join(f'<td class="number">{escape(text)}</td>' for text in texts)
         kind = "best" if standing.group == "best" else ""
         name = f"{mark(standing.group)}{escape(standing.label)}"
-        lines.append(f'<tr class="{kind}"><td>{name}</td>{cells}</tr>')
+        lines.append(f'<tr class="{kind}"><td class="short">{name}</td>{cells}</tr>')
     return '<div class="scroll">' + "\n".join([*lines, "</tbody>\n</table></div>"])
 
 

@@ -328,6 +328,12 @@ def test_a_loaded_run_is_flat(run: RunDirectory) -> None:
     assert list(frame["segmentation/clean/miou"].iloc[:1]) == [0.625]
 
 
+def test_data_frames_need_pandas(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigError, match=r"needs pandas.*pip install pandas, or use \.table"):
+        load_run(run.path).to_pandas()
+
+
 def test_load_run_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     RunDirectory.create("runs", "small", SPACE)
