@@ -83,7 +83,7 @@ def search(
     ] = None,
     fix: Fix = None,
     run: Annotated[
-        Path | None, typer.Option(help="New run directory; by default runs/<space>-<time>.")
+        Path | None, typer.Option(help="New run directory; by default the next free runs/<space>-N.")
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[
@@ -138,7 +138,7 @@ def train(
     space: Annotated[str, typer.Option(help="Search space: a YAML file or a shipped name.")],
     fix: Fix = None,
     run: Annotated[
-        Path | None, typer.Option(help="New run directory; by default runs/<space>-<time>.")
+        Path | None, typer.Option(help="New run directory; by default the next free runs/<space>-N.")
     ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
