@@ -7,22 +7,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from taskgroup.data.base import Batch
+from taskgroup.evaluation.shown import Shown
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.evaluation.suite import Outcome, Shown
+from taskgroup.evaluation.suite import Outcome
 from taskgroup.results.records import Panel
 from taskgroup.tasks.base import IGNORE, Target, Task
 
 
-def make_panels(
-    subject: Subject, outcomes: Sequence[Outcome], batch: Batch, task: Task
-) -> list[Panel]:
+def make_panels(subject: Subject, outcomes: Sequence[Outcome], task: Task) -> list[Panel]:
     """Panels of the images that some outcomes kept: per image its target, inputs and predictions.
 
     Args:
         subject: Whose pictures they are.
-        outcomes: Those with ``shown`` give images and predictions.
-        batch: The first batch; it has the targets.
+        outcomes: Those with ``shown`` give images, predictions and targets.
         task: The main task; with more than 255 classes it has no place in uint8 and no panels.
     """
     if (task.info.num_classes or 0) > IGNORE:
@@ -31,15 +28,14 @@ def make_panels(
     for outcome in outcomes:
         if outcome.shown is not None:
             known = [panel.image for panel in panels if panel.content == "target"]
-            panels += [] if known else _targets(subject, outcome.shown, batch, task)
+            panels += [] if known else _targets(subject, outcome.shown, task)
             panels += _seen(subject, outcome, outcome.shown, task)
     return panels
 
 
-def _targets(subject: Subject, shown: Shown, batch: Batch, task: Task) -> list[Panel]:
-    target = batch.targets[task.name]
+def _targets(subject: Subject, shown: Shown, task: Task) -> list[Panel]:
     return [
-        _readable(subject, image, task, _masked(target, position))
+        _readable(subject, image, task, _masked(shown.target, position))
         for position, image in enumerate(shown.index.tolist())
     ]
 
@@ -58,7 +54,7 @@ def _seen(subject: Subject, outcome: Outcome, shown: Shown, task: Task) -> list[
 
 def _masked(target: Target, position: int) -> np.ndarray[Any, np.dtype[Any]]:
     """One target; 255 or NaN where invalid."""
-    values, valid = target.values[position].cpu().numpy(), target.valid[position].cpu().numpy()
+    values, valid = target.values[position].numpy(), target.valid[position].numpy()
     return np.where(valid, values, np.nan if values.dtype.kind == "f" else IGNORE)
 
 

@@ -1,5 +1,6 @@
 """``evaluate``: strong attacks on the networks of a run, on images that the search never saw."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +25,10 @@ from taskgroup.evaluation.suite import measure, planned_passes
 from taskgroup.results.records import EvaluationRow, Panel
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory, newest
 
-BATCH_PIXELS = 2**18
-"""Pixels per batch: 64 images of 64 pixels; more is no faster on a CPU."""
+BATCH_PIXELS = 2**17
+"""Most pixels per batch, 32 images of 64 pixels; more is no faster on a CPU."""
+FEWEST_BATCHES = 4
+"""So that few images are shared among threads too; fixed, because random starts depend on it."""
 BATCH_PIXELS_GPU = 2**21
 
 Progress = Callable[[int, int, str], None]
@@ -84,7 +87,7 @@ def evaluate(
         trained, data = work.trained, work.load()
         measured = measure(trained, data, seed=seed, advance=partial(told, work.subject.label))
         rows += make_rows(work.subject, trained, measured, seed=seed)
-        panels += make_panels(work.subject, measured.outcomes, data[0], trained.main)
+        panels += make_panels(work.subject, measured.outcomes, trained.main)
     if directory is not None:
         directory.write_evaluation(rows, panels)
     return Evaluated(tuple(rows), tuple(panels), None if directory is None else directory.path)
@@ -108,8 +111,11 @@ class _Work:
     def load(self) -> list[Batch]:
         """The images on the device, in batches of about the same number of pixels."""
         height, width = self.dataset[0].images.shape[-2:]
-        pixels = BATCH_PIXELS if self.device.type == "cpu" else BATCH_PIXELS_GPU
-        size = max(1, pixels // (height * width))
+        if self.device.type == "cpu":
+            share = math.ceil(self.num_images / FEWEST_BATCHES)
+            size = min(share, max(1, BATCH_PIXELS // (height * width)))
+        else:
+            size = max(1, BATCH_PIXELS_GPU // (height * width))
         found = batches(self.dataset, batch_size=size, indices=range(self.num_images))
         return [batch.to(self.device) for batch in found]
 

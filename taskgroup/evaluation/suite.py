@@ -1,7 +1,8 @@
 """Every condition on one network: scores with intervals, a verdict, and pictures to look at."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -20,26 +21,12 @@ from taskgroup.evaluation.scoring import (
     predict,
     sums_per_image,
 )
+from taskgroup.evaluation.shown import Shown, join_shown, show
+from taskgroup.evaluation.workers import batch_workers
 from taskgroup.evaluation.worst_case import worst_case
 
-NUM_SHOWN = 4
 SHOWN = ("clean", "pgd")
 """Conditions whose images and predictions are kept as pictures."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The first few images of the test split as the network saw them.
-
-    Attributes:
-        index: Position of each image in its split, ``(M,)``.
-        images: ``(M, 3, H, W)`` in [0, 1].
-        prediction: The main task's prediction, ``(M, C, H, W)`` or ``(M, C)``.
-    """
-
-    index: Tensor
-    images: Tensor
-    prediction: Tensor
 
 
 @dataclass(frozen=True)
@@ -89,7 +76,9 @@ def measure(
         seed: Seed of attacks and of resampling.
         advance: Told after each batch how many passes over images it took, and the condition.
     """
-    outcomes = _run_all(trained, batches, seed=seed, advance=advance)
+    device = batches[0].images.device
+    with fixed_network(trained.model), batch_workers(len(batches), device) as executor:
+        outcomes = _run_all(trained, batches, seed=seed, advance=advance, executor=executor)
     findings = [
         *check_network(trained.model, trained.tasks, batches[0], main_task=trained.main_task),
         *_check_scores(trained, batches, outcomes, seed=seed),
@@ -116,6 +105,7 @@ def _run_all(
     *,
     seed: int,
     advance: Callable[[int, str], None] | None,
+    executor: Executor | None,
 ) -> list[Outcome]:
     """Every condition, in order; the same work under a second name is not done twice."""
     done: dict[object, Outcome] = {}
@@ -124,36 +114,45 @@ def _run_all(
         if condition.work in done:
             outcomes.append(replace(done[condition.work], condition=condition, shown=None))
             continue
-        outcome = run_condition(trained, batches, condition, seed=seed, advance=advance)
+        outcome = _run_condition(
+            trained, batches, condition, seed=seed, advance=advance, executor=executor
+        )
         done[condition.work] = outcome
         outcomes.append(outcome)
     return outcomes
 
 
-def run_condition(
+def _run_condition(
     trained: TrainedModel,
     batches: Sequence[Batch],
     condition: Condition,
     *,
     seed: int,
-    advance: Callable[[int, str], None] | None = None,
+    advance: Callable[[int, str], None] | None,
+    executor: Executor | None,
 ) -> Outcome:
-    """Score every task of a network under one condition."""
+    """Score every task of a network under one condition, batches side by side."""
     began = time.perf_counter()
     metrics = {task.name: task.metric() for task in trained.tasks}
-    parts: list[Mapping[str, Tensor]] = []
-    shown = None
-    with fixed_network(trained.model):
-        for number, batch in enumerate(batches):
-            images = _attacked(trained, batch, condition, seed=seed, number=number)
-            predictions = predict(trained.model, images, list(metrics))
-            parts.append(sums_per_image(metrics, predictions, batch.targets))
-            if number == 0 and condition.name in SHOWN:
-                shown = _show(batch, images, predictions[trained.main_task])
-            if advance is not None:
-                advance(_cost(condition) * len(batch), condition.name)
+
+    def work(number: int, batch: Batch) -> tuple[dict[str, Tensor], Shown]:
+        images = _attacked(trained, batch, condition, seed=seed, number=number)
+        predictions = predict(trained.model, images, list(metrics))
+        sums = sums_per_image(metrics, predictions, batch.targets)
+        return sums, show(batch, images, predictions, task=trained.main_task)
+
+    side_by_side = map if executor is None else executor.map
+    parts, shown = [], []
+    for batch, (sums, kept) in zip(
+        batches, side_by_side(work, range(len(batches)), batches), strict=True
+    ):
+        parts.append(sums)
+        shown.append(kept)
+        if advance is not None:
+            advance(_cost(condition) * len(batch), condition.name)
     scores = gather_scores(metrics, parts)
-    return Outcome(condition, scores, time.perf_counter() - began, shown)
+    joined = join_shown(shown) if condition.name in SHOWN else None
+    return Outcome(condition, scores, time.perf_counter() - began, joined)
 
 
 def _cost(condition: Condition) -> int:
@@ -174,11 +173,6 @@ def _attacked(
         autocast=fast_precision(batch.images.device),
     )
     return attacker(trained.model, trained.tasks, batch, number)
-
-
-def _show(batch: Batch, images: Tensor, prediction: Tensor) -> Shown:
-    first = slice(0, NUM_SHOWN)
-    return Shown(batch.index[first].cpu(), images[first].cpu(), prediction[first].cpu())
 
 
 def _main_sums(trained: TrainedModel, outcome: Outcome) -> Tensor:
