@@ -27,7 +27,7 @@ from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory, newest
 
 BATCH_PIXELS = 2**17
 """Most pixels per batch, 32 images of 64 pixels; more is no faster on a CPU."""
-FEWEST_BATCHES = 4
+FEWEST_BATCHES = 2
 """So that few images are shared among threads too; fixed, because random starts depend on it."""
 BATCH_PIXELS_GPU = 2**21
 
