@@ -1,0 +1,98 @@
+"""The adapter between Ray Tune and a study, without a cluster."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ray.tune.search import Searcher
+
+from taskgroup.errors import ResourceError
+from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.planning import from_text, to_text
+from taskgroup.search.space import SearchSpace
+from taskgroup.search.tuner.searcher import RECORD, StudySearcher
+from taskgroup.search.tuner.study import Study
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path, "little", "name: little\n")
+
+
+@pytest.fixture
+def searcher(make_space: Callable[..., SearchSpace], run: RunDirectory) -> StudySearcher:
+    return StudySearcher(Study(make_space(), run.journal_path), run, lambda _: None)
+
+
+def suggested(searcher: StudySearcher, trial_id: str) -> TrialResult:
+    return from_text(searcher.suggest(trial_id)[RECORD])
+
+
+def after(record: TrialResult, epochs: int, **changes: object) -> dict[str, str]:
+    rows = tuple(
+        EpochRow(n, {"segmentation/robust/miou": 0.1}, 1.0, 1) for n in range(1, epochs + 1)
+    )
+    return {RECORD: to_text(replace(record, epochs=rows, **changes))}  # type: ignore[arg-type]
+
+
+def test_suggested_trial_is_on_disk_before_it_runs(
+    searcher: StudySearcher, run: RunDirectory
+) -> None:
+    record = suggested(searcher, "a")
+    assert run.trials() == [record]
+    assert record.status == "interrupted"
+
+
+def test_trial_that_ended_short_of_its_epochs_was_pruned(
+    searcher: StudySearcher, run: RunDirectory
+) -> None:
+    record = suggested(searcher, "a")
+    searcher.on_trial_result("a", after(record, 2))
+    searcher.on_trial_complete("a", after(record, 2))
+    (kept,) = run.trials()
+    assert kept.status == "pruned"
+    assert kept.reason == "robust score below its rung's best after epoch 2 of 4"
+
+
+def test_worker_that_died_failed_its_trial(searcher: StudySearcher, run: RunDirectory) -> None:
+    record = suggested(searcher, "a")
+    searcher.on_trial_result("a", after(record, 1))
+    searcher.on_trial_complete("a", error=True)
+    (kept,) = run.trials()
+    assert (kept.status, len(kept.epochs)) == ("failed", 1)
+    assert kept.reason == "the worker process died after epoch 1 (killed, or out of memory)"
+
+
+def test_complete_trial_stays_complete_whatever_ray_says(
+    searcher: StudySearcher, run: RunDirectory
+) -> None:
+    record = suggested(searcher, "a")
+    done = after(record, 4, status="complete", reason=None)
+    run.write_trial(from_text(done[RECORD]))
+    searcher.on_trial_complete("a", done, error=True)
+    assert [trial.status for trial in run.trials()] == ["complete"]
+
+
+@pytest.mark.parametrize("name", ["trials", "study.journal"])
+def test_record_that_cannot_be_written_ends_the_search(
+    searcher: StudySearcher, run: RunDirectory, name: str
+) -> None:
+    place = run.path / name
+    place.unlink(missing_ok=True)
+    if name == "trials":
+        place.touch()
+    else:
+        place.mkdir()
+    taken = [searcher.suggest(trial_id) for trial_id in "abcd"]
+    assert taken[-1] == Searcher.FINISHED
+    assert isinstance(searcher.problem, ResourceError)
+    assert "must be writable" in str(searcher.problem)
+
+
+def test_ray_may_pickle_the_searcher(searcher: StudySearcher, tmp_path: Path) -> None:
+    assert isinstance(pickle.loads(pickle.dumps(searcher)), Searcher)
+    searcher.save(str(tmp_path / "state"))
+    searcher.restore(str(tmp_path / "state"))
