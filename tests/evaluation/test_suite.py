@@ -107,3 +107,26 @@ def test_threads_are_shared_among_batches():
         torch.set_num_threads(1)
     with batch_workers(5, CPU) as pool:
         assert pool is None
+
+
+def test_an_l2_ball_is_swept_to_the_size_of_the_box(small, batches):
+    ball = ThreatModel(norm="l2", epsilon=0.5)
+    measured = measure(replace(small, threat=ball), [batches[2]])
+    sweep = [o for o in measured.outcomes if o.condition.name == "sweep"]
+    radii = [outcome.condition.budget.epsilon for outcome in sweep]
+    assert radii == pytest.approx([0, 0.25, 0.5, 1, 2, (3 * 16 * 16) ** 0.5])
+    scores = [outcome.scores.values["segmentation"]["miou"] for outcome in sweep]
+    assert scores[-1] < scores[2] < scores[0]
+    assert measured.findings == ()
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_about_the_same_scores(small, batches):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    here = numbers(measure(small, batches))
+    small.model.cuda()
+    there = numbers(measure(small, [batch.to(torch.device("cuda")) for batch in batches]))
+    for (name, _, first), (again, _, second) in zip(here, there, strict=True):
+        assert name == again
+        assert first["segmentation"] == pytest.approx(second["segmentation"], abs=0.03)
