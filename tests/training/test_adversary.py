@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.objective import TaskObjective
 from taskgroup.tasks.base import Target

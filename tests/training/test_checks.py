@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
+
 from taskgroup.errors import ConfigError
 from taskgroup.training.fit import fit
 

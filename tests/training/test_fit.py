@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from taskgroup.errors import ConfigError, DataError, DivergedError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.training.epoch import check_finite, num_images

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from taskgroup.tasks.base import Target, TaskInfo, build_task
 from taskgroup.training.losses import TradesLoss, TrainingLoss, softmax_divergence
 from taskgroup.training.weighting.base import WEIGHTINGS, WeightedTask
-from torch import nn
 
 SEGMENTATION = build_task(TaskInfo("segmentation", num_classes=3))
 DEPTH = build_task(TaskInfo("depth"))

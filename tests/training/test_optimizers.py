@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from taskgroup.training.config import TrainingConfig
 from taskgroup.training.optimizers import build_optimizer, parameter_groups, set_learning_rate
-from torch import nn
 
 
 def network():
