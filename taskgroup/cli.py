@@ -83,7 +83,8 @@ def search(
     ] = None,
     fix: Fix = None,
     run: Annotated[
-        Path | None, typer.Option(help="New run directory; by default the next free runs/<space>-N.")
+        Path | None,
+        typer.Option(help="New run directory; by default the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[
@@ -121,7 +122,7 @@ def evaluate(
     with _progress(not as_json) as progress:
         done = run_evaluate(target, run=run, runs=runs, images=images, seed=seed, progress=progress)
     _print_table(evaluation_table(done.rows), as_json)
-    if not as_json:
+    if not as_json and done.path is not None:
         typer.echo(f"Written to {done.path}")
 
 
@@ -138,7 +139,8 @@ def train(
     space: Annotated[str, typer.Option(help="Search space: a YAML file or a shipped name.")],
     fix: Fix = None,
     run: Annotated[
-        Path | None, typer.Option(help="New run directory; by default the next free runs/<space>-N.")
+        Path | None,
+        typer.Option(help="New run directory; by default the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
@@ -183,9 +185,10 @@ def data_show(
 @spaces_app.command("list")
 def spaces_list(as_json: Json = False) -> None:
     """Name every space that `search --space NAME` finds."""
-    from taskgroup.search.find import spaces_table
+    from taskgroup.analysis.spaces import spaces_table
+    from taskgroup.search.find import list_spaces
 
-    _print_table(spaces_table(), as_json)
+    _print_table(spaces_table(list_spaces()), as_json)
 
 
 @spaces_app.command("show")
@@ -259,7 +262,10 @@ def _progress(shown: bool) -> Iterator[Callable[[int, int, str], None] | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("evaluate", total=None)
         yield lambda done, total, label: bar.update(
             task, completed=done, total=total, description=label

@@ -52,7 +52,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "ray": ("evaluation.distributed", "training.distributed", "search.tuner"),
     "optuna": ("search.tuner",),
     "plotly": ("analysis",),
-    "rich": ("cli", "search.table", "search.find", "analysis.tables"),
+    "rich": ("cli", "search.table", "analysis.tables"),
     "typer": ("cli",),
     "click": ("cli",),
 }

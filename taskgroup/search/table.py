@@ -1,6 +1,6 @@
 """What a search shows while it runs: a live table on a terminal, else one line per trial."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -18,8 +18,11 @@ from taskgroup.search.progress import (
 )
 
 COLUMNS = ("trial", "task set", "parameters", "epoch", "clean", "robust", "status")
-ROWS_BESIDE = 8
-"""Lines of a terminal kept free for what is not a row of the table."""
+WRAPPED = ("task set", "parameters")
+LINES_BESIDE = 8
+"""Lines of a terminal that no row of the live table takes."""
+WIDE = 120
+"""Columns of a terminal from which on a row's parameters take two lines, not five."""
 
 
 class Listener(Protocol):
@@ -40,18 +43,15 @@ def shown(progress: Progress, console: Console | None = None) -> Iterator[Listen
     if not console.is_terminal:
         yield _LogLines(progress, console)
         return
-    rows = max(3, console.height - ROWS_BESIDE)
+    lines_per_row = 2 if console.width >= WIDE else 5
+    rows = max(3, (console.height - LINES_BESIDE) // lines_per_row)
 
     def draw() -> Table:
         return study_table(progress, max_rows=rows)
 
-    with Live(get_renderable=draw, console=console, refresh_per_second=2) as live:
-
-        def update(record: TrialResult) -> None:
-            progress.update(record)
-
-        yield update
-        live.refresh()
+    with Live(get_renderable=draw, console=console, refresh_per_second=2):
+        yield progress.update
+        rows = progress.total  # the last drawing stays and scrolls, so it holds every trial
 
 
 class _LogLines:
@@ -105,7 +105,8 @@ def study_table(progress: Progress, *, max_rows: int) -> Table:
         caption=caption(progress) or "starting",
     )
     for column in COLUMNS:
-        table.add_column(column, no_wrap=column != "parameters", overflow="fold")
+        is_wrapped = column in WRAPPED
+        table.add_column(column, no_wrap=not is_wrapped, overflow="fold")
     for record in _latest(progress, max_rows):
         is_best = best is not None and record.number == best.number
         table.add_row(*row_texts(progress, record), style="bold green" if is_best else None)
@@ -126,18 +127,10 @@ def row_texts(progress: Progress, record: TrialResult) -> list[str]:
     epoch = record.epochs[-1].epoch if record.epochs else 0
     return [
         str(record.number),
-        record.label,
+        record.label.replace("+", " +"),  # so that it wraps between tasks
         parameter_text(record.parameters),
         f"{epoch}/{record.planned_epochs}",
         score_text(record.score(progress.clean)),
         score_text(record.score(progress.robust)),
         status_text(record),
     ]
-
-
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of texts."""
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    return table
