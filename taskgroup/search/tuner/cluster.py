@@ -15,7 +15,7 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a warning about GPUs on machines without one
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # trials hide GPUs themselves; Ray would warn
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our records replace Tune's per-trial files
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # robust scores may come every k epochs
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never read back

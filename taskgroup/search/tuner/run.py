@@ -91,6 +91,7 @@ def _trainable(space: SearchSpace, run: RunDirectory, train: Train) -> Callable[
         folder=str(run.path.absolute()),
         home=str(Path.cwd()),
         cpus=space.resources.cpus,
+        gpus=space.resources.gpus,
     )
     share = {"CPU": space.resources.cpus, "GPU": space.resources.gpus}
     trainable: Callable[..., None] = tune.with_resources(function, share)

@@ -16,7 +16,9 @@ from taskgroup.search.tuner.searcher import RECORD
 _CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it measures
 
 
-def run_trial(config: dict[str, Any], *, train: Train, folder: str, home: str, cpus: int) -> None:
+def run_trial(
+    config: dict[str, Any], *, train: Train, folder: str, home: str, cpus: int, gpus: float
+) -> None:
     """Run one planned trial; ends by SystemExit inside a report when the scheduler stops it.
 
     Args:
@@ -25,7 +27,10 @@ def run_trial(config: dict[str, Any], *, train: Train, folder: str, home: str, c
         folder: Absolute path of the run directory.
         home: Folder that relative paths of the space start from.
         cpus: Threads that torch may use.
+        gpus: Share of GPUs; 0 hides every one, so that trials do not crowd one unasked.
     """
+    if gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.chdir(home)
     torch.set_num_threads(cpus)
     planned = from_text(config[RECORD])
