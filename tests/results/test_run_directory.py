@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,25 +255,30 @@ def test_files_being_written_are_not_read(run: RunDirectory) -> None:
     assert run.trials() == [trial(0)]
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow beyond 100 bytes, which fails as a full disk does."""
+    """Let no file grow beyond 100 bytes, which fails as a full disk does.
+
+    Only around the call: pytest's own output may be a file too.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, "small", SPACE)
     before = files(run)
-    with pytest.raises(ResourceError, match=r"00000\.parquet must be writable.*free space"):
+    refused = pytest.raises(ResourceError, match=r"00000\.parquet must be writable.*free space")
+    with refused, full_disk():
         run.write_trial(trial(0))
     assert files(run) == before
-    with pytest.raises(ResourceError, match=r"space\.yaml must be writable"):
+    with pytest.raises(ResourceError, match=r"space\.yaml must be writable"), full_disk():
         RunDirectory.create(tmp_path, "other", SPACE * 10)
     assert [made.name for made in list_runs(tmp_path)] == ["small-1"]
     assert not (tmp_path / "other-1").exists()
