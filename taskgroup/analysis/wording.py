@@ -94,7 +94,8 @@ def format_epsilon(epsilon: float) -> str:
         ('8/255', '0', '0.5')
     """
     levels = epsilon * 255
-    if epsilon in (0, 1) or abs(2 * levels - round(2 * levels)) > 1e-3 or epsilon > 1:
+    is_short = levels < 64 and abs(2 * levels - round(2 * levels)) < 1e-3
+    if epsilon == 0 or not is_short:
         return f"{epsilon:.3g}"
     return f"{levels:.4g}/255"
 
