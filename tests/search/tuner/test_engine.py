@@ -173,7 +173,7 @@ def test_interrupted_search_goes_on_from_the_last_epoch(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     values |= {"adversary": {"attack": "pgd", "steps": 1}, "validation": {"steps": 1}}
-    values["training"] = {"epochs": 40, "learning_rate": 0.001}
+    values["training"] = {"epochs": 24, "learning_rate": 0.001}
     values["search"] = {"trials": 3, "sampler": "random"}
     space, run = tmp_path / "little.yaml", tmp_path / "run"
     space.write_text(to_yaml(values))
@@ -191,7 +191,7 @@ def test_interrupted_search_goes_on_from_the_last_epoch(
     assert out.startswith("Done: 3 of 3 trials"), out + err
     for trial in trials_of(run):
         assert trial.status == "complete"
-        assert [row.epoch for row in trial.epochs] == list(range(1, 41))
+        assert [row.epoch for row in trial.epochs] == list(range(1, 25))
         known = before[trial.number].epochs if trial.number in before else ()
         assert trial.epochs[: len(known)] == known, "an epoch is never run twice"
 
