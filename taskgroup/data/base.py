@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 from torch import Tensor
 
 from taskgroup.config import Config, describe
@@ -143,12 +143,6 @@ def parse_dataset(value: object) -> DatasetConfig:
         raise ValueError(f"dataset.name: {error}") from None
     except ValidationError as error:
         raise ValueError(describe(error, model, within="dataset")) from None
-
-
-def dataset_schema() -> dict[str, Any]:
-    """JSON schema of a ``dataset:`` section: one alternative per registered data set."""
-    models: list[type[BaseModel]] = [DATASETS[name] for name in DATASETS]
-    return {"oneOf": [model.model_json_schema() for model in models]}
 
 
 AnyDataset = Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset)]
