@@ -20,6 +20,7 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # robust scores may come every k epochs
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never read back
     "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
     "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
 }
 
