@@ -1,5 +1,7 @@
 """Attacks: raise an Objective inside a threat model. The imports below are the list."""
 
+from taskgroup.attacks import apgd as apgd
 from taskgroup.attacks import fgsm as fgsm
+from taskgroup.attacks import losses as losses
 from taskgroup.attacks import noise as noise
 from taskgroup.attacks import pgd as pgd
