@@ -112,7 +112,7 @@ def apgd_phases(
         phases: Radii and shares of the steps; the last radius is 1.
         random_start: Begin at a random point of the first ball instead of the images.
         choose: Which iterate a phase hands on. SEA hands on the lowest score, AutoAttack the
-            highest tracked loss.
+            highest tracked loss; an error, which is worse when it is high, needs ``tracked``.
         stop_at: In each phase an image whose score is this low or lower leaves the batch; None
             lets all images run. Zero fits accuracies, not errors.
 

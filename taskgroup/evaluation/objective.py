@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import Evaluation
+from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.network import autocast
 from taskgroup.tasks.base import Target, Task
@@ -20,6 +21,9 @@ class TaskObjective:
     direction as it is and counts an image with few labels for little. Only the attacked heads run,
     and the main one where its score is wanted.
 
+    The main task may be attacked through another loss than its own, which then is still the one
+    that is tracked: masked losses fall where an attack succeeds.
+
     The network is used as it stands: wrap the attack in ``fixed_network`` for evaluation mode.
     """
 
@@ -31,6 +35,7 @@ class TaskObjective:
         *,
         main_task: str | None,
         attacked_tasks: Sequence[str],
+        loss: str | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
         """Bind a network to a batch.
@@ -42,10 +47,12 @@ class TaskObjective:
             main_task: The task whose main score is ``Evaluation.score``; None spares its head and
                 metric, and the score is NaN.
             attacked_tasks: Tasks whose losses are raised, at least one.
+            loss: Attack loss of the main task, by name; None is the task's own loss.
             autocast: Number format of the forward pass; None is float32. Losses are float32.
 
         Raises:
-            ConfigError: A task that is not in the set, or none to attack.
+            ConfigError: A task that is not in the set, or none to attack; an unknown attack loss,
+                or one without a main task to attack.
         """
         self.model = model
         self.tasks = tuple(tasks)
@@ -54,19 +61,28 @@ class TaskObjective:
         self.attacked_tasks = tuple(attacked_tasks)
         self.autocast = autocast
         named = {task.name: task for task in tasks}
+        self.loss = loss
         _check_attacked(self.attacked_tasks, tuple(named))
+        _check_loss(loss, main_task, self.attacked_tasks)
         self._attacked = [named[name] for name in self.attacked_tasks]
         self._main = named[main_task] if main_task is not None else None
         self._metric = self._main.metric() if self._main is not None else None
         self._heads = list(dict.fromkeys([*attacked_tasks, *([main_task] if main_task else [])]))
 
     def __call__(self, images: Tensor, progress: float) -> Evaluation:
-        """Evaluate images ``(N, 3, H, W)`` in one forward pass; ``progress`` changes nothing."""
+        """Evaluate images ``(N, 3, H, W)`` in one forward pass.
+
+        ``progress`` matters to an attack loss that has a schedule, and to nothing else.
+        """
         with autocast(images.device, self.autocast):
             predictions = self.model(images, self._heads)
-        losses = [self._loss(task, predictions[task.name]) for task in self._attacked]
-        loss = torch.stack(losses).sum(0)
-        return Evaluation(loss, loss.detach(), self._score(predictions, len(images)))
+        losses = {task.name: self._loss(task, predictions[task.name]) for task in self._attacked}
+        tracked = torch.stack(list(losses.values())).sum(0)
+        loss = tracked
+        if self.loss is not None and self._main is not None:
+            raised = self._attack_loss(self._main, predictions[self._main.name], progress)
+            loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
+        return Evaluation(loss, tracked.detach(), self._score(predictions, len(images)))
 
     def select(self, index: Tensor) -> "TaskObjective":
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
@@ -80,8 +96,15 @@ class TaskObjective:
             targets,
             main_task=self.main_task,
             attacked_tasks=self.attacked_tasks,
+            loss=self.loss,
             autocast=self.autocast,
         )
+
+    def _attack_loss(self, task: Task, prediction: Tensor, progress: float) -> Tensor:
+        assert self.loss is not None
+        target = self.targets[task.name]
+        setting = Setting(progress, inverse_shares(task.info.class_shares))
+        return LOSSES[self.loss](prediction.float(), target.values, target.valid, setting)
 
     def _loss(self, task: Task, prediction: Tensor) -> Tensor:
         target = self.targets[task.name]
@@ -95,6 +118,20 @@ class TaskObjective:
         prediction = predictions[self._main.name].detach().float()
         sums = self._metric.per_image(prediction, target.values, target.valid)
         return self._metric.score(sums)[self._main.main_score].float()
+
+
+def inverse_shares(shares: Sequence[float]) -> tuple[float, ...]:
+    """Weights of classes, inverse to their shares of the pixels, that sum to 1.
+
+    A class without a pixel weighs as much as the rarest that has some; no shares give no weights.
+
+    Example:
+        >>> [round(weight, 3) for weight in inverse_shares((0.75, 0.25, 0.0))]
+        [0.143, 0.429, 0.429]
+    """
+    rarest = min((share for share in shares if share > 0), default=1.0)
+    inverse = [1 / max(share, rarest) for share in shares]
+    return tuple(weight / sum(inverse) for weight in inverse)
 
 
 def resolve_attacked(
@@ -126,3 +163,15 @@ def _check_attacked(names: Sequence[str], task_set: Sequence[str]) -> None:
             raise ConfigError(
                 f"attacked_tasks must lie in the task set, got {name!r}; choose from: {known}"
             )
+
+
+def _check_loss(loss: str | None, main_task: str | None, attacked: Sequence[str]) -> None:
+    if loss is None:
+        return
+    _ = LOSSES[loss]
+    if main_task not in attacked:
+        raise ConfigError(
+            f"attack loss {loss!r} is one of the main task, which must be attacked then, got main "
+            f"task {main_task!r} and attacked_tasks {', '.join(attacked)}; add it, or leave the "
+            "loss out"
+        )

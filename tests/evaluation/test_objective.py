@@ -1,12 +1,17 @@
 """What an attack sees of a network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from taskgroup.attacks.apgd import apgd_phases
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.objective import TaskObjective, resolve_attacked
-from taskgroup.tasks.base import Target
+from taskgroup.tasks.base import Target, build_task
 
 
 def objective(network, tasks, batch, *attacked, main="segmentation", **options):
@@ -92,6 +97,81 @@ def test_autocast_keeps_float32_losses_near(trained, tasks, batch):
     assert seen.loss.dtype == torch.float32
     torch.testing.assert_close(seen.loss, exact.loss, rtol=0.05, atol=0.02)
     assert not torch.equal(seen.loss, exact.loss)
+
+
+@pytest.mark.parametrize(("name", "own"), [("segmentation", "cross_entropy"), ("depth", "l1")])
+def test_the_own_loss_by_name_changes_nothing(name, own, trained, tasks, batch):
+    plain = objective(trained, tasks, batch, name, "classification", main=name)(batch.images, 0)
+    named = objective(trained, tasks, batch, name, "classification", main=name, loss=own)
+    for first, second in zip(plain, named(batch.images, 0), strict=True):
+        torch.testing.assert_close(first, second)
+
+
+def test_an_attack_loss_is_raised_and_the_own_loss_tracked(trained, tasks, batch):
+    plain = objective(trained, tasks, batch, "segmentation", "depth")(batch.images, 0)
+    masked = objective(trained, tasks, batch, "segmentation", "depth", loss="masked_cross_entropy")
+    seen = masked(batch.images, 0)
+    assert torch.equal(seen.tracked, plain.tracked)
+    assert (seen.loss < plain.loss).all()
+    depth = objective(trained, tasks, batch, "depth")(batch.images, 0).loss
+    alone = objective(trained, tasks, batch, "segmentation", loss="masked_cross_entropy")
+    torch.testing.assert_close(seen.loss, alone(batch.images, 0).loss + depth)
+    part = masked.select(torch.tensor([3]))(batch.images[3:4], 0)
+    torch.testing.assert_close(part.loss, seen.loss[3:4])
+
+
+def test_a_schedule_follows_the_progress(trained, tasks, batch):
+    scheduled = objective(trained, tasks, batch, "segmentation", loss="segpgd")
+    masked = objective(trained, tasks, batch, "segmentation", loss="masked_cross_entropy")
+    start, end = (scheduled(batch.images, progress) for progress in (0.0, 1.0))
+    torch.testing.assert_close(start.loss, masked(batch.images, 0).loss)
+    torch.testing.assert_close(end.loss, end.tracked / 2)
+
+
+def test_balanced_losses_weigh_classes_by_their_rarity(trained, tasks, batch):
+    shares = (0.5, 0.25, 0.25)
+    info = replace(tasks[0].info, class_shares=shares)
+    balanced = objective(
+        trained,
+        [build_task(info), *tasks[1:]],
+        batch,
+        "segmentation",
+        loss="balanced_cross_entropy",
+    )
+    target = batch.targets["segmentation"]
+    expected = LOSSES["balanced_cross_entropy"](
+        trained(batch.images)["segmentation"],
+        target.values,
+        target.valid,
+        Setting(class_weights=(0.2, 0.4, 0.4)),
+    )
+    torch.testing.assert_close(balanced(batch.images, 0).loss, expected)
+    unknown = objective(trained, tasks, batch, "segmentation", loss="balanced_cross_entropy")
+    with pytest.raises(ConfigError, match="one weight for each of 3 classes, got 0"):
+        unknown(batch.images, 0)
+
+
+def test_an_attack_loss_needs_a_main_task_that_is_attacked(trained, tasks, batch):
+    with pytest.raises(ConfigError, match="'margin' is one of the main task, which must be"):
+        objective(trained, tasks, batch, "depth", loss="margin")
+    with pytest.raises(ConfigError, match="unknown attack loss 'margins'; did you mean 'margin'"):
+        objective(trained, tasks, batch, "segmentation", loss="margins")
+
+
+def test_apgd_raises_an_attack_loss_of_a_network(trained, tasks, batch):
+    attacked = objective(trained, tasks, batch, "segmentation", loss="masked_cross_entropy")
+    with fixed_network(trained):
+        end = apgd_phases(
+            attacked,
+            batch.images,
+            threat=ThreatModel(epsilon=8 / 255),
+            steps=12,
+            generator=torch.Generator().manual_seed(0),
+            stop_at=0.0,
+        )
+        before, after = (attacked(images, 0) for images in (batch.images, end.lowest))
+    assert after.score.mean() < before.score.mean()
+    torch.testing.assert_close(after.score, end.score)
 
 
 def test_resolve_attacked():
