@@ -10,7 +10,7 @@ from taskgroup.attacks.base import ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective, resolve_attacked
+from taskgroup.evaluation.objective import TaskObjective, inverse_shares, resolve_attacked
 from taskgroup.tasks.base import Target, build_task
 
 
@@ -149,6 +149,11 @@ def test_balanced_losses_weigh_classes_by_their_rarity(trained, tasks, batch):
     unknown = objective(trained, tasks, batch, "segmentation", loss="balanced_cross_entropy")
     with pytest.raises(ConfigError, match="one weight for each of 3 classes, got 0"):
         unknown(batch.images, 0)
+
+
+def test_a_class_without_pixels_weighs_as_much_as_the_rarest():
+    assert inverse_shares((0.75, 0.25, 0.0)) == pytest.approx((1 / 7, 3 / 7, 3 / 7))
+    assert inverse_shares(()) == ()
 
 
 def test_an_attack_loss_needs_a_main_task_that_is_attacked(trained, tasks, batch):
