@@ -1,0 +1,47 @@
+"""The root of the command line, and the rule that a user's mistake is one line."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from taskgroup import __version__
+from taskgroup.errors import TaskgroupError
+
+
+class OneLineErrors(TyperGroup):
+    """Prints the user's mistakes as one line and exits 2; anything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer carries its own click and exports no context type
+        """Run the command under the rule of the class."""
+        try:
+            return super().invoke(ctx)
+        except TaskgroupError as error:
+            typer.echo(f"taskgroup: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+def group(text: str) -> typer.Typer:
+    """A group of commands that shows its help when called bare."""
+    return typer.Typer(cls=OneLineErrors, no_args_is_help=True, help=text, add_completion=False)
+
+
+app = group("Search auxiliary tasks, loss weights and attack budgets that make a main task robust.")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"taskgroup {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Search auxiliary tasks, loss weights and attack budgets that make a main task robust."""

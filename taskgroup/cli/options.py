@@ -1,0 +1,59 @@
+"""Options that several commands share, and what several commands do with them."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from taskgroup.results.run_directory import RunDirectory
+
+DEFAULT_RUNS = Path("runs")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+Runs = Annotated[Path, typer.Option(help="Folder that holds the run directories.")]
+Run = Annotated[Path | None, typer.Option(help="A run directory; by default the newest.")]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(help="Pin a key of the space, such as adversary.epsilon=4/255 (repeatable)."),
+]
+
+
+def open_run(run: Path | None, runs: Path) -> "RunDirectory":
+    """The run directory given, or the newest below ``runs``."""
+    from taskgroup.results.run_directory import RunDirectory, newest
+
+    return RunDirectory.open(run) if run is not None else newest(runs)
+
+
+def print_table(table: Any, as_json: bool) -> None:
+    """Print a table to stdout, drawn for people or as JSON for machines."""
+    if as_json:
+        typer.echo(json.dumps(table.to_json()))
+        return
+    from rich.console import Console
+
+    Console().print(table.to_rich())
+
+
+@contextmanager
+def progress_bar(shown: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A progress bar with the time left on stderr; None where nothing should be shown."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("evaluate", total=None)
+        yield lambda done, total, label: bar.update(
+            task, completed=done, total=total, description=label
+        )

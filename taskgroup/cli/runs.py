@@ -1,0 +1,32 @@
+"""``runs``: list and inspect run directories."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taskgroup.cli.app import app, group
+from taskgroup.cli.options import DEFAULT_RUNS, Json, Runs, open_run, print_table
+
+runs_app = group("List and inspect run directories.")
+app.add_typer(runs_app, name="runs")
+
+
+@runs_app.command("list")
+def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
+    """List run directories, newest first."""
+    from taskgroup.analysis.tables import runs_table
+
+    print_table(runs_table(runs), as_json)
+
+
+@runs_app.command("show")
+def runs_show(
+    run: Annotated[Path | None, typer.Argument(help="Run directory; default: newest.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show the trials of a run."""
+    from taskgroup.analysis.tables import trials_table
+
+    print_table(trials_table(open_run(run, runs)), as_json)

@@ -1,0 +1,60 @@
+"""``search`` and ``train``: what updates weights."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from taskgroup.cli.app import app
+from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs
+
+
+@app.command()
+def search(
+    space: Annotated[
+        str | None,
+        typer.Option(help="Search space: a YAML file, or a name that `spaces list` shows."),
+    ] = None,
+    fix: Fix = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="New run directory; by default the next free <space>-N."),
+    ] = None,
+    runs: Runs = DEFAULT_RUNS,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run directory where it stopped.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search a space and write the answer, the checkpoints and a report into a run directory."""
+    from taskgroup.analysis.report import write_report
+    from taskgroup.search.run import search as run_search
+
+    result = run_search(space, fixes=fix or (), run=run, runs=runs, resume=resume)
+    report = write_report(result.run)
+    if as_json:
+        typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
+    else:
+        typer.echo(result.summary(report))
+
+
+@app.command()
+def train(
+    space: Annotated[str, typer.Option(help="Search space: a YAML file or a shipped name.")],
+    fix: Fix = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="New run directory; by default the next free <space>-N."),
+    ] = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Train one trial of a space in this process, without Ray.
+
+    Keys that the space leaves open take the middle of their range, as in a baseline, unless
+    --fix pins them.
+    """
+    from taskgroup.search.single import train_one
+
+    finished = train_one(space, fixes=fix or (), run=run, runs=runs, echo=typer.echo)
+    typer.echo(f"Checkpoint: {finished}")

@@ -1,0 +1,47 @@
+"""``spaces`` and ``schema``: search spaces before they run."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from taskgroup.cli.app import app, group
+from taskgroup.cli.options import Fix, Json, print_table
+
+spaces_app = group("List, print and check search spaces.")
+app.add_typer(spaces_app, name="spaces")
+
+
+@spaces_app.command("list")
+def spaces_list(as_json: Json = False) -> None:
+    """Name every space that `search --space NAME` finds."""
+    from taskgroup.analysis.spaces import spaces_table
+    from taskgroup.search.find import list_spaces
+
+    print_table(spaces_table(list_spaces()), as_json)
+
+
+@spaces_app.command("show")
+def spaces_show(name: Annotated[str, typer.Argument(help="A space's name or path.")]) -> None:
+    """Print the YAML of a space."""
+    from taskgroup.search.find import find_space
+
+    typer.echo(find_space(name).read_text(encoding="utf-8"), nl=False)
+
+
+@spaces_app.command("check")
+def spaces_check(
+    file: Annotated[str, typer.Argument(help="A space's path or name.")], fix: Fix = None
+) -> None:
+    """Check a space without running it."""
+    from taskgroup.search.space import load_space
+
+    typer.echo(f"{file}: {load_space(file, fixes=fix or ()).describe()}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a search space, for completion in editors."""
+    from taskgroup.search.schema import space_schema
+
+    typer.echo(json.dumps(space_schema(), indent=2))
