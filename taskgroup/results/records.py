@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Status = Literal["complete", "pruned", "failed", "interrupted"]
 Direction = Literal["maximize", "minimize"]
+Stage = Literal["proxy", "search", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class TrialResult:
         overhead_seconds: Time between the previous record in the same worker and this trial's
             first batch; None for the first trial of a worker.
         peak_memory: Bytes, the maximum over epochs.
+        stage: ``proxy`` on a cheap stand-in, ``search``, or ``confirm``: trained again at full
+            length and scored on the confirm split.
+        parent: Number of the trial that this one repeats in a later stage, or None.
+        attempts: How often it was begun; more than 1 after an interruption.
+        fidelity: What its scores cost, so that values of different cost are never mixed:
+            ``epochs`` planned, ``attack_steps`` and ``validation_images`` of the validation.
         checkpoint: Path below the run directory, or None.
         versions: Version by package name.
     """
@@ -74,6 +81,10 @@ class TrialResult:
     seconds: float = 0.0
     overhead_seconds: float | None = None
     peak_memory: int = 0
+    stage: Stage = "search"
+    parent: int | None = None
+    attempts: int = 0
+    fidelity: Mapping[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 

@@ -61,6 +61,10 @@ TRIAL_SCHEMA = _schema(
         "seconds": pa.float64(),
         "overhead_seconds": pa.float64(),
         "peak_memory": pa.int64(),
+        "stage": pa.string(),
+        "parent": pa.int32(),
+        "attempts": pa.int32(),
+        "fidelity": pa.map_(pa.string(), pa.float64()),
         "checkpoint": pa.string(),
         "versions": pa.map_(pa.string(), pa.string()),
     },
@@ -123,6 +127,7 @@ def _trial_row(trial: TrialResult) -> dict[str, Any]:
     row["config"] = json.dumps(trial.config)
     row["parameters"] = json.dumps(trial.parameters)
     row["versions"] = list(trial.versions.items())
+    row["fidelity"] = list(trial.fidelity.items())
     row["epochs"] = [
         {
             "epoch": epoch.epoch,
@@ -146,6 +151,7 @@ def _trial(row: dict[str, Any]) -> TrialResult:
         "parameters": json.loads(row["parameters"]),
         "auxiliary_tasks": tuple(row["auxiliary_tasks"]),
         "versions": dict(row["versions"]),
+        "fidelity": dict(row["fidelity"]),
         "epochs": tuple(
             EpochRow(**{**epoch, "metrics": dict(epoch["metrics"])}) for epoch in row["epochs"]
         ),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.drawing import Drawn
+from taskgroup.training.config import TrialConfig
 
 UNFINISHED = "not finished: still running, or the search was stopped"
 
@@ -39,8 +40,20 @@ def plan_trial(
         status="interrupted",
         reason=UNFINISHED,
         planned_epochs=config.training.epochs,
+        fidelity=fidelity_of(config),
         seed=config.seed,
     )
+
+
+def fidelity_of(config: TrialConfig) -> dict[str, float]:
+    """What a score of a trial costs: epochs, attack steps and, where known, validation images."""
+    validation = config.validation
+    images = validation.images or getattr(config.dataset, "validation", None)
+    return {
+        "epochs": config.training.epochs,
+        "attack_steps": validation.steps * validation.restarts,
+        **({"validation_images": images} if images else {}),
+    }
 
 
 def label_of(drawn: Drawn) -> str:

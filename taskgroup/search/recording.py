@@ -61,7 +61,7 @@ class TrialRecorder:
         clock: WorkerClock,
         emit: Callable[[TrialResult], None],
     ) -> None:
-        self.record = replace(planned, versions=package_versions())
+        self.record = replace(planned, versions=package_versions(), attempts=planned.attempts + 1)
         self._run = run
         self._clock = clock
         self._emit = emit

@@ -47,6 +47,10 @@ def trial(number: int, **changes: object) -> TrialResult:
         seconds=4.5,
         overhead_seconds=0.125,
         peak_memory=124,
+        stage="confirm",
+        parent=7,
+        attempts=2,
+        fidelity={"epochs": 2, "attack_steps": 10, "validation_images": 256},
         checkpoint=f"checkpoints/{number:05d}.pt",
         versions={"torch": "2.15.0"},
     )
@@ -225,14 +229,14 @@ def test_a_record_of_another_kind_is_refused(run: RunDirectory) -> None:
         run.evaluations()
 
 
-@pytest.mark.parametrize("version", ["0", "99"])
+@pytest.mark.parametrize("version", ["1", "99"])
 def test_another_schema_version_is_refused(run: RunDirectory, version: str) -> None:
     run.write_trial(trial(0))
     path = run.path / "trials" / "00000.parquet"
     table = pq.read_table(path)
     metadata = {**table.schema.metadata, b"taskgroup.schema_version": version.encode()}
     pq.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(DataError, match=f"schema version 1, but it has version {version}"):
+    with pytest.raises(DataError, match=f"schema version 2, but it has version {version}"):
         run.trials()
 
 

@@ -12,7 +12,7 @@ from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.baselines import plan_baselines
 from taskgroup.search.planning import from_text, to_text
-from taskgroup.search.recording import WorkerClock, record_trial
+from taskgroup.search.recording import TrialRecorder, WorkerClock, record_trial
 from taskgroup.search.space import SearchSpace
 
 Make = Callable[..., SearchSpace]
@@ -131,3 +131,13 @@ def test_missing_data_is_told_in_its_own_words(
     training = pretend({1: DataError("camvid must hold train.txt; set TASKGROUP_DATA")})
     record = record_trial(training, run, planned, clock=WorkerClock(), emit=lambda _: None)
     assert record.reason == "camvid must hold train.txt; set TASKGROUP_DATA"
+
+
+def test_the_record_counts_attempts_and_says_what_a_score_costs(
+    run: RunDirectory, planned: TrialResult
+) -> None:
+    assert planned.fidelity["epochs"] == planned.planned_epochs
+    assert planned.fidelity["attack_steps"] > 0
+    recorder = TrialRecorder(run, planned, clock=WorkerClock(), emit=lambda record: None)
+    again = TrialRecorder(run, recorder.record, clock=WorkerClock(), emit=lambda record: None)
+    assert (planned.attempts, recorder.record.attempts, again.record.attempts) == (0, 1, 2)
