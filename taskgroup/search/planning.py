@@ -48,7 +48,7 @@ def plan_trial(
 def fidelity_of(config: TrialConfig) -> dict[str, float]:
     """What a score of a trial costs: epochs, attack steps and, where known, validation images."""
     validation = config.validation
-    images = validation.images or getattr(config.dataset, "validation", None)
+    images = validation.images or getattr(config.dataset, validation.split, None)
     return {
         "epochs": config.training.epochs,
         "attack_steps": validation.steps * validation.restarts,

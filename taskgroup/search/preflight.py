@@ -24,6 +24,7 @@ def check_names(space: SearchSpace) -> None:
         check_model(config.model)
     for planned in plan_baselines(space):
         _ = planned.config
+    _check_split(space)
     _check_objectives(space)
 
 
@@ -46,6 +47,14 @@ def known_metrics(space: SearchSpace) -> Mapping[str, Direction]:
         for kind in ("robust", "clean")
         for score, direction in task.metric().directions.items()
     }
+
+
+def _check_split(space: SearchSpace) -> None:
+    if space.example().validation.split != "validation":
+        raise ConfigError(
+            "validation.split must be validation in a space, got 'confirm'; the confirm stage "
+            "takes that split by itself, and its numbers count only if no search saw it"
+        )
 
 
 def _check_objectives(space: SearchSpace) -> None:

@@ -94,8 +94,10 @@ class ValidationConfig(AttackBudget):
 
     attack: str = "pgd"
     """Registry name of the attack."""
+    split: Literal["validation", "confirm"] = "validation"
+    """Split that is scored; a search sees validation only, the confirm stage confirm only."""
     images: Annotated[int, Field(ge=1)] | None = None
-    """Validation images used; None means the whole split."""
+    """Images of the split used; None means all."""
     every: Annotated[int, Field(ge=1)] = 1
     """Epochs between robust scores; the last epoch is always measured."""
     epsilon: Annotated[Fraction255, Field(ge=0)] = 4 / 255

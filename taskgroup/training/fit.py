@@ -114,7 +114,7 @@ def _open(state: TrialState) -> _Trial:
     """Open the data that a trial trains on and is scored on."""
     config, device = state.config, training_device()
     train = open_dataset(config.dataset, "train", config.task_set)
-    validation = open_dataset(config.dataset, "validation", config.task_set)
+    validation = open_dataset(config.dataset, config.validation.split, config.task_set)
     height, width = train.batch([0]).images.shape[-2:]
     check_outputs(state.model, state.tasks, (height, width))
     adversary = build_adversary(

@@ -92,6 +92,7 @@ def test_missing_required_keys_are_named(values: dict[str, Any]) -> None:
         (["model={backbone: {choice: [resnet_small, vgg]}}"], "unknown backbone 'vgg'"),
         (["objectives=[{maximize: segmentation/robust/iou}]"], "got 'segmentation/robust/iou'"),
         (["objectives=[{minimize: segmentation/robust/miou}]"], "objectives must maximize"),
+        (["validation.split=confirm"], r"validation\.split must be validation in a space"),
         (["objectives=[{maximize: depth/robust/abs_rel}]"], "a score of the main task"),
         (
             [

@@ -162,6 +162,20 @@ def test_validation_images_limit_what_is_scored(trial, recorder):
     assert few.rows[0].metrics.keys() == same.rows[0].metrics.keys()
 
 
+def test_only_the_named_split_is_scored(trial, recorder, opened):
+    rows = {}
+    for split in ("validation", "confirm"):
+        opened.clear()
+        reporter = recorder()
+        data = trial().dataset.model_copy(update={"confirm": 12, "seed": 3})
+        fit(trial(dataset=data, validation={"split": split}), reporter)
+        assert opened in (["train", split], [split])  # opened once per process
+        rows[split] = [numbers(row) for row in reporter.rows]
+    losses = [[row["segmentation/train/loss"] for row in rows[split]] for split in rows]
+    assert losses[0] == losses[1]
+    assert rows["validation"] != rows["confirm"]
+
+
 def test_checkpoint_rebuilds_the_trained_network(trial, recorder, tmp_path):
     path = tmp_path / "one.pt"
     config = trial(auxiliary_tasks=["depth"])
