@@ -18,13 +18,20 @@ from taskgroup.evaluation.objective import TaskObjective, resolve_attacked
 from taskgroup.tasks.base import Target, Task
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.losses import softmax_divergence
+from taskgroup.training.sharing import Share, drawing, whole_share
 
 
 class Adversary(Protocol):
     """Prepares the images of a training step."""
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The images that the training loss takes, each ``(N, 3, H, W)``."""
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
+    ) -> tuple[Tensor, ...]:
+        """The images that the training loss takes, each ``(N, 3, H, W)``.
+
+        ``share`` says which part of a batch of several workers ``batch`` is; None means all. The
+        images of a ghost batch, whose share is empty, are not attacked.
+        """
         ...
 
 
@@ -57,7 +64,9 @@ def build_adversary(
 class NaturalAdversary:
     """Leaves the images as they are."""
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
+    ) -> tuple[Tensor, ...]:
         """The clean images."""
         return (batch.images,)
 
@@ -87,13 +96,18 @@ class TrainingAttack:
     clean_share: float = 0.0
     precision: torch.dtype | None = None
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
+    ) -> tuple[Tensor, ...]:
         """Clean images, then attacked ones, in the order of the batch (which is shuffled)."""
-        num_clean = round(self.clean_share * len(batch))
-        if num_clean == len(batch):
+        share = whole_share(batch) if share is None else share
+        all_clean = round(self.clean_share * share.whole)
+        num_clean = share.first(all_clean)
+        if num_clean == len(share):
             return (batch.images,)
         rest = batch if num_clean == 0 else batch.select(torch.arange(num_clean, len(batch)))
-        attacked = self._attack(rest, generator)
+        with drawing(share.without_first(all_clean)):
+            attacked = self._attack(rest, generator)
         return (torch.cat([batch.images[:num_clean], attacked]) if num_clean else attacked,)
 
     def _attack(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -129,9 +143,14 @@ class TradesAttack:
     budget: AttackBudget
     precision: torch.dtype | None = None
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
+    ) -> tuple[Tensor, ...]:
         """Clean images and their attacked twins."""
-        with fixed_network(self.model):
+        share = whole_share(batch) if share is None else share
+        if len(share) == 0:
+            return batch.images, batch.images
+        with fixed_network(self.model), drawing(share):
             objective = DivergenceObjective.around(
                 self.model,
                 batch.images,

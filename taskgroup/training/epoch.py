@@ -8,12 +8,14 @@ from torch import Tensor
 
 from taskgroup.data.augmentation import augment
 from taskgroup.data.base import Batch, VisionDataset
-from taskgroup.data.loading import batches
 from taskgroup.errors import DivergedError
 from taskgroup.training.adversary import Adversary
+from taskgroup.training.group import ALONE, WorkerGroup
+from taskgroup.training.norms import joint_norms
 from taskgroup.training.optimizers import set_learning_rate
 from taskgroup.training.schedules import Schedule
 from taskgroup.training.seeding import derive_seed, make_generator, seeded_global_state
+from taskgroup.training.sharing import Share, deal, drawing, ghost, whole_share
 from taskgroup.training.state import TrialState
 
 
@@ -27,6 +29,7 @@ class Trainer:
         schedule: Learning rate by step.
         dataset: The training split.
         device: Where the network is.
+        group: The workers that share every batch.
     """
 
     state: TrialState
@@ -34,6 +37,7 @@ class Trainer:
     schedule: Schedule
     dataset: VisionDataset
     device: torch.device
+    group: WorkerGroup = ALONE
 
     def train_epoch(self, epoch: int) -> dict[str, float]:
         """Update the network over one pass of the training split.
@@ -50,26 +54,42 @@ class Trainer:
         seed = self.state.config.seed
         attack = make_generator(seed, "attack", epoch, device=self.device)
         first = epoch * self.schedule.steps_per_epoch
+        # Workers drop other units, or the first halves of two shares would drop the same.
+        units = ("layers", epoch, self.group.rank) if self.group.rank else ("layers", epoch)
+        self.group.align(self.state.loss)
         self.state.loss.train()
         sums = []
-        with seeded_global_state(derive_seed(seed, "layers", epoch), self.device):
-            for step, batch in enumerate(self._batches(epoch), first):
+        with seeded_global_state(derive_seed(seed, *units), self.device):
+            for step, (batch, share) in enumerate(self._batches(epoch), first):
                 set_learning_rate(self.state.optimizer, self.schedule.learning_rate(step))
-                sums.append(training_step(self.state, self.adversary, batch, attack))
+                step_sums = training_step(
+                    self.state, self.adversary, batch, attack, group=self.group, share=share
+                )
+                sums.append(step_sums)
         rate = self.schedule.learning_rate(first + len(sums) - 1)
         return {**self._losses(torch.stack(sums).cpu(), epoch + 1), "learning_rate": rate}
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int) -> Iterator[tuple[Batch, Share]]:
+        """This worker's part of every batch, augmented, on the device."""
         config = self.state.config
         order = make_generator(config.seed, "order", epoch)
         change = make_generator(config.seed, "augmentation", epoch)
         size = config.training.batch_size
         indices = torch.randperm(len(self.dataset), generator=order)
-        indices = indices[: num_images(len(indices), size)]
-        for batch in batches(self.dataset, batch_size=size, indices=indices.tolist()):
-            changed = augment(batch, config.training.augmentation, generator=change).to(self.device)
-            images = changed.images.contiguous(memory_format=torch.channels_last)
-            yield replace(changed, images=images)
+        count = num_images(len(indices), size)
+        for start, share in deal(self.group, count, size):
+            batch = self._batch(indices[start : start + share.whole], share)
+            with drawing(share):
+                changed = augment(batch, config.training.augmentation, generator=change)
+            there = changed.to(self.device)
+            images = there.images.contiguous(memory_format=torch.channels_last)
+            yield replace(there, images=images), share
+
+    def _batch(self, indices: Tensor, share: Share) -> Batch:
+        """This worker's images of the batch ``indices``, a ghost where it has none."""
+        if len(share) == 0:
+            return ghost(self.dataset.batch(indices[:1].tolist()))
+        return self.dataset.batch(indices[share.rows.start :: share.rows.step].tolist())
 
     def _losses(self, sums: Tensor, epoch: int) -> dict[str, float]:
         """Loss of each task over an epoch, from its steps' sums ``(steps, T, 2)``."""
@@ -91,23 +111,36 @@ def num_images(length: int, batch_size: int) -> int:
 
 
 def training_step(
-    state: TrialState, adversary: Adversary, batch: Batch, generator: torch.Generator
+    state: TrialState,
+    adversary: Adversary,
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    group: WorkerGroup = ALONE,
+    share: Share | None = None,
 ) -> Tensor:
-    """Update the network once.
+    """Update the network once, alike on every worker.
 
     Args:
         state: Network, losses and optimiser, in training mode; changed in place.
         adversary: Prepares the images.
         batch: Samples on the network's device.
         generator: Source of the attack's random starts.
+        group: The workers that share the batch.
+        share: Which part of it ``batch`` is; None means all.
 
     Returns:
-        Sum of losses and number of valid pixels of each task, ``(T, 2)``, before the update.
+        Sum of losses and number of valid pixels of each task over all workers, ``(T, 2)``, before
+        the update.
     """
-    inputs = adversary(batch, generator)
-    losses = state.loss(batch.targets, *inputs)
+    share = whole_share(batch) if share is None else share
+    inputs = adversary(batch, generator, share=share)
+    with joint_norms(group, counts=len(share) > 0):
+        losses = state.loss(batch.targets, *inputs)
     state.optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
+    # Not the weighting's: every worker has the whole gradient of those.
+    group.sum_gradients(state.model.parameters())
     clip_norm = state.config.training.clip_norm
     if clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(state.loss.parameters(), clip_norm)

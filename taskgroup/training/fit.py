@@ -7,6 +7,7 @@ from pathlib import Path
 
 from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
+from taskgroup.models.checkpoint import load_checkpoint
 from taskgroup.models.multitask import output_dimension
 from taskgroup.results.records import EpochRow
 from taskgroup.training.adversary import build_adversary
@@ -14,6 +15,7 @@ from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_outputs
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.epoch import Trainer, num_images
+from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.memory import peak_memory, reset_peak_memory
 from taskgroup.training.precision import autocast_dtype, training_device
 from taskgroup.training.reporter import Reporter
@@ -28,45 +30,55 @@ def fit(
     *,
     checkpoint: Path | None = None,
     resume: Path | None = None,
+    group: WorkerGroup = ALONE,
 ) -> None:
-    """Train and score one trial on this process's device.
+    """Train and score one trial on this process's device, alone or as one of several workers.
 
     Everything random follows from ``config.seed``. On one CPU machine in float32 a trial that
-    stops after an epoch and resumes ends with the same bits as one that never stopped.
+    stops after an epoch and resumes ends with the same bits as one that never stopped. The number
+    of workers changes rounding only (and which units dropout drops): batches, augmentation and the
+    noise of attacks are the same, and a trial may resume with another number of workers.
 
     Args:
         config: The trial.
-        reporter: Told when training starts and after every epoch.
-        checkpoint: Written after every epoch, before the reporter hears of it.
+        reporter: Told when training starts and after every epoch, by the first worker only.
+        checkpoint: Written after every epoch by the first worker, before the reporter hears of it.
         resume: Checkpoint of the same trial to continue from; nothing is trained or reported when
-            all its epochs are done.
+            all its epochs are done. The first worker reads it for all.
+        group: The workers that train the trial; each calls this function.
 
     Raises:
         ConfigError: The trial cannot be trained as described; raised before data is decoded.
         DataError: Data or checkpoint are missing, foreign or damaged.
-        DivergedError: A loss or a parameter became NaN or infinite; the epoch is not reported.
+        DivergedError: A loss or a parameter became NaN or infinite, on every worker alike; the
+            epoch is not reported.
+        WorkerLost: Another worker is gone.
     """
-    state, rows = prepare(config, resume=resume)
+    state, rows = prepare(config, resume=resume, group=group)
     if len(rows) >= config.training.epochs:
         return
-    trial = _open(state)
-    reporter.started(output_dimension(state.tasks, trial.image_size))
+    trial = _open(state, group)
+    if group.is_first:
+        reporter.started(output_dimension(state.tasks, trial.image_size))
     for epoch in range(len(rows), config.training.epochs):
         row = trial.run_epoch(epoch)
         rows = (*rows, row)
+        if not group.is_first:
+            continue
         if checkpoint is not None:
             save_state(state, rows, checkpoint)
         reporter.epoch(row)
 
 
 def prepare(
-    config: TrialConfig, *, resume: Path | None = None
+    config: TrialConfig, *, resume: Path | None = None, group: WorkerGroup = ALONE
 ) -> tuple[TrialState, tuple[EpochRow, ...]]:
     """Check a trial and build its network, without touching a single image.
 
     Args:
         config: The trial.
-        resume: Checkpoint to load into it.
+        resume: Checkpoint to load into it, read by the first worker.
+        group: The workers that train the trial.
 
     Returns:
         The state to train, and the rows of the epochs that it has behind it.
@@ -76,10 +88,12 @@ def prepare(
         DataError: The data set's files or the checkpoint are missing or foreign.
     """
     tasks = build_tasks(config)
-    state = build_state(config, tasks, device=training_device())
+    state = build_state(config, tasks, device=training_device(), group=group)
     if config.dataset.image_size is not None:
         check_outputs(state.model, tasks, (config.dataset.image_size, config.dataset.image_size))
-    return state, (() if resume is None else restore_state(state, resume))
+    found = None if resume is None or not group.is_first else load_checkpoint(resume)
+    saved = group.from_first(found)
+    return state, (() if saved is None else restore_state(state, saved))
 
 
 @dataclass(frozen=True)
@@ -99,18 +113,20 @@ class _Trial:
         metrics["images_per_second"] = len(self.trainer.dataset) / (time.perf_counter() - begin)
         metrics |= self._scores(epoch + 1)
         seconds = time.perf_counter() - begin
-        return EpochRow(epoch + 1, metrics, seconds, peak_memory(device))
+        peak = self.trainer.group.largest(peak_memory(device))
+        return EpochRow(epoch + 1, metrics, seconds, peak)
 
     def _scores(self, epoch: int) -> dict[str, float]:
         state, device = self.trainer.state, self.trainer.device
         inputs = (state.config, state.model, state.tasks, self.validation)
-        scores = clean_scores(*inputs, device=device)
+        group = self.trainer.group
+        scores = clean_scores(*inputs, device=device, group=group)
         if is_robust_epoch(state.config.validation, epoch, state.config.training.epochs):
-            scores |= robust_scores(*inputs, device=device)
+            scores |= robust_scores(*inputs, device=device, group=group)
         return scores
 
 
-def _open(state: TrialState) -> _Trial:
+def _open(state: TrialState, group: WorkerGroup) -> _Trial:
     """Open the data that a trial trains on and is scored on."""
     config, device = state.config, training_device()
     train = open_dataset(config.dataset, "train", config.task_set)
@@ -126,5 +142,5 @@ def _open(state: TrialState) -> _Trial:
     steps = math.ceil(
         num_images(len(train), config.training.batch_size) / config.training.batch_size
     )
-    trainer = Trainer(state, adversary, Schedule(config.training, steps), train, device)
+    trainer = Trainer(state, adversary, Schedule(config.training, steps), train, device, group)
     return _Trial(trainer, validation, (height, width))

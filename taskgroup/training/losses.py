@@ -1,10 +1,10 @@
 """The wrapped forward pass of a training step: network, task losses and weighting in one module.
 
-One module, because distributed training wraps exactly what a step runs. Sums and counts stay apart
-until the end, so that several workers normalise by what all of them saw.
+Sums and counts stay apart until the end, so that several workers normalise by what all of them saw
+and every worker weighs the same losses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from taskgroup.evaluation.network import autocast
 from taskgroup.tasks.base import LossSums, Target, Task
+from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.weighting.base import Weighting
 
 
@@ -21,8 +22,8 @@ class StepLosses(NamedTuple):
 
     Attributes:
         total: The scalar to minimise.
-        sums: Sum of losses and number of valid pixels of each task, ``(T, 2)``, detached; they
-            add over steps and workers.
+        sums: Sum of losses and number of valid pixels of each task over all workers, ``(T, 2)``,
+            detached; they add over steps.
     """
 
     total: Tensor
@@ -38,8 +39,8 @@ class TrainingLoss(nn.Module):
         weighting: Turns task losses into one.
         precision: Number format of the network's autocast; None computes in float32. Losses are
             always float32.
-        mean_over_workers: Averages counts ``(T,)`` over workers. A wrapper that averages
-            gradients over workers then gives the gradient of all sums over all counts.
+        group: The workers that share each batch. The gradients of their backward passes add up
+            to that of the whole batch.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class TrainingLoss(nn.Module):
         weighting: Weighting,
         *,
         precision: torch.dtype | None = None,
-        mean_over_workers: Callable[[Tensor], Tensor] | None = None,
+        group: WorkerGroup = ALONE,
     ) -> None:
         super().__init__()
         self.model = model
         self.weighting = weighting
         self._tasks = tuple(tasks)
         self._precision = precision
-        self._mean_over_workers = mean_over_workers
+        self._group = group
 
     def forward(self, targets: Mapping[str, Target], images: Tensor) -> StepLosses:
         """Losses of images ``(N, 3, H, W)``, clean or attacked."""
@@ -77,11 +78,11 @@ class TrainingLoss(nn.Module):
 
     def combine(self, task_sums: Sequence[LossSums]) -> StepLosses:
         """One loss from the sums and counts of every task."""
-        loss_sums = torch.stack([sums.loss_sum.sum() for sums in task_sums])
-        counts = torch.stack([sums.valid_count.sum() for sums in task_sums])
-        shared = counts if self._mean_over_workers is None else self._mean_over_workers(counts)
-        losses = loss_sums / torch.where(shared > 0, shared, 1.0)
-        return StepLosses(self.weighting(losses), torch.stack([loss_sums, counts], 1).detach())
+        own = [torch.stack([part.sum() for part in sums]) for sums in task_sums]
+        sums = self._group.share(torch.stack(own))
+        loss_sums, counts = sums.unbind(1)
+        losses = loss_sums / torch.where(counts > 0, counts, 1.0)
+        return StepLosses(self.weighting(losses), sums.detach())
 
 
 class TradesLoss(TrainingLoss):
@@ -103,11 +104,9 @@ class TradesLoss(TrainingLoss):
         main_task: str,
         beta: float,
         precision: torch.dtype | None = None,
-        mean_over_workers: Callable[[Tensor], Tensor] | None = None,
+        group: WorkerGroup = ALONE,
     ) -> None:
-        super().__init__(
-            model, tasks, weighting, precision=precision, mean_over_workers=mean_over_workers
-        )
+        super().__init__(model, tasks, weighting, precision=precision, group=group)
         self._main_index = [task.name for task in tasks].index(main_task)
         self._main_task = main_task
         self._beta = beta

@@ -58,16 +58,15 @@ def save_state(state: TrialState, rows: Sequence[EpochRow], path: Path) -> None:
     save_checkpoint(checkpoint, path)
 
 
-def restore_state(state: TrialState, path: Path) -> tuple[EpochRow, ...]:
-    """Load ``path`` into ``state`` in place and return the rows of the finished epochs.
+def restore_state(state: TrialState, checkpoint: Checkpoint) -> tuple[EpochRow, ...]:
+    """Load a checkpoint into ``state`` in place and return the rows of the finished epochs.
 
     Raises:
-        DataError: The file is no checkpoint, or not one of training.
+        DataError: It is not one of training.
         ConfigError: It belongs to another trial.
     """
-    checkpoint = load_checkpoint(path)
-    training = _training_part(checkpoint, path)
-    _check_same_trial(state.config, checkpoint.config, path)
+    training = _training_part(checkpoint)
+    _check_same_trial(state.config, checkpoint)
     state.model.load_state_dict(rebuild(checkpoint).state_dict())
     state.loss.weighting.load_state_dict(training["weighting"])
     state.optimizer.load_state_dict(training["optimizer"])
@@ -80,32 +79,33 @@ def read_rows(path: Path) -> tuple[EpochRow, ...]:
     Raises:
         DataError: The file is no checkpoint, or not one of training.
     """
-    return _rows(_training_part(load_checkpoint(path), path))
+    return _rows(_training_part(load_checkpoint(path)))
 
 
 def _rows(training: Mapping[str, Any]) -> tuple[EpochRow, ...]:
     return tuple(EpochRow(**row) for row in training["rows"])
 
 
-def _training_part(checkpoint: Checkpoint, path: Path) -> Mapping[str, Any]:
+def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:
     training = checkpoint.training or {}
     if not {"optimizer", "weighting", "rows"} <= set(training):
         raise DataError(
-            f"{path} must hold the state of a training to continue it, but has weights only; "
-            "start the trial anew"
+            f"{checkpoint.source} must hold the state of a training to continue it, but has "
+            "weights only; start the trial anew"
         )
     return training
 
 
-def _check_same_trial(config: TrialConfig, saved: Mapping[str, Any], path: Path) -> None:
+def _check_same_trial(config: TrialConfig, checkpoint: Checkpoint) -> None:
     ours = _flat(config.model_dump(mode="json"))
-    theirs = _flat(saved)
+    theirs = _flat(checkpoint.config)
     for key in sorted(set(ours) | set(theirs)):
         if key.startswith(FREE_KEYS) or ours.get(key) == theirs.get(key):
             continue
         raise ConfigError(
-            f"{path} must come from the same trial to continue it, but its {key} is "
-            f"{theirs.get(key)!r} instead of {ours.get(key)!r}; resume with its own configuration"
+            f"{checkpoint.source} must come from the same trial to continue it, but its {key} "
+            f"is {theirs.get(key)!r} instead of {ours.get(key)!r}; resume with its own "
+            "configuration"
         )
 
 

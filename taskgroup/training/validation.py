@@ -1,16 +1,18 @@
 """Scores after an epoch: clean for every task, robust for the main task; always float32."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import nn
 
-from taskgroup.data.base import VisionDataset
-from taskgroup.data.loading import batches
+from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
+from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.seeding import derive_seed
+from taskgroup.training.sharing import Share, WholeDraws, deal
 
 
 def is_robust_epoch(validation: ValidationConfig, epoch: int, epochs: int) -> bool:
@@ -25,9 +27,10 @@ def clean_scores(
     dataset: VisionDataset,
     *,
     device: torch.device,
+    group: WorkerGroup = ALONE,
 ) -> dict[str, float]:
     """``<task>/clean/<score>`` of every task on the first validation images."""
-    return _scores(config, model, tasks, dataset, attack=None, device=device)
+    return _scores(config, model, tasks, dataset, attack=None, device=device, group=group)
 
 
 def robust_scores(
@@ -37,14 +40,14 @@ def robust_scores(
     dataset: VisionDataset,
     *,
     device: torch.device,
+    group: WorkerGroup = ALONE,
 ) -> dict[str, float]:
     """``<main task>/robust/<score>`` under the validation attack on the main task.
 
     The attack's random starts are the same after every epoch, so that epochs can be compared.
     """
-    return _scores(
-        config, model, tasks[:1], dataset, attack=config.validation.attack, device=device
-    )
+    attack = config.validation.attack
+    return _scores(config, model, tasks[:1], dataset, attack=attack, device=device, group=group)
 
 
 def _scores(
@@ -55,12 +58,36 @@ def _scores(
     *,
     attack: str | None,
     device: torch.device,
+    group: WorkerGroup,
 ) -> dict[str, float]:
-    count = min(config.validation.images or len(dataset), len(dataset))
+    """Every worker scores its share of each batch; the sums of all give the scores."""
+    batches = _Shares(dataset, config, group)
+    with nullcontext() if group.size == 1 else batches.draws:
+        sums = _sums(config, model, tasks, batches, attack=attack, device=device)
+    condition = "clean" if attack is None else "robust"
+    return {
+        f"{task.name}/{condition}/{name}": float(value)
+        for task in tasks
+        for name, value in task.metric().score(group.sum(sums[task.name])).items()
+    }
+
+
+def _sums(
+    config: TrialConfig,
+    model: nn.Module,
+    tasks: Sequence[Task],
+    batches: "_Shares",
+    *,
+    attack: str | None,
+    device: torch.device,
+) -> dict[str, torch.Tensor]:
+    """Each metric's sums ``(S,)`` over this worker's images; zeros where it has none."""
+    if batches.is_empty:
+        return {task.name: torch.zeros_like(task.metric().sums) for task in tasks}
     scores = score_model(
         model,
         tasks,
-        batches(dataset, batch_size=config.training.batch_size, indices=range(count)),
+        batches,
         main_task=config.main_task,
         attack=attack,
         budget=config.validation,
@@ -68,9 +95,26 @@ def _scores(
         seed=derive_seed(config.seed, "validation"),
         device=device,
     )
-    condition = "clean" if attack is None else "robust"
-    return {
-        f"{task}/{condition}/{name}": value
-        for task, values in scores.values.items()
-        for name, value in values.items()
-    }
+    return {name: rows.sum(0) for name, rows in scores.sums.items()}
+
+
+class _Shares:
+    """This worker's share of each batch of scored images.
+
+    Attributes:
+        draws: Draws noise for the batch that was taken last.
+        is_empty: Whether this worker has no image at all.
+    """
+
+    def __init__(self, dataset: VisionDataset, config: TrialConfig, group: WorkerGroup) -> None:
+        count = min(config.validation.images or len(dataset), len(dataset))
+        self._dataset = dataset
+        self._shares = list(deal(group, count, config.training.batch_size))
+        self.draws = WholeDraws(Share(0, range(0)))
+        self.is_empty = not any(len(share) for _, share in self._shares)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start, share in self._shares:
+            if len(share):
+                self.draws.share = share
+                yield self._dataset.batch([start + row for row in share.rows])

@@ -1,10 +1,17 @@
 """A miniature data set and trials on it: bright discs on a dark ground, 16 pixels."""
 
-from collections.abc import Mapping, Sequence
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import ray.cloudpickle
 import torch
 
 from taskgroup.data.base import SPLITS, Batch, DatasetConfig, Split, VisionDataset
@@ -12,6 +19,7 @@ from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target, TaskInfo
 from taskgroup.training.config import TrialConfig
 
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # for the workers below
 SIZE = 16
 KINDS = 3
 OPENED: list[str] = []
@@ -115,6 +123,18 @@ class Recorder:
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="session")
+def make():
+    """The function behind ``trial``, for fixtures of wider scope."""
+    return make_trial
+
+
+@pytest.fixture(scope="session")
+def recorder_class():
+    """The class behind ``recorder``."""
+    return Recorder
+
+
 @pytest.fixture
 def trial():
     """``trial(**changes)`` makes a trial configuration."""
@@ -132,3 +152,35 @@ def opened():
     """The splits that were opened since the test began."""
     OPENED.clear()
     return OPENED
+
+
+WORKER = "import sys, ray.cloudpickle as pickle; pickle.load(sys.stdin.buffer)()"
+
+
+def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any]:
+    """What ``function`` returns in each of ``size`` processes that are one gloo group."""
+    store = folder / f"store-{time.monotonic_ns()}"
+    processes = []
+    for rank in range(size):
+        process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE)
+        work = partial(_work, function, rank, size, store, folder / f"result-{rank}")
+        process.stdin.write(ray.cloudpickle.dumps(work))
+        process.stdin.close()
+        processes.append(process)
+    assert [process.wait(timeout=120) for process in processes] == [0] * size
+    return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(size)]
+
+
+def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=size
+    )
+    result.write_bytes(ray.cloudpickle.dumps(function()))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """``workers(size, function)`` calls a function in every process of a group."""
+    return partial(in_workers, folder=tmp_path_factory.mktemp("workers"))

@@ -1,4 +1,4 @@
-"""Losses of a step against naive sums, and what several workers would see."""
+"""Losses of a step against naive sums; several workers are in test_group."""
 
 import pytest
 import torch
@@ -77,35 +77,6 @@ def test_nothing_valid_is_zero_loss_and_zero_gradient(batch, rule):
     assert result.sums.abs().sum() == 0
     gradients = torch.autograd.grad(result.total, list(net.parameters()), allow_unused=True)
     assert all(g is None or g.abs().sum() == 0 for g in gradients)
-
-
-@pytest.mark.parametrize("method", ["plain", "trades"])
-def test_mean_gradient_of_two_workers_is_the_gradient_of_all(batch, method):
-    """Workers see different numbers of valid pixels; averaging their gradients stays right."""
-    images, targets = batch
-    moved = (images + 0.02).clamp(max=1)
-    net = Net()
-
-    def gradient(rows, mean_counts):
-        if method == "plain":
-            loss = TrainingLoss(net, TASKS, weighting(), mean_over_workers=mean_counts)
-            total = loss(some(targets, rows), images[rows]).total
-        else:
-            loss = TradesLoss(
-                net,
-                TASKS,
-                weighting(),
-                main_task="segmentation",
-                beta=2.0,
-                mean_over_workers=mean_counts,
-            )
-            total = loss(some(targets, rows), images[rows], moved[rows]).total
-        return torch.cat([g.flatten() for g in torch.autograd.grad(total, list(net.parameters()))])
-
-    shards = [torch.arange(0, 1), torch.arange(1, 4)]
-    counts = targets["depth"].valid.sum().float() / 2
-    parts = [gradient(rows, lambda own: counts.expand_as(own)) for rows in shards]
-    torch.testing.assert_close((parts[0] + parts[1]) / 2, gradient(torch.arange(4), None))
 
 
 def test_trades_without_a_perturbation_is_the_clean_loss(batch):
