@@ -2,16 +2,22 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import ray
 
-from taskgroup.errors import ConfigError, ResourceError
+from taskgroup.errors import ResourceError
 from taskgroup.search.study_config import ResourcesConfig
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Trials exchange small records only, so Ray's shared memory stays small."""
+
+TRIAL_RESOURCE = "trial"
+"""What the driver of a trial with several workers claims: it waits, and must take no CPU from them.
+"""
+MOST_DRIVERS = 1000
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,6 +28,7 @@ _QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
     "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a lost worker is noticed after 2 s otherwise
 }
 
 
@@ -46,12 +53,28 @@ def _cluster(kind: str) -> float:
     return found.get(kind, 0)
 
 
-def concurrent_trials(resources: ResourcesConfig, *, cpus: int, gpus: int) -> int:
-    """How many trials run at once on ``cpus`` cores and ``gpus`` GPUs.
+class Node(NamedTuple):
+    """What one machine of a cluster has."""
+
+    cpus: float
+    gpus: float = 0
+
+
+def concurrent_trials(
+    resources: ResourcesConfig, *, cpus: int, gpus: int, nodes: Sequence[Node] = ()
+) -> int:
+    """How many trials run at once.
+
+    A worker needs one node for itself; the workers of a trial may be on several.
+
+    Args:
+        resources: What one trial takes.
+        cpus: Cores of all nodes together.
+        gpus: GPUs of all nodes together.
+        nodes: The nodes; none means one that has everything.
 
     Raises:
         ResourceError: Not even one fits.
-        ConfigError: A trial asks for several workers.
     """
     needed = resources.workers * resources.cpus
     if needed > cpus:
@@ -65,18 +88,37 @@ def concurrent_trials(resources: ResourcesConfig, *, cpus: int, gpus: int) -> in
             f"resources must fit this machine: a trial needs {resources.workers * resources.gpus:g}"
             f" GPUs, but there are {gpus}; set resources.gpus: 0 to train on CPUs"
         )
-    if resources.workers > 1:
-        raise ConfigError(
-            f"resources.workers must be 1 in this version, got {resources.workers}; "
-            "several processes for one trial are not supported yet, give it more resources.cpus"
+    places = [_workers_on(node, resources) for node in nodes or (Node(cpus, gpus),)]
+    if sum(places) < resources.workers:
+        raise ResourceError(
+            f"resources must fit the nodes: {resources.workers} workers of {resources.cpus} cpus "
+            f"and {resources.gpus:g} gpus each need a place on one node, but the nodes have "
+            f"{' + '.join(map(str, places))} places; lower resources.cpus or resources.workers"
         )
-    fits = cpus // resources.cpus
-    return min(fits, int(gpus / resources.gpus)) if resources.gpus else fits
+    return sum(places) // resources.workers
+
+
+def _workers_on(node: Node, resources: ResourcesConfig) -> int:
+    """How many workers one node holds; a worker with part of a GPU needs it on one GPU."""
+    fits = int(node.cpus // resources.cpus)
+    if resources.gpus == 0:
+        return fits
+    per_gpu = int(1 / resources.gpus + 1e-9)
+    on_gpus = int(node.gpus) * per_gpu if per_gpu else int(node.gpus // resources.gpus)
+    return min(fits, on_gpus)
 
 
 @contextmanager
-def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
-    """A Ray cluster for the time of a search; one that already runs is used and left running."""
+def running_ray(*, cpus: int, gpus: int, several_workers: bool = False) -> Iterator[None]:
+    """A Ray cluster for the time of a search; one that already runs is used and left running.
+
+    Args:
+        cpus: Cores that trials may take.
+        gpus: GPUs that trials may take.
+        several_workers: Whether trials have several workers. Ray Train frees the cores of a trial
+            that was stopped or killed by asking Ray's State API, which is part of the dashboard;
+            without it they stay taken for ever.
+    """
     before = {name: os.environ.get(name) for name in _QUIET}
     os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
     ours = not ray.is_initialized()
@@ -85,7 +127,8 @@ def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
             ray.init(
                 num_cpus=cpus,
                 num_gpus=gpus,
-                include_dashboard=False,
+                include_dashboard=several_workers,
+                resources={TRIAL_RESOURCE: MOST_DRIVERS},
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,

@@ -60,7 +60,11 @@ def run_study(
     at_once = check_resources(space)
     searcher = StudySearcher(study, run, on_change)
     with (
-        running_ray(cpus=available_cpus(), gpus=available_gpus()),
+        running_ray(
+            cpus=available_cpus(),
+            gpus=available_gpus(),
+            several_workers=space.resources.workers > 1,
+        ),
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
     ):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

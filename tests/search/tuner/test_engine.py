@@ -24,7 +24,7 @@ from taskgroup.search.run import search
 from taskgroup.search.single import train_one
 from taskgroup.search.study_config import ResourcesConfig
 from taskgroup.search.summary import StudyResult
-from taskgroup.search.tuner.cluster import concurrent_trials, running_ray
+from taskgroup.search.tuner.cluster import Node, concurrent_trials, running_ray
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 ROBUST, CLEAN = "segmentation/robust/miou", "segmentation/clean/miou"
@@ -236,19 +236,50 @@ def test_trial_that_does_not_fit_is_refused(resources: Any, message: str) -> Non
         concurrent_trials(ResourcesConfig(**resources), cpus=2, gpus=0)
 
 
-def test_several_workers_are_refused_honestly() -> None:
-    with pytest.raises(ConfigError, match=r"resources\.workers must be 1 in this version, got 2"):
-        concurrent_trials(ResourcesConfig(workers=2), cpus=4, gpus=0)
-
-
 @pytest.mark.parametrize(
     ("resources", "cpus", "gpus", "expected"),
-    [({}, 2, 0, 2), ({"cpus": 2}, 7, 0, 3), ({"gpus": 0.5}, 16, 1, 2), ({"gpus": 1}, 4, 8, 4)],
+    [
+        ({}, 2, 0, 2),
+        ({"cpus": 2}, 7, 0, 3),
+        ({"gpus": 0.5}, 16, 1, 2),
+        ({"gpus": 0.25}, 16, 3, 12),
+        ({"gpus": 0.25}, 5, 3, 5),
+        ({"gpus": 0.3}, 64, 8, 24),  # three on each GPU, though 8 / 0.3 is 26
+        ({"gpus": 0.1}, 64, 1, 10),
+        ({"gpus": 1}, 4, 8, 4),
+        ({"workers": 2}, 7, 0, 3),
+        ({"workers": 2, "cpus": 3}, 13, 0, 2),
+        ({"workers": 2, "gpus": 0.5}, 16, 3, 3),
+        ({"workers": 4, "gpus": 2}, 64, 8, 1),
+    ],
 )
 def test_as_many_trials_run_at_once_as_fit(
     resources: Any, cpus: int, gpus: int, expected: int
 ) -> None:
     assert concurrent_trials(ResourcesConfig(**resources), cpus=cpus, gpus=gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "nodes", "expected"),
+    [
+        ({}, [(2, 0), (3, 0)], 5),
+        ({"cpus": 2}, [(3, 0), (3, 0)], 2),
+        ({"workers": 3, "cpus": 2}, [(4, 0), (2, 0), (7, 0)], 2),
+        ({"gpus": 0.5, "cpus": 4}, [(8, 8), (64, 0)], 2),
+    ],
+)
+def test_each_worker_takes_its_place_on_one_node(resources: Any, nodes: Any, expected: int) -> None:
+    cluster = [Node(*node) for node in nodes]
+    cpus, gpus = (int(sum(kind)) for kind in zip(*cluster, strict=True))
+    found = concurrent_trials(ResourcesConfig(**resources), cpus=cpus, gpus=gpus, nodes=cluster)
+    assert found == expected
+
+
+def test_worker_larger_than_every_node_is_refused() -> None:
+    nodes = [Node(4), Node(6)]
+    message = "2 workers of 5 cpus and 0 gpus each need a place on one node, .* have 0 [+] 1 places"
+    with pytest.raises(ResourceError, match=message):
+        concurrent_trials(ResourcesConfig(workers=2, cpus=5), cpus=10, gpus=0, nodes=nodes)
 
 
 def test_mistakes_leave_nothing_behind(values: dict[str, Any], tmp_path: Path) -> None:
