@@ -17,6 +17,7 @@ from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import last_epoch
 from taskgroup.training.config import TrialConfig
+from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.reporter import Reporter
 from taskgroup.training.state import read_rows
 
@@ -31,8 +32,9 @@ class Train(Protocol):
         *,
         checkpoint: Path | None = None,
         resume: Path | None = None,
+        group: WorkerGroup = ALONE,
     ) -> None:
-        """Train ``config`` and tell ``reporter``."""
+        """Train ``config`` and tell ``reporter``; ``group`` comes with several workers only."""
 
 
 @dataclass

@@ -18,6 +18,8 @@ TRIAL_RESOURCE = "trial"
 """What the driver of a trial with several workers claims: it waits, and must take no CPU from them.
 """
 MOST_DRIVERS = 1000
+DRIVER_BYTES = 400 * 2**20
+"""Measured memory of a driver's processes, claimed where there is no such resource."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -51,6 +53,16 @@ def available_gpus() -> int:
 def _cluster(kind: str) -> float:
     found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return found.get(kind, 0)
+
+
+def driver_claim() -> dict[str, float]:
+    """What the driver of a trial with several workers claims of the running cluster.
+
+    A cluster that others started does not have our resource; a little memory is on every node.
+    """
+    if _cluster(TRIAL_RESOURCE) >= 1:
+        return {TRIAL_RESOURCE: 1}
+    return {"memory": DRIVER_BYTES}
 
 
 class Node(NamedTuple):

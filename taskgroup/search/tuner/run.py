@@ -16,12 +16,14 @@ from taskgroup.search.tuner.cluster import (
     available_cpus,
     available_gpus,
     concurrent_trials,
+    driver_claim,
     running_ray,
 )
 from taskgroup.search.tuner.scheduler import build_scheduler
 from taskgroup.search.tuner.searcher import StudySearcher
 from taskgroup.search.tuner.study import Study
 from taskgroup.search.tuner.trainable import run_trial
+from taskgroup.search.tuner.workers import run_trial_with_workers
 
 
 def check_resources(space: SearchSpace) -> int:
@@ -69,7 +71,7 @@ def run_study(
     ):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         tuner = tune.Tuner(
-            _trainable(space, run, train),
+            _trainable(space, run, train, scratch),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=build_scheduler(
@@ -77,7 +79,7 @@ def run_study(
                 ),
                 num_samples=remaining,
                 max_concurrent_trials=at_once,
-                reuse_actors=True,
+                reuse_actors=space.resources.workers == 1,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(name="study", storage_path=scratch, verbose=0),
@@ -87,16 +89,21 @@ def run_study(
         raise searcher.problem
 
 
-def _trainable(space: SearchSpace, run: RunDirectory, train: Train) -> Callable[..., None]:
+def _trainable(
+    space: SearchSpace, run: RunDirectory, train: Train, scratch: str
+) -> Callable[..., None]:
     """The trial function with what every trial shares and the resources that each takes."""
-    function = tune.with_parameters(
-        run_trial,
-        train=train,
-        folder=str(run.path.absolute()),
-        home=str(Path.cwd()),
-        cpus=space.resources.cpus,
-        gpus=space.resources.gpus,
-    )
-    share = {"CPU": space.resources.cpus, "GPU": space.resources.gpus}
-    trainable: Callable[..., None] = tune.with_resources(function, share)
+    resources = space.resources
+    shared = {"train": train, "folder": str(run.path.absolute()), "home": str(Path.cwd())}
+    if resources.workers > 1:
+        function = tune.with_parameters(
+            run_trial_with_workers, **shared, resources=resources, scratch=scratch
+        )
+        claim = driver_claim()
+    else:
+        function = tune.with_parameters(
+            run_trial, **shared, cpus=resources.cpus, gpus=resources.gpus
+        )
+        claim = {"CPU": resources.cpus, "GPU": resources.gpus}
+    trainable: Callable[..., None] = tune.with_resources(function, claim)
     return trainable

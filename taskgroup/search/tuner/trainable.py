@@ -34,10 +34,10 @@ def run_trial(
     os.chdir(home)
     torch.set_num_threads(cpus)
     planned = from_text(config[RECORD])
-    record_trial(train, RunDirectory.open(folder), planned, clock=_CLOCK, emit=_report)
+    record_trial(train, RunDirectory.open(folder), planned, clock=_CLOCK, emit=report_record)
 
 
-def _report(record: TrialResult) -> None:
+def report_record(record: TrialResult) -> None:
     """Send Tune the record, and beside it the numbers that a scheduler compares."""
     metrics = dict(record.epochs[-1].metrics) if record.epochs else {}
     epoch = last_epoch(record)

@@ -1,0 +1,66 @@
+"""Ray Train (V2) around a function that several workers run together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from taskgroup.training.group import WorkerGroup, WorkerLost
+
+START_ATTEMPTS = 10
+"""Attempts, of a minute each, to find room for all workers; Ray Train itself would try for ever."""
+
+
+def run_workers(
+    work: Callable[[WorkerGroup], None],
+    *,
+    workers: int,
+    cpus: int,
+    gpus: float,
+    name: str,
+    scratch: Path,
+) -> None:
+    """Call ``work`` in every worker of a group and wait until all have returned.
+
+    The workers are processes of a Ray cluster that runs already, joined by gloo on CPUs and by
+    nccl on GPUs. Worker ``r`` gets group rank ``r``.
+
+    Args:
+        work: Called with the group; pickled by Ray.
+        workers: Number of workers.
+        cpus: Cores of one worker, and its torch threads.
+        gpus: GPUs of one worker; 0 hides every one. With a part of a GPU gloo joins the workers,
+            because nccl refuses two workers on one GPU.
+        name: Name of the Train run; a second run of this name would take it for its own restart.
+        scratch: Folder for Ray Train's own files.
+
+    Raises:
+        WorkerLost: A worker raised or died; the others have been ended.
+    """
+
+    def in_worker() -> None:
+        torch.set_num_threads(cpus)
+        work(WorkerGroup.current())
+
+    trainer = TorchTrainer(
+        in_worker,
+        torch_config=TorchConfig(backend="nccl" if gpus >= 1 else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+        ),
+        run_config=RunConfig(  # type: ignore[arg-type]  # the annotation is that of V1
+            name=name,
+            storage_path=str(scratch),
+            failure_config=FailureConfig(controller_failure_limit=START_ATTEMPTS),
+            worker_runtime_env={} if gpus else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        raise WorkerLost(f"the workers of {name} ended early: {error}") from error
