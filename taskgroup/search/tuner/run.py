@@ -12,6 +12,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.preflight import robust_objective
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
+from taskgroup.search.stages.source import TrialSource
 from taskgroup.search.tuner.cluster import (
     available_cpus,
     available_gpus,
@@ -21,7 +22,6 @@ from taskgroup.search.tuner.cluster import (
 )
 from taskgroup.search.tuner.scheduler import build_scheduler
 from taskgroup.search.tuner.searcher import StudySearcher
-from taskgroup.search.tuner.study import Study
 from taskgroup.search.tuner.trainable import run_trial
 from taskgroup.search.tuner.workers import run_trial_with_workers
 
@@ -39,18 +39,18 @@ def check_resources(space: SearchSpace) -> int:
 def run_study(
     space: SearchSpace,
     run: RunDirectory,
-    study: Study,
+    source: TrialSource,
     *,
     remaining: int,
     train: Train,
     on_change: Callable[[TrialResult], None],
 ) -> None:
-    """Run trials until the study has no more, or Ctrl-C asks to stop.
+    """Run trials until their source has no more, or Ctrl-C asks to stop.
 
     Args:
         space: What is searched.
         run: Where records and checkpoints go.
-        study: Proposes trials and learns from them.
+        source: Where trials come from.
         remaining: Trials to run.
         train: Trains one trial.
         on_change: Hears of every trial that is planned, measured or ended.
@@ -60,7 +60,7 @@ def run_study(
         ConfigError: A trial asks for what is not supported.
     """
     at_once = check_resources(space)
-    searcher = StudySearcher(study, run, on_change)
+    searcher = StudySearcher(source, run, on_change)
     with (
         running_ray(
             cpus=available_cpus(),

@@ -12,40 +12,40 @@ from taskgroup.errors import ResourceError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, last_epoch, to_text
-from taskgroup.search.tuner.study import Study
+from taskgroup.search.stages.source import TrialSource
 
 RECORD = "record"
 """Key under which a trial's record travels, as text, to and from the worker."""
 
 
 class StudySearcher(Searcher):
-    """Hands a study's trials to Ray Tune and tells the study, truthfully, how they ended.
+    """Hands a source's trials to Ray Tune and tells the source, truthfully, how they ended.
 
     Attributes:
         problem: Why a record could not be written; no trial is handed out after that.
     """
 
     def __init__(
-        self, study: Study, run: RunDirectory, on_change: Callable[[TrialResult], None]
+        self, source: TrialSource, run: RunDirectory, on_change: Callable[[TrialResult], None]
     ) -> None:
-        """Adapt a study.
+        """Adapt a source.
 
         Args:
-            study: What is searched.
+            source: Where trials come from.
             run: Where records lie.
             on_change: Hears of every trial that is planned, measured or ended.
         """
         super().__init__(metric="epoch", mode="max")
-        self._study = study
+        self._source = source
         self._run = run
         self._on_change = on_change
         self._records: dict[str, TrialResult] = {}
         self.problem: ResourceError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's record as text; the end when the study has no more."""
+        """The next trial's record as text; the end when the source has no more."""
         with self._guarded():
-            record = None if self.problem else self._study.ask()
+            record = None if self.problem else self._source.ask()
             if record is not None:
                 self._run.write_trial(record)
                 self._records[trial_id] = record
@@ -65,7 +65,7 @@ class StudySearcher(Searcher):
         self._update(trial_id, result)
         record = self._records.pop(trial_id)
         with self._guarded():
-            told = self._study.tell(_ended(record, error=error))
+            told = self._source.tell(_ended(record, error=error))
             if told != record or told.status == "failed":
                 self._run.write_trial(told)
             self._on_change(told)

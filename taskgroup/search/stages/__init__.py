@@ -1,0 +1,1 @@
+"""The stages of a search: a cheap stand-in, the search itself, the confirmation."""
