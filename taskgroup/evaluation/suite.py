@@ -187,7 +187,7 @@ def _worst(trained: TrainedModel, outcomes: Sequence[Outcome], *, seed: int) -> 
         for outcome in outcomes
         if outcome.condition.budget.epsilon <= trained.threat.epsilon
     ]
-    return worst_case(inside, task.metric(), score=task.main_score, seed=seed)
+    return worst_case(inside, task.metric(), score=task.main_score, seed=seed).sums
 
 
 def _check_scores(

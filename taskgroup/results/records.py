@@ -129,6 +129,12 @@ class EvaluationRow:
         seed: Seed of the attack.
         verdict: ``ok``, or what a sanity check found.
         seconds: Time that the condition took, for all its scores together.
+        attack: Registry name of the attack; empty where there is none or several count.
+        valid: Pixels, or whole images, that the score counts.
+        vulnerability: Mean over images of how much larger the error is than without attack,
+            relative to the error without; None where there is no attack or nothing to divide by.
+        suite: Suite of attacks that the row belongs to.
+        split: Split of the data set that the images come from.
     """
 
     trial: int
@@ -150,6 +156,11 @@ class EvaluationRow:
     seed: int
     verdict: str
     seconds: float
+    attack: str = ""
+    valid: int = 0
+    vulnerability: float | None = None
+    suite: str = ""
+    split: Literal["test", "confirm"] = "test"
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,8 @@ RECORD_KEY = b"taskgroup.record"
 VERSION_KEY = b"taskgroup.schema_version"
 
 
-def _schema(record: str, columns: Mapping[str, pa.DataType]) -> pa.Schema:
+def record_schema(record: str, columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    """The columns of a record with the metadata that names it and its version."""
     metadata = {RECORD_KEY: record.encode(), VERSION_KEY: str(SCHEMA_VERSION).encode()}
     return pa.schema(list(columns.items()), metadata=metadata)
 
@@ -41,7 +42,7 @@ _EPOCH = pa.struct(
     ]
 )
 
-TRIAL_SCHEMA = _schema(
+TRIAL_SCHEMA = record_schema(
     "trial",
     {
         "number": pa.int32(),
@@ -70,7 +71,7 @@ TRIAL_SCHEMA = _schema(
     },
 )
 
-EVALUATION_SCHEMA = _schema(
+EVALUATION_SCHEMA = record_schema(
     "evaluation",
     {
         "trial": pa.int32(),
@@ -92,10 +93,15 @@ EVALUATION_SCHEMA = _schema(
         "seed": pa.int64(),
         "verdict": pa.string(),
         "seconds": pa.float64(),
+        "attack": pa.string(),
+        "valid": pa.int64(),
+        "vulnerability": pa.float64(),
+        "suite": pa.string(),
+        "split": pa.string(),
     },
 )
 
-PANEL_SCHEMA = _schema(
+PANEL_SCHEMA = record_schema(
     "panel",
     {
         "trial": pa.int32(),
