@@ -7,6 +7,8 @@ distribution, or what ``baseline:`` says, and size limits of the task set do not
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any, Literal
 
 from taskgroup.config import parse
@@ -39,6 +41,29 @@ def plan_baselines(space: SearchSpace) -> list[TrialResult]:
         for number, (label, trial) in enumerate(drawn)
     ]
     return planned[: space.search.trials]
+
+
+def missing_baselines(
+    space: SearchSpace, records: Sequence[TrialResult], *, first_number: int = 0
+) -> list[TrialResult]:
+    """The baselines that no record stands for, as when a study begins or was made longer.
+
+    Args:
+        space: What is searched.
+        records: Trials of the study so far; a baseline is known by its configuration.
+        first_number: Least number that may be given.
+
+    Returns:
+        Planned records with the least numbers that no record has.
+    """
+    known = [parse(TrialConfig, record.config) for record in records if record.role == "baseline"]
+    taken = {record.number for record in records}
+    free = (number for number in count(first_number) if number not in taken)
+    return [
+        replace(planned, number=next(free))
+        for planned in plan_baselines(space)
+        if parse(TrialConfig, planned.config) not in known
+    ]
 
 
 def middle_trial(space: SearchSpace) -> Drawn:

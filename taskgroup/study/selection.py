@@ -37,13 +37,32 @@ def select_best(
     """Choose the trial that stands for a study, by the rule that ``selection_rule`` words.
 
     Args:
-        trials: All trials of the study; only complete ones with a finite first objective count,
-            baselines included.
+        trials: All trials of the study; only complete ones of the search itself with a finite
+            first objective count, baselines included. Stand-ins of a proxy stage and trials of
+            the confirm stage never win.
         objectives: What the study optimises; the first decides.
         limits: What a feasible trial may give up.
 
     Returns:
         The best feasible trial, or None when there is none.
+    """
+    searched = (trial for trial in trials if trial.stage == "search")
+    ranked = rank_trials(searched, objectives, limits=limits)
+    return ranked[0] if ranked else None
+
+
+def rank_trials(
+    trials: Iterable[TrialResult],
+    objectives: Sequence[StudyObjective],
+    *,
+    limits: Sequence[Limit] = (),
+) -> list[TrialResult]:
+    """Order the feasible trials of one stage from the best on, by the rule of ``select_best``.
+
+    Args:
+        trials: Trials whose scores may be compared: of one stage.
+        objectives: What the study optimises; the first decides.
+        limits: What a feasible trial may give up.
     """
     first = objectives[0]
     candidates = [
@@ -53,10 +72,8 @@ def select_best(
         and math.isfinite(first.gain(trial))
         and all(limit.allows(trial) for limit in limits)
     ]
-    return min(
-        candidates,
-        key=lambda trial: (-first.gain(trial), len(trial.task_set), trial.number),
-        default=None,
+    return sorted(
+        candidates, key=lambda trial: (-first.gain(trial), len(trial.task_set), trial.number)
     )
 
 

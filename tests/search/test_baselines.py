@@ -1,10 +1,11 @@
 """Baselines: which, in which order, with which values."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from taskgroup.search.baselines import middle_trial, plan_baselines
+from taskgroup.search.baselines import middle_trial, missing_baselines, plan_baselines
 from taskgroup.search.space import SearchSpace
 
 Make = Callable[..., SearchSpace]
@@ -93,3 +94,21 @@ def test_middle_trial_trains_every_candidate_against_the_attack(make_space: Make
     config = middle_trial(make_space()).config
     assert config.auxiliary_tasks == ("depth", "edges", "normals")
     assert config.adversary.attack == "pgd"
+
+
+def test_longer_study_gets_the_baselines_that_it_lacks(make_space: Make) -> None:
+    first = plan_baselines(make_space())
+    searched = [replace(first[2], number=number, role="searched") for number in (3, 4)]
+    assert missing_baselines(make_space(), first) == []
+    added = missing_baselines(make_space("search.trials=15"), [*first, *searched])
+    assert [t.number for t in added] == [5, 6, 7]
+    assert [t.label for t in added] == [
+        "segmentation+depth", "segmentation+edges", "segmentation+normals",
+    ]  # fmt: skip
+
+
+def test_baselines_take_the_least_numbers_that_are_free(make_space: Make) -> None:
+    planned = plan_baselines(make_space())
+    assert missing_baselines(make_space(), []) == planned
+    assert [t.number for t in missing_baselines(make_space(), planned[:1])] == [1, 2]
+    assert [t.number for t in missing_baselines(make_space(), [], first_number=9)] == [9, 10, 11]

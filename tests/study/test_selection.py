@@ -1,11 +1,12 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from taskgroup.results.records import EpochRow, Status, TrialResult
+from taskgroup.results.records import EpochRow, Stage, Status, TrialResult
 from taskgroup.study.objectives import StudyObjective, objective_gains
-from taskgroup.study.selection import Limit, select_best, selection_rule
+from taskgroup.study.selection import Limit, rank_trials, select_best, selection_rule
 
 ROBUST = StudyObjective("segmentation/robust/miou")
 CLEAN = StudyObjective("segmentation/clean/miou")
@@ -76,6 +77,12 @@ class TestSelection:
     def test_only_complete_trials_count(self, status: Status) -> None:
         trials = [scored(0, 0.9, status=status), scored(1, 0.1)]
         assert select_best(trials, [ROBUST]) is trials[1]
+
+    @pytest.mark.parametrize("stage", ["proxy", "confirm"])
+    def test_other_stages_never_win(self, stage: Stage) -> None:
+        trials = [replace(scored(0, 0.9), stage=stage), scored(1, 0.1)]
+        assert select_best(trials, [ROBUST]) is trials[1]
+        assert rank_trials(trials[:1], [ROBUST]) == trials[:1], "but can be ranked by themselves"
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_trial_without_a_number_is_out(self, value: float) -> None:

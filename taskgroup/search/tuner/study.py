@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from taskgroup.config import parse
 from taskgroup.results.records import TrialResult
-from taskgroup.search.baselines import plan_baselines
+from taskgroup.search.baselines import missing_baselines, plan_baselines
 from taskgroup.search.drawing import Drawn, Replay, draw, replay
 from taskgroup.search.grid import grid_points
 from taskgroup.search.planning import last_epoch, plan_trial
@@ -46,7 +46,12 @@ class Study:
     """
 
     def __init__(
-        self, space: SearchSpace, journal: Path, records: Sequence[TrialResult] = ()
+        self,
+        space: SearchSpace,
+        journal: Path,
+        records: Sequence[TrialResult] = (),
+        *,
+        first_number: int = 0,
     ) -> None:
         """Open a study.
 
@@ -54,19 +59,19 @@ class Study:
             space: What is searched.
             journal: Where Optuna's journal is written; an older one is replaced.
             records: Trials of an earlier session; finished ones never run again.
+            first_number: Least number of a new trial, where other stages have taken some.
         """
         self._space = space
         self._running: dict[int, Trial] = {}
         self._study = _create(space, journal)
-        known = {record.number for record in records}
         self._waiting = [
             *(record for record in records if record.status == "interrupted"),
-            *(record for record in plan_baselines(space) if record.number not in known),
+            *missing_baselines(space, records, first_number=first_number),
         ]
-        self._next = len(plan_baselines(space))
+        known = [record.number for record in (*records, *self._waiting)]
+        self._next = max([first_number, *(number + 1 for number in known)])
         self._grid = _missing_points(space, records) if space.search.sampler == "grid" else None
         self.total = self._total(records)
-        self._next = max([self._next, *(number + 1 for number in known)])
         for record in records:
             if record.status != "interrupted":
                 self._add_finished(record)
