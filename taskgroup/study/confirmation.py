@@ -1,0 +1,172 @@
+"""What the confirm stage found: means over seeds, and differences to one task alone, seed by seed.
+
+A task set is compared with the main task alone **under the same recipe**: the same data, network,
+optimiser, learning rate, epochs and attack budgets; only tasks and loss weights differ. A gain over
+a baseline of another recipe could come from the recipe.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t
+
+from taskgroup.results.records import TrialResult
+from taskgroup.study.objectives import StudyObjective
+
+Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
+
+
+class MeanInterval(NamedTuple):
+    """A mean over seeds and its interval; NaN ends below two values, all NaN below one."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+def t_interval(values: ArrayLike, *, level: float = 0.95) -> MeanInterval:
+    """Mean with Student's t interval, NaN left out.
+
+    With the three to ten seeds of a confirmation a bootstrap is too narrow; t is right where seeds
+    scatter like a normal variable.
+
+    Args:
+        values: One score per seed, ``(n,)``.
+        level: Confidence of the interval.
+
+    Example:
+        >>> [round(float(x), 3) for x in t_interval([1.0, 2.0, 3.0])]
+        [2.0, -0.484, 4.484, 3.0]
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[~np.isnan(known)]
+    if known.size == 0:
+        return MeanInterval(float("nan"), float("nan"), float("nan"), 0)
+    mean = float(known.mean())
+    if known.size == 1:
+        return MeanInterval(mean, float("nan"), float("nan"), 1)
+    error = known.std(ddof=1) / np.sqrt(known.size)
+    reach = float(t.ppf((1 + level) / 2, known.size - 1) * error)
+    return MeanInterval(mean, mean - reach, mean + reach, int(known.size))
+
+
+def single_task_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of the main task alone under the same recipe.
+
+    Args:
+        config: A trial's configuration as plain data, as records hold it.
+
+    Returns:
+        The same without auxiliary tasks, their weights and options, attacking the main task. What
+        an attack's keys say where nothing is attacked is left out.
+    """
+    main = config["main_task"]
+    adversary = {**config.get("adversary", {}), "attacked_tasks": "main"}
+    if adversary.get("attack", "none") == "none":
+        adversary = {"attack": "none"}
+    options = {k: v for k, v in config.get("task_options", {}).items() if k == main}
+    return {
+        **config,
+        "auxiliary_tasks": [],
+        "loss_weights": {},
+        "task_options": options,
+        "adversary": adversary,
+    }
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """One configuration, trained again with several seeds.
+
+    Attributes:
+        trials: Its trials in the confirm stage, by number; their first stands for all.
+        scores: Mean and interval over seeds of each objective on the confirm split.
+        partner: The main task alone under the same recipe; None for that itself, or where it was
+            not trained.
+        differences: This minus the partner, paired by seed, of each objective; empty without one.
+        verdict: What the first objective's difference shows; None without a partner.
+    """
+
+    trials: tuple[TrialResult, ...]
+    scores: tuple[MeanInterval, ...]
+    partner: TrialResult | None = None
+    differences: tuple[MeanInterval, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def first(self) -> TrialResult:
+        """The trial that stands for all seeds."""
+        return self.trials[0]
+
+
+def confirmed_task_sets(
+    trials: Iterable[TrialResult], objectives: Sequence[StudyObjective]
+) -> tuple[Confirmed, ...]:
+    """What the confirm stage measured, configuration by configuration, in the order planned.
+
+    Args:
+        trials: All trials of a run; those of other stages are left out.
+        objectives: What the study optimised; the first gives the verdict.
+    """
+    groups: dict[str, list[TrialResult]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.stage == "confirm":
+            groups.setdefault(_key(trial.config), []).append(trial)
+    recipes = {
+        _key(single_task_config(group[0].config)): group
+        for group in groups.values()
+        if not group[0].auxiliary_tasks
+    }
+    return tuple(
+        _confirmed(group, recipes.get(_key(single_task_config(group[0].config))), objectives)
+        for group in groups.values()
+    )
+
+
+def _confirmed(
+    group: Sequence[TrialResult],
+    partner: Sequence[TrialResult] | None,
+    objectives: Sequence[StudyObjective],
+) -> Confirmed:
+    ours = [_by_seed(group, objective) for objective in objectives]
+    scores = tuple(t_interval(list(values.values())) for values in ours)
+    if partner is None or not group[0].auxiliary_tasks:
+        return Confirmed(tuple(group), scores)
+    theirs = [_by_seed(partner, objective) for objective in objectives]
+    differences = tuple(
+        t_interval([own[seed] - other[seed] for seed in own if seed in other])
+        for own, other in zip(ours, theirs, strict=True)
+    )
+    verdict = _verdict(differences[0], objectives[0].sign)
+    return Confirmed(tuple(group), scores, partner[0], differences, verdict)
+
+
+def _by_seed(group: Sequence[TrialResult], objective: StudyObjective) -> dict[int, float]:
+    return {trial.seed: objective.value(trial) for trial in group if trial.status == "complete"}
+
+
+def _verdict(difference: MeanInterval, sign: int) -> Verdict:
+    """Whether the interval of a difference leaves 0 out, and on which side."""
+    if np.isnan(difference.low):
+        return "too few seeds"
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    if low > 0:
+        return "helps"
+    return "hurts" if high < 0 else "no evidence"
+
+
+def _key(config: Mapping[str, Any]) -> str:
+    """A configuration as text, whatever its seed."""
+    return json.dumps({k: v for k, v in config.items() if k != "seed"}, sort_keys=True)
+
+
+def best_alone(confirmed: Sequence[Confirmed], objective: StudyObjective) -> Confirmed | None:
+    """The main task alone under the recipe that suits it best, by its mean over seeds."""
+    alone = [found for found in confirmed if not found.first.auxiliary_tasks and found.scores]
+    known = [found for found in alone if found.scores[0].mean == found.scores[0].mean]
+    return max(known, key=lambda found: objective.sign * found.scores[0].mean, default=None)
