@@ -10,7 +10,7 @@ from taskgroup import __version__
 from taskgroup.cli import app
 
 OPTIONS = {
-    ("search",): ["--space", "--fix", "--run", "--runs", "--resume", "--json"],
+    ("search",): ["--space", "--fix", "--run", "--runs", "--resume", "--address", "--json"],
     ("evaluate",): ["--run", "--runs", "--images", "--seed", "--json"],
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],

@@ -50,6 +50,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "pyautoattack": ("attacks",),
     "torchjd": ("training.weighting",),
     "ray": ("evaluation.distributed", "training.distributed", "search.tuner"),
+    "grpc": ("search.tuner",),
     "optuna": ("search.tuner",),
     "plotly": ("analysis",),
     "rich": ("cli", "search.table", "analysis.tables"),

@@ -25,13 +25,17 @@ def search(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run directory where it stopped.")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search a space and write the answer, the checkpoints and a report into a run directory."""
     from taskgroup.analysis.report import write_report
     from taskgroup.search.run import search as run_search
 
-    result = run_search(space, fixes=fix or (), run=run, runs=runs, resume=resume)
+    result = run_search(space, fixes=fix or (), run=run, runs=runs, resume=resume, address=address)
     report = write_report(result.run)
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"report": str(report)}))

@@ -16,6 +16,7 @@ from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace, load_space, read_space
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import Show, shown
+from taskgroup.search.tuner.connection import connected
 from taskgroup.search.tuner.run import check_resources, run_study
 from taskgroup.search.tuner.study import Study
 from taskgroup.training.fit import fit
@@ -28,6 +29,7 @@ def search(
     run: str | Path | None = None,
     runs: str | Path = DEFAULT_PARENT,
     resume: str | Path | None = None,
+    address: str | None = None,
     train: Train = fit,
     show: Show = shown,
     on_finish: Callable[[StudyResult], None] | None = None,
@@ -41,6 +43,8 @@ def search(
         runs: Folder of run directories.
         resume: Run directory of an interrupted search: what ended there never runs again, what was
             interrupted goes on from its last epoch.
+        address: Ray cluster to search on, ``auto``, ``host:port`` or ``ray://host:port``; by
+            default one is started on this machine, which no other search finds.
         train: Trains one trial.
         show: Shows the search while it runs; by default on stderr.
         on_finish: Called with the result at the end, also of an interrupted search.
@@ -51,17 +55,19 @@ def search(
     Raises:
         ConfigError: The space is wrong, or another search is in the run directory.
         DataError: The space, the data set or the run to resume is missing or damaged.
-        ResourceError: A trial does not fit the machine, or the run directory cannot be written.
+        ResourceError: No cluster answers at the address, a trial does not fit the machines, or the
+            run directory cannot be written.
     """
     opened = _resumed(space, resume, tuple(fixes), run) if resume is not None else None
     checked = opened[0] if opened else load_space(_required(space), fixes=fixes)
     check_names(checked)
-    check_resources(checked)
     if checked.search.sampler == "grid":
         check_grid(checked)
-    directory = opened[1] if opened else _new_directory(checked, run, runs)
-    with directory.lock():
-        result = _run(checked, directory, train, show)
+    with connected(address):
+        check_resources(checked)
+        directory = opened[1] if opened else _new_directory(checked, run, runs)
+        with directory.lock():
+            result = _run(checked, directory, train, show)
     if on_finish is not None:
         on_finish(result)
     return result

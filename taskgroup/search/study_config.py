@@ -57,6 +57,9 @@ class SearchConfig(Config):
     """At each rung the best 1 / reduction go on."""
     seed: int = 0
     """Seed of the sampler."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a trial goes on elsewhere, from its last epoch, after its worker process died or
+    its machine was lost. An error of the training itself is never tried again."""
 
     @model_validator(mode="after")
     def _check_trials(self) -> Self:

@@ -55,6 +55,14 @@ def _cluster(kind: str) -> float:
     return found.get(kind, 0)
 
 
+def available_nodes() -> tuple["Node", ...]:
+    """What each machine of the running Ray cluster has; none when there is no cluster."""
+    if not ray.is_initialized():
+        return ()
+    alive = (node["Resources"] for node in ray.nodes() if node["Alive"])  # type: ignore[no-untyped-call]
+    return tuple(Node(found.get("CPU", 0), found.get("GPU", 0)) for found in alive)
+
+
 def driver_claim() -> dict[str, float]:
     """What the driver of a trial with several workers claims of the running cluster.
 
@@ -121,16 +129,8 @@ def _workers_on(node: Node, resources: ResourcesConfig) -> int:
 
 
 @contextmanager
-def running_ray(*, cpus: int, gpus: int, several_workers: bool = False) -> Iterator[None]:
-    """A Ray cluster for the time of a search; one that already runs is used and left running.
-
-    Args:
-        cpus: Cores that trials may take.
-        gpus: GPUs that trials may take.
-        several_workers: Whether trials have several workers. Ray Train frees the cores of a trial
-            that was stopped or killed by asking Ray's State API, which is part of the dashboard;
-            without it they stay taken for ever.
-    """
+def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
+    """A Ray cluster for the time of a search; one that already runs is used and left running."""
     before = {name: os.environ.get(name) for name in _QUIET}
     os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
     ours = not ray.is_initialized()
@@ -139,7 +139,7 @@ def running_ray(*, cpus: int, gpus: int, several_workers: bool = False) -> Itera
             ray.init(
                 num_cpus=cpus,
                 num_gpus=gpus,
-                include_dashboard=several_workers,
+                include_dashboard=False,
                 resources={TRIAL_RESOURCE: MOST_DRIVERS},
                 log_to_driver=False,
                 logging_level=logging.ERROR,

@@ -3,7 +3,6 @@
 import logging
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from ray import tune
 
@@ -16,14 +15,17 @@ from taskgroup.search.stages.source import TrialSource
 from taskgroup.search.tuner.cluster import (
     available_cpus,
     available_gpus,
+    available_nodes,
     concurrent_trials,
     driver_claim,
     running_ray,
 )
+from taskgroup.search.tuner.home import Home
+from taskgroup.search.tuner.nodes import check_nodes
 from taskgroup.search.tuner.scheduler import build_scheduler
 from taskgroup.search.tuner.searcher import StudySearcher
 from taskgroup.search.tuner.trainable import run_trial
-from taskgroup.search.tuner.workers import run_trial_with_workers
+from taskgroup.search.tuner.workers import run_trial_with_workers, start_caretaker
 
 
 def check_resources(space: SearchSpace) -> int:
@@ -33,7 +35,9 @@ def check_resources(space: SearchSpace) -> int:
         ResourceError: Not even one fits.
         ConfigError: A trial asks for what is not supported.
     """
-    return concurrent_trials(space.resources, cpus=available_cpus(), gpus=available_gpus())
+    return concurrent_trials(
+        space.resources, cpus=available_cpus(), gpus=available_gpus(), nodes=available_nodes()
+    )
 
 
 def run_study(
@@ -60,24 +64,24 @@ def run_study(
         ConfigError: A trial asks for what is not supported.
     """
     at_once = check_resources(space)
-    searcher = StudySearcher(source, run, on_change)
+    searcher = StudySearcher(
+        source, run, on_change, remaining=remaining, max_retries=space.search.max_retries
+    )
     with (
-        running_ray(
-            cpus=available_cpus(),
-            gpus=available_gpus(),
-            several_workers=space.resources.workers > 1,
-        ),
+        running_ray(cpus=available_cpus(), gpus=available_gpus()),
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
     ):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        home = Home.here()
+        check_nodes(run, str(run.path.absolute()), home, space.example().dataset)
         tuner = tune.Tuner(
-            _trainable(space, run, train, scratch),
+            _trainable(space, run, train, home, scratch),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=build_scheduler(
                     space.search, robust_objective(space), max_epochs=space.planned_epochs
                 ),
-                num_samples=remaining,
+                num_samples=-1,  # the searcher ends the study, since a lost trial comes back
                 max_concurrent_trials=at_once,
                 reuse_actors=space.resources.workers == 1,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -90,14 +94,18 @@ def run_study(
 
 
 def _trainable(
-    space: SearchSpace, run: RunDirectory, train: Train, scratch: str
+    space: SearchSpace, run: RunDirectory, train: Train, home: Home, scratch: str
 ) -> Callable[..., None]:
     """The trial function with what every trial shares and the resources that each takes."""
     resources = space.resources
-    shared = {"train": train, "folder": str(run.path.absolute()), "home": str(Path.cwd())}
+    shared = {"train": train, "folder": str(run.path.absolute()), "home": home}
     if resources.workers > 1:
         function = tune.with_parameters(
-            run_trial_with_workers, **shared, resources=resources, scratch=scratch
+            run_trial_with_workers,
+            **shared,
+            resources=resources,
+            scratch=scratch,
+            caretaker=start_caretaker(),
         )
         claim = driver_claim()
     else:

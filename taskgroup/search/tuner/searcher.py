@@ -1,5 +1,6 @@
 """Ray Tune's view of a study: a thin adapter that also writes the records the driver decides on."""
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +27,13 @@ class StudySearcher(Searcher):
     """
 
     def __init__(
-        self, source: TrialSource, run: RunDirectory, on_change: Callable[[TrialResult], None]
+        self,
+        source: TrialSource,
+        run: RunDirectory,
+        on_change: Callable[[TrialResult], None],
+        *,
+        remaining: int,
+        max_retries: int = 0,
     ) -> None:
         """Adapt a source.
 
@@ -34,24 +41,37 @@ class StudySearcher(Searcher):
             source: Where trials come from.
             run: Where records lie.
             on_change: Hears of every trial that is planned, measured or ended.
+            remaining: Trials to take from the source.
+            max_retries: How often a trial whose worker or node was lost is begun again.
         """
         super().__init__(metric="epoch", mode="max")
         self._source = source
         self._run = run
         self._on_change = on_change
+        self._remaining = remaining
+        self._max_retries = max_retries
         self._records: dict[str, TrialResult] = {}
+        self._lost: deque[TrialResult] = deque()
+        self._losses: Counter[int] = Counter()
         self.problem: ResourceError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's record as text; the end when the source has no more."""
+        """The next trial's record as text; the end when there is none and none can come back."""
         with self._guarded():
-            record = None if self.problem else self._source.ask()
+            record = None if self.problem else self._next()
             if record is not None:
                 self._run.write_trial(record)
                 self._records[trial_id] = record
                 self._on_change(record)
                 return {RECORD: to_text(record)}
-        return Searcher.FINISHED
+        return None if self._records and not self.problem else Searcher.FINISHED
+
+    def _next(self) -> TrialResult | None:
+        if self._lost:
+            return self._lost.popleft()
+        record = self._source.ask() if self._remaining > 0 else None
+        self._remaining = 0 if record is None else self._remaining - 1
+        return record
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Remember what the worker wrote."""
@@ -64,6 +84,14 @@ class StudySearcher(Searcher):
         """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
         self._update(trial_id, result)
         record = self._records.pop(trial_id)
+        if error and record.status not in ("complete", "failed"):
+            self._losses[record.number] += 1
+            losses = self._losses[record.number]
+            # A worker that was lost before its first report could not count its attempt.
+            record = replace(record, attempts=max(record.attempts, losses))
+            if losses <= self._max_retries and not self.problem:
+                self._lost.append(record)
+                return
         with self._guarded():
             told = self._source.tell(_ended(record, error=error))
             if told != record or told.status == "failed":
@@ -99,7 +127,10 @@ def _ended(record: TrialResult, *, error: bool) -> TrialResult:
         return record
     epoch = last_epoch(record)
     if error:
-        reason = f"the worker process died after epoch {epoch} (killed, or out of memory)"
+        reason = (
+            f"the worker process died after epoch {epoch} (killed, out of memory, or its machine "
+            f"was lost); attempt {record.attempts}"
+        )
         return replace(record, status="failed", reason=reason)
     reason = f"robust score below its rung's best after epoch {epoch} of {record.planned_epochs}"
     return replace(record, status="pruned", reason=reason)

@@ -10,6 +10,7 @@ from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, last_epoch, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial
+from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.scheduler import ROLE
 from taskgroup.search.tuner.searcher import RECORD
 
@@ -17,7 +18,7 @@ _CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it me
 
 
 def run_trial(
-    config: dict[str, Any], *, train: Train, folder: str, home: str, cpus: int, gpus: float
+    config: dict[str, Any], *, train: Train, folder: str, home: Home, cpus: int, gpus: float
 ) -> None:
     """Run one planned trial; ends by SystemExit inside a report when the scheduler stops it.
 
@@ -25,13 +26,13 @@ def run_trial(
         config: Holds the trial's record as text.
         train: Trains one trial.
         folder: Absolute path of the run directory.
-        home: Folder that relative paths of the space start from.
+        home: What the trial takes along from the driver.
         cpus: Threads that torch may use.
         gpus: Share of GPUs; 0 hides every one, so that trials do not crowd one unasked.
     """
     if gpus == 0:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    os.chdir(home)
+    home.enter()
     torch.set_num_threads(cpus)
     planned = from_text(config[RECORD])
     record_trial(train, RunDirectory.open(folder), planned, clock=_CLOCK, emit=report_record)

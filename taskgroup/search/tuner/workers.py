@@ -7,8 +7,8 @@ epochs, as in a one-worker trial, and nobody writes to its record after the deci
 """
 
 import asyncio
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,11 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import RayActorError
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_current_placement_group,
+    remove_placement_group,
+)
 
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
@@ -25,6 +30,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.study_config import ResourcesConfig
+from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.searcher import RECORD
 from taskgroup.search.tuner.trainable import report_record
 from taskgroup.training.config import TrialConfig
@@ -37,9 +43,10 @@ def run_trial_with_workers(
     *,
     train: Train,
     folder: str,
-    home: str,
+    home: Home,
     resources: ResourcesConfig,
     scratch: str,
+    caretaker: Any,
 ) -> None:
     """Run one planned trial on its workers; ends by SystemExit when the scheduler stops it.
 
@@ -47,9 +54,10 @@ def run_trial_with_workers(
         config: Holds the trial's record as text.
         train: Trains one trial as one worker of a group.
         folder: Absolute path of the run directory.
-        home: Folder that relative paths of the space start from.
+        home: What the trial takes along from the driver.
         resources: Number of workers and what each takes.
         scratch: Folder for Ray Train's own files.
+        caretaker: The search's actor from :func:`start_caretaker`.
 
     Raises:
         WorkerDied: A worker process died without a word.
@@ -58,7 +66,8 @@ def run_trial_with_workers(
 
     planned = from_text(config[RECORD])
     gate: Any = ray.remote(num_cpus=0)(_Gate).remote()
-    work = partial(_work, gate=gate, planned=planned, train=train, folder=folder, home=home)
+    begin = partial(_begin, gate=gate, caretaker=caretaker, home=home)
+    work = partial(_work, begin=begin, gate=gate, planned=planned, train=train, folder=folder)
     run = partial(
         run_workers,
         work,
@@ -81,12 +90,33 @@ class WorkerDied(RuntimeError):
     """A trial ended because a worker process died; the searcher records it."""
 
 
+def start_caretaker() -> Any:
+    """Start the actor that frees what a trial's workers hold when its driver is gone.
+
+    Ray removes a placement group with the job that made it, not with the trial, and a stopped or
+    killed driver cannot. Ray Train has an actor per trial for this, which asks the dashboard; it
+    leaks processes and cores where there is none, or where two clusters run on one machine.
+    """
+    return ray.remote(num_cpus=0)(_Caretaker).remote()
+
+
+class _Caretaker:
+    """One actor for all trials of a search; its owner is the search."""
+
+    async def keep(self, gate: Any, place: PlacementGroup) -> None:
+        """Remove the workers' placement group, and them with it, once their trial has ended."""
+        with suppress(RayActorError):  # its driver was stopped or killed, and the gate with it
+            await gate.ended.remote()
+        remove_placement_group(place)
+
+
 class _Gate:
     """An actor between the workers and the driver: one record waits until Tune has taken it."""
 
     def __init__(self) -> None:
         self._records: asyncio.Queue[tuple[str | None, asyncio.Event]] = asyncio.Queue()
         self._waiting = asyncio.Event()
+        self._ended = asyncio.Event()
         self._reason: str | None = None
 
     async def tell(self, text: str) -> None:
@@ -106,7 +136,12 @@ class _Gate:
 
     async def close(self) -> None:
         """Say that the workers have ended."""
+        self._ended.set()
         await self._records.put((None, asyncio.Event()))
+
+    async def ended(self) -> None:
+        """Wait until the workers have ended."""
+        await self._ended.wait()
 
     async def give_reason(self, reason: str) -> None:
         """Say why a worker failed; the first one to say so is believed."""
@@ -143,11 +178,24 @@ def _fail(record: TrialResult, reason: str | None, folder: str) -> None:
     report_record(failed)
 
 
+def _begin(group: WorkerGroup, *, gate: Any, caretaker: Any, home: Home) -> None:
+    """Settle in on the worker's machine, and put the group's place into the caretaker's hands."""
+    home.enter()
+    if group.is_first:
+        caretaker.keep.remote(gate, get_current_placement_group())
+
+
 def _work(
-    group: WorkerGroup, *, gate: Any, planned: TrialResult, train: Train, folder: str, home: str
+    group: WorkerGroup,
+    *,
+    begin: Callable[[WorkerGroup], None],
+    gate: Any,
+    planned: TrialResult,
+    train: Train,
+    folder: str,
 ) -> None:
     """What each worker does: train together, and the first one keeps the record."""
-    os.chdir(home)
+    begin(group)
     if group.is_first:
         _lead(group, gate=gate, planned=planned, train=train, folder=folder)
     else:

@@ -130,13 +130,16 @@ def test_killed_worker_costs_its_trial_only(
     engine: None, run_search: Callable[..., StudyResult]
 ) -> None:
     result = run_search(
-        "search.trials=6", train=die_without_auxiliaries,
+        "search.trials=6", "search.max_retries=1", train=die_without_auxiliaries,
         auxiliary_tasks={"subset": ["depth", "edges"], "min_size": 1},
     )  # fmt: skip
     assert [trial.status for trial in result.trials] == ["failed"] * 2 + ["complete"] * 4
     assert {trial.reason for trial in result.trials[:2]} == {
-        "the worker process died after epoch 0 (killed, or out of memory)"
+        "the worker process died after epoch 0 (killed, out of memory, or its machine was lost); "
+        "attempt 2"
     }
+    assert {trial.attempts for trial in result.trials[:2]} == {2}
+    assert {trial.attempts for trial in result.trials[2:]} == {1}
 
 
 @pytest.mark.ray

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def searcher(make_space: Callable[..., SearchSpace], run: RunDirectory) -> StudySearcher:
-    return StudySearcher(Study(make_space(), run.journal_path), run, lambda _: None)
+    return StudySearcher(Study(make_space(), run.journal_path), run, lambda _: None, remaining=100)
 
 
 def suggested(searcher: StudySearcher, trial_id: str) -> TrialResult:
@@ -63,7 +63,29 @@ def test_worker_that_died_failed_its_trial(searcher: StudySearcher, run: RunDire
     searcher.on_trial_complete("a", error=True)
     (kept,) = run.trials()
     assert (kept.status, len(kept.epochs)) == ("failed", 1)
-    assert kept.reason == "the worker process died after epoch 1 (killed, or out of memory)"
+    assert kept.reason is not None
+    assert kept.reason.startswith("the worker process died after epoch 1 (killed, out of memory")
+
+
+def test_lost_trial_goes_on_until_its_retries_are_used(
+    make_space: Callable[..., SearchSpace], run: RunDirectory
+) -> None:
+    study = Study(make_space(), run.journal_path)
+    searcher = StudySearcher(study, run, lambda _: None, remaining=1, max_retries=2)
+    record = suggested(searcher, "a")
+    assert searcher.suggest("b") is None, "the only trial may come back"
+    searcher.on_trial_result("a", after(record, 1, attempts=1))
+    searcher.on_trial_complete("a", error=True)
+    again = suggested(searcher, "b")
+    assert (again.number, len(again.epochs)) == (record.number, 1)
+    searcher.on_trial_complete("b", error=True)  # lost before its first report
+    last = suggested(searcher, "c")
+    assert last.attempts == 2
+    searcher.on_trial_complete("c", error=True)
+    assert searcher.suggest("d") == Searcher.FINISHED
+    (kept,) = run.trials()
+    assert (kept.status, kept.attempts) == ("failed", 3)
+    assert str(kept.reason).endswith("attempt 3")
 
 
 def test_complete_trial_stays_complete_whatever_ray_says(

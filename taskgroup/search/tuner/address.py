@@ -1,0 +1,138 @@
+"""Whether a Ray cluster answers at an address, in seconds.
+
+Ray itself waits two minutes for a cluster that is not there and then ends the process.
+"""
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+import grpc
+import ray
+
+from taskgroup.errors import ResourceError
+
+ANSWER_SECONDS = 5.0
+"""How long a cluster may take to answer; a slow network's round trip is a tenth of that."""
+CLIENT_PREFIX = "ray://"
+_HEALTH = "/grpc.health.v1.Health/Check"
+_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a running cluster is.
+
+    Attributes:
+        host: Name or IP address of its head node.
+        port: Port there, of the cluster itself or of its client server.
+        is_client: Whether it is reached from outside, by Ray Client.
+    """
+
+    host: str
+    port: int
+    is_client: bool
+
+    def __str__(self) -> str:
+        return f"{CLIENT_PREFIX if self.is_client else ''}{self.host}:{self.port}"
+
+
+def find_cluster(text: str) -> Address:
+    """The cluster that an ``--address`` names, once it has answered.
+
+    Args:
+        text: ``auto`` for the cluster that this machine belongs to, ``host:port`` for a cluster
+            that it belongs to, ``ray://host:port`` for one that it does not.
+
+    Raises:
+        ResourceError: The address is malformed, no cluster answers there, or it wants a token.
+    """
+    address = _parsed(_of_this_machine() if text == "auto" else text)
+    if os.environ.get("RAY_USE_TLS", "0") == "0":  # only Ray has the certificates to ask more
+        _check_answer(address)
+    else:
+        _check_listens(address)
+    return address
+
+
+def _parsed(text: str) -> Address:
+    is_client = text.startswith(CLIENT_PREFIX)
+    match = re.fullmatch(r"(\[[\da-fA-F:]+\]|[\w.-]+):(\d{1,5})", text.removeprefix(CLIENT_PREFIX))
+    if match is None or not 0 < int(match[2]) < 2**16:
+        raise ResourceError(
+            f"--address must be auto, HOST:PORT or ray://HOST:PORT, got {text!r}; "
+            "'ray start' prints the port of a cluster, 6379 unless it was changed"
+        )
+    host = match[1]
+    if host in ("localhost", "127.0.0.1") and not is_client:
+        host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call] # Ray looks there
+    return Address(host, int(match[2]), is_client)
+
+
+def _of_this_machine() -> str:
+    """What ``auto`` stands for: ``RAY_ADDRESS``, else the cluster that this machine belongs to."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":
+        return named
+    try:
+        return str(canonicalize_bootstrap_address_or_die("auto"))
+    except ConnectionError:
+        raise ResourceError(
+            "--address auto needs a Ray cluster that this machine belongs to, but none was found; "
+            "start one with 'ray start', name one by HOST:PORT, or leave --address out"
+        ) from None
+
+
+def _check_answer(address: Address) -> None:
+    """Raise ResourceError unless what listens there is a Ray cluster of the right kind."""
+    code = grpc.StatusCode
+    is_cluster = _call(address, _HEALTH) is code.OK
+    alive = _call(address, _ALIVE if is_cluster else _CLIENT)
+    if alive in (code.UNAVAILABLE, code.DEADLINE_EXCEEDED, code.CANCELLED, code.UNIMPLEMENTED):
+        raise _no_answer(address)
+    if is_cluster and address.is_client:
+        raise ResourceError(
+            f"{address} must be the port of Ray's client server (10001 unless it was changed), but "
+            f"the cluster itself answers there; on a machine of the cluster, leave {CLIENT_PREFIX} "
+            "out, elsewhere give the client server's port"
+        )
+    if not is_cluster and not address.is_client:
+        raise ResourceError(
+            f"{address} must be the port of a Ray cluster (6379 unless it was changed), but Ray's "
+            f"client server answers there; give {CLIENT_PREFIX}{address}"
+        )
+    if alive is code.UNAUTHENTICATED and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise ResourceError(
+            f"the cluster at {address} must be given its token, but RAY_AUTH_MODE is not 'token'; "
+            "set it, and RAY_AUTH_TOKEN_PATH to a file with the token ('ray get-auth-token' on the "
+            "head node prints it)"
+        )
+
+
+def _call(address: Address, method: str) -> grpc.StatusCode:
+    """How a call with an empty message ends."""
+    with grpc.insecure_channel(f"{address.host}:{address.port}") as channel:
+        try:
+            channel.unary_unary(method)(b"", timeout=ANSWER_SECONDS / 2)
+        except grpc.RpcError as error:
+            return error.code()
+    return grpc.StatusCode.OK
+
+
+def _check_listens(address: Address) -> None:
+    """Raise ResourceError unless something listens there at all."""
+    try:
+        socket.create_connection((address.host.strip("[]"), address.port), ANSWER_SECONDS).close()
+    except OSError:
+        raise _no_answer(address) from None
+
+
+def _no_answer(address: Address) -> ResourceError:
+    return ResourceError(
+        f"{address} must be the address of a running Ray cluster, but none answers there within "
+        f"{ANSWER_SECONDS:.0f} s; check host, port and firewall, and 'ray status' on the head node"
+    )

@@ -1,0 +1,49 @@
+"""What a trial takes along from the driver to whatever machine it runs on."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+SETTINGS = (
+    "TASKGROUP_DATA",
+    "TASKGROUP_CACHE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
+"""Environment variables that travel, each unless the node has set it itself."""
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Travel together or not at all, since half of one identity and half of another is none. They go
+as arguments and not in Ray's ``runtime_env``, which the dashboard shows."""
+
+
+@dataclass(frozen=True, repr=False)
+class Home:
+    """The driver's surroundings.
+
+    Attributes:
+        folder: Working directory, from which relative paths start where it exists.
+        environment: Environment variables that matter.
+    """
+
+    folder: str
+    environment: Mapping[str, str]
+
+    @classmethod
+    def here(cls) -> Self:
+        """The surroundings of this process."""
+        names = (name for name in SETTINGS + KEYS if os.environ.get(name))
+        return cls(str(Path.cwd()), {name: os.environ[name] for name in names})
+
+    def enter(self) -> None:
+        """Make this process's surroundings the same; what the node set itself stays."""
+        has_keys = any(os.environ.get(name) for name in KEYS)
+        for name, value in self.environment.items():
+            if not (has_keys and name in KEYS):
+                os.environ.setdefault(name, value)
+        with suppress(OSError):  # another machine need not have the folder
+            os.chdir(self.folder)

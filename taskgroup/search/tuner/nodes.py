@@ -1,0 +1,113 @@
+"""Whether every node of a cluster can run trials, asked before the first one does."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from taskgroup.data.base import DatasetConfig
+from taskgroup.data.reader import ReaderConfig
+from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.recording import why_failed
+from taskgroup.search.tuner.home import Home
+
+PATIENCE = 120.0
+"""Seconds in which every node must have answered; a worker's start and imports are ten of them."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a node found.
+
+    Attributes:
+        token: Name of the file that it wrote into the run directory.
+        has_data: Whether the data set's files are there.
+    """
+
+    token: str
+    has_data: bool
+
+
+def check_nodes(run: RunDirectory, folder: str, home: Home, dataset: DatasetConfig) -> bool:
+    """Check that every other node imports this code and shares the run directory.
+
+    Args:
+        run: The run directory, as this process sees it.
+        folder: The same, as nodes are told of it.
+        home: What trials take along.
+        dataset: The data set.
+
+    Returns:
+        Whether every node has the data set's files.
+
+    Raises:
+        ResourceError: A node that cannot run trials, and why.
+    """
+    asked = [
+        (name, _look.options(scheduling_strategy=place).remote(folder, home, dataset))
+        for name, place in _other_nodes()
+    ]
+    looks = [_answer(name, reference) for name, reference in asked]
+    for (name, _), look in zip(asked, looks, strict=True):
+        _check_shared(run, name, look.token)
+    return all(look.has_data for look in looks)
+
+
+def _other_nodes() -> Sequence[tuple[str, Any]]:
+    """Name and place of every living node but this one that has cores for trials."""
+    here = ray.get_runtime_context().get_node_id()
+    return [
+        (
+            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+            NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"] and node["NodeID"] != here and node["Resources"].get("CPU", 0) >= 1
+    ]
+
+
+@ray.remote(num_cpus=0, max_retries=1)
+def _look(folder: str, home: Home, dataset: DatasetConfig) -> Look:
+    """What a node sees; runs there."""
+    home.enter()
+    run = RunDirectory.open(folder)
+    token = f".node-{secrets.token_hex(8)}"
+    run.storage.write(token, b"")
+    return Look(token, _has_files(dataset))
+
+
+def _has_files(dataset: DatasetConfig) -> bool:
+    """Whether a data set's files are on this machine; one that is generated needs none."""
+    try:
+        if isinstance(dataset, ReaderConfig):
+            dataset.folder()
+    except DataError:
+        return False
+    return True
+
+
+def _answer(name: str, reference: Any) -> Look:
+    try:
+        look: Look = ray.get(reference, timeout=PATIENCE)
+    except Exception as error:
+        cause = getattr(error, "cause", None) or error
+        found = str(cause) if isinstance(cause, TaskgroupError) else why_failed(cause)
+        raise ResourceError(
+            f"every node must be able to run trials, but node {name} is not: {found}; install "
+            "taskgroup's dependencies there, and give --run a path that all nodes share, or s3://"
+        ) from None
+    return look
+
+
+def _check_shared(run: RunDirectory, name: str, token: str) -> None:
+    """What the node wrote must be here: a folder of the same name elsewhere is not enough."""
+    if not run.storage.exists(token):
+        raise ResourceError(
+            f"every node must share the run directory, but node {name} has another folder of the "
+            "name; give --run a path on a shared disk, or s3://"
+        )
+    run.storage.filesystem.delete_file(run.storage.full(token))
