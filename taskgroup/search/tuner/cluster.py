@@ -137,6 +137,7 @@ def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
     try:
         if ours:
             ray.init(
+                address="local",  # else Ray joins whatever cluster was started on this machine
                 num_cpus=cpus,
                 num_gpus=gpus,
                 include_dashboard=False,
