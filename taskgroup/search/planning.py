@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.config import parse_number
+from taskgroup.results.records import EpochRow, Stage, TrialResult
 from taskgroup.search.drawing import Drawn
-from taskgroup.training.config import TrialConfig
+from taskgroup.training.config import TrainingConfig, TrialConfig
 
 UNFINISHED = "not finished: still running, or the search was stopped"
 
@@ -18,6 +19,8 @@ def plan_trial(
     *,
     label: str = "",
     role: Literal["baseline", "searched"] = "searched",
+    stage: Stage = "search",
+    parent: int | None = None,
 ) -> TrialResult:
     """The record of a trial that has not begun.
 
@@ -26,6 +29,8 @@ def plan_trial(
         drawn: Its configuration and what was drawn.
         label: What a reader calls it; by default its task set, and ``natural`` without an attack.
         role: Whether it is a fixed reference.
+        stage: Part of the search that it belongs to.
+        parent: Number of the trial that it repeats in a later stage.
     """
     config = drawn.config
     return TrialResult(
@@ -42,6 +47,8 @@ def plan_trial(
         planned_epochs=config.training.epochs,
         fidelity=fidelity_of(config),
         seed=config.seed,
+        stage=stage,
+        parent=parent,
     )
 
 
@@ -54,6 +61,29 @@ def fidelity_of(config: TrialConfig) -> dict[str, float]:
         "attack_steps": validation.steps * validation.restarts,
         **({"validation_images": images} if images else {}),
     }
+
+
+def with_epochs(training: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """A ``training:`` section of another length whose schedule keeps its shape.
+
+    Args:
+        training: The section; keys whose value is a distribution are left alone.
+        epochs: Its new length; warm-up and step epochs change in proportion.
+
+    Example:
+        >>> with_epochs({"epochs": 90, "step_epochs": [30, 60], "warmup_epochs": 3}, 9)
+        {'epochs': 9, 'step_epochs': [3, 6], 'warmup_epochs': 0.3}
+    """
+    share = epochs / training.get("epochs", TrainingConfig().epochs)
+    if share == 1:
+        return {**training, "epochs": epochs}
+    changed = {**training, "epochs": epochs}
+    steps, warmup = training.get("step_epochs"), parse_number(training.get("warmup_epochs"))
+    if isinstance(steps, list | tuple):
+        changed["step_epochs"] = sorted({max(1, round(step * share)) for step in steps})
+    if isinstance(warmup, int | float):
+        changed["warmup_epochs"] = round(warmup * share, 9)
+    return changed
 
 
 def label_of(drawn: Drawn) -> str:

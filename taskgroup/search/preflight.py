@@ -1,15 +1,20 @@
 """Everything about a study that can be known to be wrong before Ray starts or data is decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from taskgroup.config import parse
 from taskgroup.errors import ConfigError
 from taskgroup.metrics.base import Direction
 from taskgroup.models.build import check_model
 from taskgroup.search.baselines import plan_baselines
 from taskgroup.search.space import SearchSpace
+from taskgroup.search.stages.confirm import confirm_config
+from taskgroup.search.stages.proxy import proxy_space
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.training.checks import build_tasks
+from taskgroup.training.config import TrialConfig
 
 
 def check_names(space: SearchSpace) -> None:
@@ -24,6 +29,7 @@ def check_names(space: SearchSpace) -> None:
         check_model(config.model)
     for planned in plan_baselines(space):
         _ = planned.config
+    _check_stages(space)
     _check_split(space)
     _check_objectives(space)
 
@@ -47,6 +53,32 @@ def known_metrics(space: SearchSpace) -> Mapping[str, Direction]:
         for kind in ("robust", "clean")
         for score, direction in task.metric().directions.items()
     }
+
+
+def _check_stages(space: SearchSpace) -> None:
+    """Check the trials that the other stages would run."""
+    proxy, confirm = space.search.proxy, space.search.confirm
+    if proxy is not None:
+        with _named("search.proxy"):
+            cheap = proxy_space(space, proxy)
+            for config in cheap.examples():
+                build_tasks(config)
+                check_model(config.model)
+            _ = plan_baselines(cheap)
+    if confirm is not None:
+        with _named("search.confirm"):
+            for config in space.examples():
+                parse(TrialConfig, confirm_config(config.model_dump(mode="json"), confirm, 0))
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Name the section that a mistake comes from, unless the message does."""
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if section in text else f"{section}: {text}") from None
 
 
 def _check_split(space: SearchSpace) -> None:

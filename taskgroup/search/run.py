@@ -6,19 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from taskgroup.config import parse_yaml
-from taskgroup.errors import ConfigError
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.search.grid import check_grid
+from taskgroup.search.opening import open_search
 from taskgroup.search.preflight import check_names, robust_objective
 from taskgroup.search.progress import Progress
 from taskgroup.search.recording import Train
-from taskgroup.search.space import SearchSpace, load_space, read_space
+from taskgroup.search.space import SearchSpace
+from taskgroup.search.stages.sequence import Stage, stages_of
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import Show, shown
 from taskgroup.search.tuner.connection import connected
 from taskgroup.search.tuner.run import check_resources, run_study
-from taskgroup.search.tuner.study import Study
 from taskgroup.training.fit import fit
 
 
@@ -37,12 +36,12 @@ def search(
     """Run the trials of a space, or go on with those of an interrupted run.
 
     Args:
-        space: YAML file, shipped name, or plain data; not needed to resume.
+        space: YAML file, shipped name, or plain data; by default that of the run to go on with.
         fixes: ``key=value`` pins of the space's keys.
-        run: New run directory; by default the next free name below ``runs``.
+        run: Run directory, new or to go on with; by default the next free name below ``runs``.
         runs: Folder of run directories.
-        resume: Run directory of an interrupted search: what ended there never runs again, what was
-            interrupted goes on from its last epoch.
+        resume: Run directory to go on with: what ended there never runs again, what was interrupted
+            goes on from its last epoch. Its space must be the same but for ``opening.CHANGEABLE``.
         address: Ray cluster to search on, ``auto``, ``host:port`` or ``ray://host:port``; by
             default one is started on this machine, which no other search finds.
         train: Trains one trial.
@@ -53,47 +52,62 @@ def search(
         What was found, also after Ctrl-C.
 
     Raises:
-        ConfigError: The space is wrong, or another search is in the run directory.
+        ConfigError: The space is wrong or not that of the run to go on with, or another search is
+            in the run directory.
         DataError: The space, the data set or the run to resume is missing or damaged.
         ResourceError: No cluster answers at the address, a trial does not fit the machines, or the
             run directory cannot be written.
     """
-    opened = _resumed(space, resume, tuple(fixes), run) if resume is not None else None
-    checked = opened[0] if opened else load_space(_required(space), fixes=fixes)
+    opening = open_search(space, fixes=fixes, run=run, resume=resume)
+    checked = opening.space
     check_names(checked)
     if checked.search.sampler == "grid":
         check_grid(checked)
     with connected(address):
         check_resources(checked)
-        directory = opened[1] if opened else _new_directory(checked, run, runs)
+        directory = opening.directory or _new_directory(checked, run, runs)
         with directory.lock():
+            opening.write_changes()
             result = _run(checked, directory, train, show)
     if on_finish is not None:
         on_finish(result)
     return result
 
 
-def _required(space: str | Path | Mapping[str, Any] | None) -> str | Path | Mapping[str, Any]:
-    if space is None:
-        raise ConfigError(
-            "a search needs a space; give --space NAME, see 'taskgroup spaces list' "
-            "(or --resume RUN)"
-        )
-    return space
+def confirm(
+    run: str | Path,
+    *,
+    top: int | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    address: str | None = None,
+    train: Train = fit,
+    show: Show = shown,
+) -> StudyResult:
+    """Train the best trials and the baselines of a run again, and score what no search saw.
 
+    A search that was interrupted is finished first.
 
-def _resumed(
-    space: object, resume: str | Path, fixes: tuple[str, ...], run: object
-) -> tuple[SearchSpace, RunDirectory]:
-    """The space and the directory of a run to go on with."""
-    if space is not None or fixes or run is not None:
-        raise ConfigError(
-            "a resumed search keeps its run directory and space; give --resume alone, without "
-            "--space, --fix and --run"
-        )
-    directory = RunDirectory.open(resume)
-    text, source = directory.space_text(), str(directory.path / "space.yaml")
-    return read_space(parse_yaml(text, source=source), source=source, text=text), directory
+    Args:
+        run: Run directory of the search.
+        top: Searched trials to confirm; by default what the run says, or two.
+        seeds: Seeds of each; by default what the run says, or three.
+        epochs: Epochs of each; by default what the run says, or each trial's own.
+        address: As for :func:`search`.
+        train: Trains one trial.
+        show: Shows the stage while it runs.
+
+    Raises:
+        ConfigError: A number is wrong, or another search is in the run directory.
+        DataError: There is no such run, or it is damaged.
+        ResourceError: A trial does not fit the machine, or the run directory cannot be written.
+    """
+    asked = {"top": top, "seeds": seeds, "epochs": epochs}
+    fixes = [f"search.confirm.{key}={value}" for key, value in asked.items() if value is not None]
+    space = open_search(None, resume=run).space
+    if not fixes and space.search.confirm is None:
+        fixes = ["search.confirm={}"]
+    return search(resume=run, fixes=fixes, address=address, train=train, show=show)
 
 
 def _new_directory(space: SearchSpace, run: str | Path | None, runs: str | Path) -> RunDirectory:
@@ -103,26 +117,42 @@ def _new_directory(space: SearchSpace, run: str | Path | None, runs: str | Path)
 
 
 def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) -> StudyResult:
+    """Run stage after stage, each planned from the records of those before it."""
     begin = time.monotonic()
-    records = directory.trials()
-    study = Study(space, directory.journal_path, records)
-    objectives = tuple(objective.as_study for objective in space.objectives)
-    progress = Progress(
-        space.name,
-        total=study.total,
-        epochs=space.planned_epochs,
-        objectives=objectives,
-        robust=robust_objective(space).metric,
-        records=records,
-    )
-    remaining = study.total - progress.num_ended
-    if remaining > 0:
-        with show(progress) as listener, suppress(KeyboardInterrupt):
-            run_study(space, directory, study, remaining=remaining, train=train, on_change=listener)
+    left = 0
+    for open_stage in stages_of(space):
+        left = _run_stage(open_stage(directory, directory.trials()), directory, train, show)
+        if left > 0:
+            break
+    trials = tuple(directory.trials())
     return StudyResult(
         run=directory,
-        objectives=objectives,
-        trials=tuple(directory.trials()),
-        total=study.total,
+        objectives=tuple(objective.as_study for objective in space.objectives),
+        trials=trials,
+        total=left + sum(trial.status != "interrupted" for trial in trials),
         seconds=time.monotonic() - begin,
     )
+
+
+def _run_stage(stage: Stage, directory: RunDirectory, train: Train, show: Show) -> int:
+    """Run what a stage has not run yet; returns how many of its trials are left."""
+    progress = Progress(
+        stage.title,
+        total=stage.total,
+        epochs=stage.space.planned_epochs,
+        objectives=tuple(objective.as_study for objective in stage.space.objectives),
+        robust=robust_objective(stage.space).metric,
+        records=stage.records,
+    )
+    remaining = stage.total - progress.num_ended
+    if remaining > 0:
+        with show(progress) as listener, suppress(KeyboardInterrupt):
+            run_study(
+                stage.space,
+                directory,
+                stage.source,
+                remaining=remaining,
+                train=train,
+                on_change=listener,
+            )
+    return stage.total - progress.num_ended

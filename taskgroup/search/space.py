@@ -19,7 +19,14 @@ from taskgroup.search.study_config import (
 )
 from taskgroup.training.config import TrialConfig
 
-FIXED_KEYS = ("main_task", "validation", "dataset.name", "dataset.validation", "dataset.seed")
+FIXED_KEYS = (
+    "main_task",
+    "validation",
+    "dataset.name",
+    "dataset.validation",
+    "dataset.confirm",
+    "dataset.seed",
+)
 """Keys that make scores comparable, and so are the same in every trial."""
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from taskgroup.config import Config
 from taskgroup.results.records import Direction
+from taskgroup.search.stages.config import ConfirmConfig, ProxyConfig
 from taskgroup.study.objectives import StudyObjective
 
 
@@ -57,6 +58,10 @@ class SearchConfig(Config):
     """At each rung the best 1 / reduction go on."""
     seed: int = 0
     """Seed of the sampler."""
+    proxy: ProxyConfig | None = None
+    """Search on a cheap stand-in first, and train the best and the baselines for real."""
+    confirm: ConfirmConfig | None = None
+    """Train the best and the baselines again with several seeds, scored on the confirm split."""
     max_retries: Annotated[int, Field(ge=0)] = 2
     """How often a trial goes on elsewhere, from its last epoch, after its worker process died or
     its machine was lost. An error of the training itself is never tried again."""

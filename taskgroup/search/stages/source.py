@@ -4,10 +4,13 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Protocol
 
+from taskgroup.config import parse
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.training.config import TrialConfig
 
 
 class TrialSource(Protocol):
@@ -46,6 +49,32 @@ class PlannedTrials:
     def tell(self, record: TrialResult) -> TrialResult:
         """The record to keep: one that lacks a finite value of an objective failed."""
         return judged(record, self._objectives)
+
+
+def renumbered(
+    planned: Iterable[TrialResult], records: Sequence[TrialResult], *, first_number: int
+) -> list[TrialResult]:
+    """What stands for planned trials: the record where one was begun, else the plan, numbered.
+
+    Args:
+        planned: Trials, whatever their numbers; of two with the same stage and configuration the
+            first counts.
+        records: Every trial of the run.
+        first_number: Number of the first trial that has no record.
+    """
+    known = {_identity(record): record for record in reversed(records)}
+    free = count(first_number)
+    found: dict[tuple[str, str], TrialResult] = {}
+    for plan in planned:
+        key = _identity(plan)
+        if key not in found:
+            found[key] = known[key] if key in known else replace(plan, number=next(free))
+    return list(found.values())
+
+
+def _identity(record: TrialResult) -> tuple[str, str]:
+    """Stage and configuration; defaults that an older version did not write are filled in."""
+    return record.stage, parse(TrialConfig, record.config).model_dump_json()
 
 
 def judged(record: TrialResult, objectives: Sequence[StudyObjective]) -> TrialResult:

@@ -1,0 +1,186 @@
+"""Where a search runs: a new run directory, or an old one whose space it must share."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from taskgroup.config import parse, parse_number, parse_yaml
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.search.distributions import DISTRIBUTIONS
+from taskgroup.search.space import SearchSpace, load_space, read_space
+from taskgroup.search.study_config import StudyConfig
+
+CHANGEABLE = (
+    "description",
+    "resources",
+    "search.trials",
+    "search.max_retries",
+    "search.proxy.top",
+    "search.confirm",
+)
+"""Keys that may differ when a run goes on: they change how long or where, not what is compared."""
+NOTE = "# changed "
+"""Begins the comment lines of ``space.yaml`` that tell what was changed and when."""
+_UNSET = "not set"
+Space = str | Path | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is searched and where.
+
+    Attributes:
+        space: The space, as it holds from now on.
+        directory: The run directory to go on with; None asks for a new one.
+        changes: What differs from the space in it, by key, old and new value; all allowed.
+    """
+
+    space: SearchSpace
+    directory: RunDirectory | None = None
+    changes: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+
+    def write_changes(self) -> None:
+        """Note what changed in the run's ``space.yaml``, which holds the new space from then on.
+
+        Raises:
+            ResourceError: The disk is full or not writable.
+        """
+        if self.directory is None or not self.changes:
+            return
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        old = self.directory.space_text().splitlines()
+        notes = [line for line in old if line.startswith(NOTE)]
+        notes += [
+            f"{NOTE}{now}: {key} from {_shown(before)} to {_shown(after)}"
+            for key, (before, after) in self.changes.items()
+        ]
+        text = [line for line in self.space.text.splitlines() if not line.startswith(NOTE)]
+        lines = "\n".join([*text, *notes]) + "\n"
+        self.directory.storage.write(SPACE_FILE, lines.encode("utf-8"))
+
+
+def open_search(
+    space: Space | None,
+    *,
+    fixes: Iterable[str] = (),
+    run: str | Path | None = None,
+    resume: str | Path | None = None,
+) -> Opening:
+    """Read the space of a search, new or to go on with.
+
+    ``run`` names a new run directory or one to go on with, so that a command that is given again
+    goes on; ``resume`` names one that must exist.
+
+    Args:
+        space: YAML file, shipped name, or plain data; by default that of the run to go on with.
+        fixes: ``key=value`` pins of the space's keys.
+        run: A run directory, whether it exists or not.
+        resume: An existing run directory.
+
+    Raises:
+        ConfigError: The space is wrong, or is not that of the run.
+        DataError: The space or the run does not exist.
+    """
+    if run is not None and resume is not None:
+        raise ConfigError(
+            "a search goes on in the run directory that --resume names; give --resume without --run"
+        )
+    directory = RunDirectory.open(resume) if resume is not None else _existing(run)
+    if directory is not None:
+        return _continued(directory, space, tuple(fixes))
+    if space is None:
+        raise ConfigError(
+            "a search needs a space; give --space NAME, see 'taskgroup spaces list' "
+            "(or --resume RUN)"
+        )
+    return Opening(load_space(space, fixes=fixes))
+
+
+def _existing(run: str | Path | None) -> RunDirectory | None:
+    if run is not None:
+        with suppress(DataError):
+            return RunDirectory.open(run)
+    return None
+
+
+def _continued(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> Opening:
+    text, source = directory.space_text(), str(directory.path / SPACE_FILE)
+    own = read_space(parse_yaml(text, source=source), source=source, text=text)
+    if space is not None:
+        wanted = load_space(space, fixes=fixes)
+    else:
+        values = parse_yaml(text, source=source)
+        wanted = read_space(values, fixes=fixes, source=source, text=text)
+    changes = space_changes(own, wanted)
+    _check_changes(directory, changes)
+    return Opening(wanted if changes else own, directory, changes)
+
+
+def space_changes(before: SearchSpace, after: SearchSpace) -> dict[str, tuple[object, object]]:
+    """Keys whose values differ between two spaces, with both values.
+
+    Example:
+        >>> space = {"name": "a", "dataset": {"name": "scenes"}, "main_task": "segmentation",
+        ...          "objectives": [{"maximize": "segmentation/robust/miou"}]}
+        >>> one, two = ({**space, "search": {"trials": n}} for n in (4, 8))
+        >>> space_changes(read_space(one, source=""), read_space(two, source=""))
+        {'search.trials': (4, 8)}
+    """
+    old, new = _settings(before), _settings(after)
+    return {
+        key: (old.get(key, _UNSET), new.get(key, _UNSET))
+        for key in (*old, *(key for key in new if key not in old))
+        if old.get(key, _UNSET) != new.get(key, _UNSET)
+    }
+
+
+def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, object]]) -> None:
+    refused = {
+        key: values
+        for key, values in changes.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+    }
+    if refused:
+        listed = "; ".join(
+            f"{key} is {_shown(old)} there and {_shown(new)} now"
+            for key, (old, new) in refused.items()
+        )
+        raise ConfigError(
+            f"run {directory.path} must go on with its own space, but {listed}; give --resume "
+            f"alone, or search into a new run (only {', '.join(CHANGEABLE)} may change)"
+        )
+
+
+def _settings(space: SearchSpace) -> dict[str, object]:
+    """Every key of a space that is set, with plain values; the study's defaults filled in."""
+    values = parse_yaml(space.text, source="the space")
+    own = {key: value for key, value in values.items() if key in StudyConfig.model_fields}
+    study = parse(StudyConfig, own).model_dump(mode="json")
+    return {
+        key: value for key, value in _leaves({**values, **study}, "") if value not in (None, {})
+    }
+
+
+def _leaves(node: object, path: str) -> Iterable[tuple[str, object]]:
+    """Values by dotted key; a distribution is one value, ``4/255`` a number."""
+    if isinstance(node, Mapping) and node and not any(key in DISTRIBUTIONS for key in node):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, _plain(node)
+
+
+def _plain(node: object) -> object:
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    return parse_number(node)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else " ".join(str(value).split())
