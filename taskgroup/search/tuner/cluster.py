@@ -29,6 +29,7 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never read back
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
+    "RAY_raylet_start_wait_time_s": "180",  # on a busy machine Ray's own 30 s are not enough
     "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a lost worker is noticed after 2 s otherwise
 }

@@ -25,6 +25,7 @@ from taskgroup.search.tuner.nodes import check_nodes
 from taskgroup.search.tuner.scheduler import build_scheduler
 from taskgroup.search.tuner.searcher import StudySearcher
 from taskgroup.search.tuner.trainable import run_trial
+from taskgroup.search.tuner.watchdog import Watchdog
 from taskgroup.search.tuner.workers import run_trial_with_workers, start_caretaker
 
 
@@ -86,11 +87,22 @@ def run_study(
                 reuse_actors=space.resources.workers == 1,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(name="study", storage_path=scratch, verbose=0),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=_callbacks(space, searcher),
+            ),
         )
         tuner.fit()
     if searcher.problem is not None:
         raise searcher.problem
+
+
+def _callbacks(space: SearchSpace, searcher: StudySearcher) -> list[tune.Callback]:
+    """Who watches the trials besides the searcher and the scheduler."""
+    limit = space.search.epoch_timeout
+    return [] if limit is None else [Watchdog(limit, why_lost=searcher.why_lost)]
 
 
 def _trainable(

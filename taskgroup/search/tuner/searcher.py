@@ -18,6 +18,8 @@ from taskgroup.search.stages.source import TrialSource
 RECORD = "record"
 """Key under which a trial's record travels, as text, to and from the worker."""
 
+_DIED = "killed, out of memory, or its machine was lost"
+
 
 class StudySearcher(Searcher):
     """Hands a source's trials to Ray Tune and tells the source, truthfully, how they ended.
@@ -53,7 +55,12 @@ class StudySearcher(Searcher):
         self._records: dict[str, TrialResult] = {}
         self._lost: deque[TrialResult] = deque()
         self._losses: Counter[int] = Counter()
+        self._why_lost: dict[str, str] = {}
         self.problem: ResourceError | None = None
+
+    def why_lost(self, trial_id: str, reason: str) -> None:
+        """Learn why the worker of a trial is about to be lost."""
+        self._why_lost[trial_id] = reason
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's record as text; the end when there is none and none can come back."""
@@ -84,6 +91,7 @@ class StudySearcher(Searcher):
         """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
         self._update(trial_id, result)
         record = self._records.pop(trial_id)
+        why = self._why_lost.pop(trial_id, _DIED)
         if error and record.status not in ("complete", "failed"):
             self._losses[record.number] += 1
             losses = self._losses[record.number]
@@ -93,7 +101,7 @@ class StudySearcher(Searcher):
                 self._lost.append(record)
                 return
         with self._guarded():
-            told = self._source.tell(_ended(record, error=error))
+            told = self._source.tell(_ended(record, error=error, why=why))
             if told != record or told.status == "failed":
                 self._run.write_trial(told)
             self._on_change(told)
@@ -122,15 +130,12 @@ class StudySearcher(Searcher):
         return Searcher, ()
 
 
-def _ended(record: TrialResult, *, error: bool) -> TrialResult:
+def _ended(record: TrialResult, *, error: bool, why: str) -> TrialResult:
     if record.status in ("complete", "failed"):
         return record
     epoch = last_epoch(record)
     if error:
-        reason = (
-            f"the worker process died after epoch {epoch} (killed, out of memory, or its machine "
-            f"was lost); attempt {record.attempts}"
-        )
+        reason = f"the worker process died after epoch {epoch} ({why}); attempt {record.attempts}"
         return replace(record, status="failed", reason=reason)
     reason = f"robust score below its rung's best after epoch {epoch} of {record.planned_epochs}"
     return replace(record, status="pruned", reason=reason)
