@@ -21,7 +21,12 @@ from taskgroup.training.precision import autocast_dtype, training_device
 from taskgroup.training.reporter import Reporter
 from taskgroup.training.schedules import Schedule
 from taskgroup.training.state import TrialState, restore_state, save_state
-from taskgroup.training.validation import clean_scores, is_robust_epoch, robust_scores
+from taskgroup.training.validation import (
+    clean_scores,
+    is_robust_epoch,
+    is_scored_epoch,
+    robust_scores,
+)
 
 
 def fit(
@@ -118,6 +123,8 @@ class _Trial:
 
     def _scores(self, epoch: int) -> dict[str, float]:
         state, device = self.trainer.state, self.trainer.device
+        if not is_scored_epoch(state.config.validation, epoch, state.config.training.epochs):
+            return {}
         inputs = (state.config, state.model, state.tasks, self.validation)
         group = self.trainer.group
         scores = clean_scores(*inputs, device=device, group=group)

@@ -20,6 +20,14 @@ def is_robust_epoch(validation: ValidationConfig, epoch: int, epochs: int) -> bo
     return epoch % validation.every == 0 or epoch == epochs
 
 
+def is_scored_epoch(validation: ValidationConfig, epoch: int, epochs: int) -> bool:
+    """Whether anything is measured after ``epoch``: on the confirm split only after the last.
+
+    Nothing can be chosen by scores that do not exist.
+    """
+    return validation.split == "validation" or epoch == epochs
+
+
 def clean_scores(
     config: TrialConfig,
     model: nn.Module,

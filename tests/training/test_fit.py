@@ -176,6 +176,17 @@ def test_only_the_named_split_is_scored(trial, recorder, opened):
     assert rows["validation"] != rows["confirm"]
 
 
+def test_confirm_split_is_scored_once_at_the_end(trial, recorder):
+    reporter = recorder()
+    fit(trial(validation={"split": "confirm"}, training={"epochs": 3}), reporter)
+    measured = [
+        {name for name in row.metrics if "/clean/" in name or "/robust/" in name}
+        for row in reporter.rows
+    ]
+    assert measured[:2] == [set(), set()], "nothing can be chosen by it"
+    assert {"segmentation/clean/miou", "segmentation/robust/miou"} <= measured[2]
+
+
 def test_checkpoint_rebuilds_the_trained_network(trial, recorder, tmp_path):
     path = tmp_path / "one.pt"
     config = trial(auxiliary_tasks=["depth"])
