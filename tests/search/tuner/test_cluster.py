@@ -1,12 +1,13 @@
 """Searches on a cluster of several nodes, which are raylets on this machine."""
 
 import gc
-import os
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,64 +15,110 @@ import ray
 import ray.cloudpickle
 from ray.cluster_utils import Cluster
 
+from taskgroup.data.cifar import Cifar10Config
+from taskgroup.data.scenes.config import SceneConfig
 from taskgroup.errors import ResourceError
+from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.run import search
 from taskgroup.search.tuner.connection import connected
 from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.nodes import check_nodes
+from taskgroup.training.state import read_rows
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 ROBUST, CLEAN = "segmentation/robust/miou", "segmentation/clean/miou"
 STORE = 100 * 2**20
 
 
-def node_id() -> str:
-    return str(ray.get_runtime_context().get_node_id())
-
-
-def report_where(config: Any, reporter: Any, *, checkpoint: Path, resume: Any = None) -> None:
-    """Pretends to train; notes beside the checkpoint on which node each epoch ran."""
+def train_with_checkpoints(
+    config: Any, reporter: Any, *, checkpoint: Path, resume: Path | None = None
+) -> None:
+    """Pretends to train; notes beside the checkpoint on which node each epoch was begun."""
     reporter.started(7)
-    log = checkpoint.with_suffix(".nodes")
-    for epoch in range(1, config.training.epochs + 1):
-        time.sleep(0.3)
-        with log.open("a") as file:
-            print(node_id(), epoch, file=file)
-        reporter.epoch(EpochRow(epoch, {ROBUST: 0.1 * epoch, CLEAN: 0.5}, 0.01, 1000))
+    rows = read_rows(resume) if resume else ()
+    for epoch in range(len(rows) + 1, config.training.epochs + 1):
+        with checkpoint.with_suffix(".nodes").open("a") as file:
+            print(ray.get_runtime_context().get_node_id(), epoch, file=file)
+        time.sleep(0.4)
+        rows = (*rows, EpochRow(epoch, {ROBUST: 0.1 * epoch, CLEAN: 0.5}, 0.01, 1000))
+        state = {"optimizer": {}, "weighting": {}, "rows": [asdict(row) for row in rows]}
+        save_checkpoint(Checkpoint({}, (), {}, epoch, state), checkpoint)
+        reporter.epoch(rows[-1])
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without cores for trials, and two nodes with one each."""
+    """A head without cores for trials, and a node with one core."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves sockets to the collector
         patch.setenv("RAY_AUTH_MODE", "disabled")
         head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            for _ in range(2):
-                cluster.add_node(num_cpus=1, object_store_memory=STORE)
+            cluster.add_node(num_cpus=1, object_store_memory=STORE)
             yield cluster
         finally:
             cluster.shutdown()
             gc.collect()
 
 
-def nodes_of(run: RunDirectory) -> dict[int, list[str]]:
-    """Node of every epoch that was begun, by trial."""
-    logs = sorted((run.path / "checkpoints").glob("*.nodes"))
-    return {int(log.stem): [line.split()[0] for line in log.open()] for log in logs}
+def epochs_begun(run: Path) -> dict[int, list[tuple[str, int]]]:
+    """Node and number of every epoch that was begun, by trial."""
+    return {
+        int(log.stem): [(line.split()[0], int(line.split()[1])) for line in log.open()]
+        for log in sorted((run / "checkpoints").glob("*.nodes"))
+    }
 
 
 @pytest.mark.ray
-def test_trials_run_on_every_node_with_our_code(
-    cluster: Cluster, values: dict[str, Any], tmp_path: Path
-) -> None:
-    result = search(values, runs=tmp_path, address=cluster.address, train=report_where)
-    assert {trial.status for trial in result.trials} == {"complete"}
-    assert len(result.trials) == 8
-    assert len({node for nodes in nodes_of(result.run).values() for node in nodes}) == 2
-    assert not list(result.run.path.glob(".node-*")), "the check of the nodes leaves nothing"
+def test_search_outlives_a_node(cluster: Cluster, values: dict[str, Any], tmp_path: Path) -> None:
+    run, lost = tmp_path / "run", cluster.add_node(num_cpus=1, object_store_memory=STORE)
+
+    def lose_node() -> None:
+        while not any((lost.node_id, 2) in found for found in epochs_begun(run).values()):
+            time.sleep(0.05)
+        cluster.remove_node(lost, allow_graceful=False)
+
+    thief = Thread(target=lose_node)
+    thief.start()
+    result = search(values, run=run, address=cluster.address, train=train_with_checkpoints)
+    thief.join()
+    assert [trial.status for trial in result.trials] == ["complete"] * 8
+    begun = epochs_begun(run)
+    assert len({node for epochs in begun.values() for node, _ in epochs}) == 2
+    moved = {number for number, found in begun.items() if len({node for node, _ in found}) == 2}
+    assert len(moved) == 1
+    for trial in result.trials:
+        assert trial.attempts == (2 if trial.number in moved else 1)
+        assert [row.epoch for row in trial.epochs] == [1, 2, 3, 4]
+        numbers = [epoch for _, epoch in begun[trial.number]]
+        assert len(numbers) <= (5 if trial.number in moved else 4), "finished epochs run once"
+    assert not list(run.glob(".node-*")), "the check of the nodes leaves nothing"
     assert not ray.is_initialized(), "a search leaves the cluster as it found it"
+
+
+@pytest.mark.ray
+def test_nodes_must_share_the_run_directory(cluster: Cluster, tmp_path: Path) -> None:
+    (mine := RunDirectory.create(tmp_path, "mine", "")).write_report("")
+    other = RunDirectory.create(tmp_path, "other", "")
+    home, dataset = Home.here(), SceneConfig()
+    with connected(cluster.address):
+        assert check_nodes(mine, str(mine.path), home, dataset)
+        with pytest.raises(
+            ResourceError, match=r"must share the run directory, but node .* another"
+        ):
+            check_nodes(mine, str(other.path), home, dataset)
+        with pytest.raises(ResourceError, match=r"but node .* is not: .*must be a run directory"):
+            check_nodes(mine, str(tmp_path / "nowhere"), home, dataset)
+        missing = Cifar10Config(root=tmp_path)
+        assert not check_nodes(mine, str(mine.path), home, missing)
+
+
+@pytest.mark.ray
+def test_trial_must_fit_one_node(cluster: Cluster, values: dict[str, Any], tmp_path: Path) -> None:
+    values["resources"] = {"cpus": 2}
+    with pytest.raises(ResourceError, match="resources"):
+        search(values, run=tmp_path / "run", address=cluster.address)
+    assert not (tmp_path / "run").exists()
