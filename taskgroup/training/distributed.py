@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -12,6 +13,18 @@ from taskgroup.training.group import WorkerGroup, WorkerLost
 
 START_ATTEMPTS = 10
 """Attempts, of a minute each, to find room for all workers; Ray Train itself would try for ever."""
+
+
+class _Trainer(TorchTrainer):
+    """Ray Train's trainer without the detached actor that would clean up after it.
+
+    That actor needs the dashboard and a machine with one cluster, and outlives the search where it
+    has neither; whoever calls :func:`run_workers` sees to what it would do.
+    """
+
+    def _create_default_callbacks(self) -> Any:
+        callbacks = super()._create_default_callbacks()  # type: ignore[misc]
+        return [c for c in callbacks if type(c).__name__ != "PlacementGroupCleanerCallback"]
 
 
 def run_workers(
@@ -37,6 +50,8 @@ def run_workers(
         name: Name of the Train run; a second run of this name would take it for its own restart.
         scratch: Folder for Ray Train's own files.
 
+    If this process is killed meanwhile, the workers' placement group stays; remove it.
+
     Raises:
         WorkerLost: A worker raised or died; the others have been ended.
     """
@@ -45,7 +60,7 @@ def run_workers(
         torch.set_num_threads(cpus)
         work(WorkerGroup.current())
 
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         in_worker,
         torch_config=TorchConfig(backend="nccl" if gpus >= 1 else "gloo"),
         scaling_config=ScalingConfig(
