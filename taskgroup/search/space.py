@@ -12,6 +12,7 @@ from taskgroup.search.distributions import Choice, Distribution, Subset, leaves,
 from taskgroup.search.find import find_space
 from taskgroup.search.fixes import apply_fixes, with_value
 from taskgroup.search.study_config import (
+    ConstraintConfig,
     ObjectiveConfig,
     ResourcesConfig,
     SearchConfig,
@@ -39,6 +40,7 @@ class SearchSpace:
         objectives: What is optimised; the first decides the winner.
         search: Trials, sampler, scheduler.
         resources: What one trial takes.
+        constraint: What a winner may give up, or None.
         baseline: Values that baselines take, a tree of trial keys.
         tree: The trial's keys, with distributions at some leaves.
         text: The YAML that the run directory keeps.
@@ -48,6 +50,7 @@ class SearchSpace:
     objectives: tuple[ObjectiveConfig, ...]
     search: SearchConfig
     resources: ResourcesConfig
+    constraint: ConstraintConfig | None
     baseline: Mapping[str, Any]
     tree: Mapping[str, Any]
     text: str
@@ -142,7 +145,14 @@ def _read(values: Mapping[str, Any], text: str) -> SearchSpace:
         parse(TrialConfig, corner)
     _check_baseline(tree, study.baseline)
     return SearchSpace(
-        study.name, study.objectives, study.search, study.resources, study.baseline, tree, text
+        name=study.name,
+        objectives=study.objectives,
+        search=study.search,
+        resources=study.resources,
+        constraint=study.constraint,
+        baseline=study.baseline,
+        tree=tree,
+        text=text,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from taskgroup.config import Config
+from taskgroup.config import Config, Fraction255
 from taskgroup.results.records import Direction
 from taskgroup.search.stages.config import ConfirmConfig, ProxyConfig
 from taskgroup.study.objectives import StudyObjective
@@ -41,6 +41,14 @@ class ObjectiveConfig(Config):
         return StudyObjective(self.metric, self.direction)
 
 
+class ConstraintConfig(Config):
+    """The ``constraint:`` section: what robustness may cost."""
+
+    clean_drop: Annotated[Fraction255, Field(ge=0)]
+    """How much worse than that of the natural single-task baseline the main task's clean score may
+    be, in the score's own unit: 0.02 is two points of mIoU. Trials beyond it never win."""
+
+
 class SearchConfig(Config):
     """The ``search:`` section: how many trials, who proposes them, who stops them."""
 
@@ -50,12 +58,15 @@ class SearchConfig(Config):
     """Who proposes trials. nsga2 and gp model only the keys that every trial has and draw the
     others at random; tpe models conditional keys too; grid takes every combination once."""
     scheduler: Literal["none", "asha"] = "none"
-    """Who stops trials early; asha compares the main task's robust score at rungs. Baselines
-    always run to the end."""
+    """Who stops trials early; asha compares the objectives at rungs, several ones by
+    non-dominated sorting. Baselines always run to the end."""
     grace_epochs: Annotated[int, Field(ge=1)] = 1
     """Epochs before the first rung."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """At each rung the best 1 / reduction go on."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Wall clock of the whole study, earlier sessions included. Then no trial begins any more, and
+    running ones stop after their epoch and can be resumed with a larger budget."""
     seed: int = 0
     """Seed of the sampler."""
     proxy: ProxyConfig | None = None
@@ -98,6 +109,8 @@ class StudyConfig(Config):
     """What is optimised; the first one decides the winner."""
     search: SearchConfig
     """Trials, sampler, scheduler."""
+    constraint: ConstraintConfig | None = None
+    """What a winner may give up."""
     resources: ResourcesConfig = ResourcesConfig()
     """What one trial takes."""
     baseline: Mapping[str, Any] = {}

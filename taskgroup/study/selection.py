@@ -22,10 +22,17 @@ class Limit:
     reference: float
     max_drop: float
 
+    def drop(self, trial: TrialResult) -> float:
+        """How much worse than the reference a trial is; negative where better, NaN if unknown."""
+        return self.objective.sign * self.reference - self.objective.gain(trial)
+
+    def excess(self, trial: TrialResult) -> float:
+        """How far a trial is beyond the limit; 0 or less is within, NaN if unknown."""
+        return self.drop(trial) - self.max_drop
+
     def allows(self, trial: TrialResult) -> bool:
         """Whether the trial stays within the limit; False where the score is missing."""
-        drop = self.objective.sign * self.reference - self.objective.gain(trial)
-        return drop <= self.max_drop
+        return self.excess(trial) <= 0
 
 
 def select_best(

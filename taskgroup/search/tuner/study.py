@@ -3,46 +3,37 @@
 Knows Optuna and no Ray. Optuna's journal is rebuilt from the records whenever a study is opened.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from taskgroup.config import parse
 from taskgroup.results.records import TrialResult
 from taskgroup.search.baselines import missing_baselines, plan_baselines
-from taskgroup.search.drawing import Drawn, Replay, draw, replay
+from taskgroup.search.drawing import Drawn, draw, replay
 from taskgroup.search.grid import grid_points
-from taskgroup.search.planning import last_epoch, plan_trial
+from taskgroup.search.planning import plan_trial
 from taskgroup.search.space import SearchSpace
+from taskgroup.search.stages.source import judged
 from taskgroup.search.tuner.journal import UnsyncedJournal
 from taskgroup.search.tuner.samplers import build_sampler
+from taskgroup.search.tuner.telling import describe, frozen_trial, tell_trial
+from taskgroup.study.constraint import clean_limit, is_natural_baseline
+from taskgroup.study.selection import Limit
 from taskgroup.training.config import TrialConfig
-
-_STATES = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
 
 
 class Study:
     """Proposes trials and learns from their records.
 
     Trials that were interrupted come first, then baselines, then the sampler's. A baseline that is
-    no point of the space is not told to Optuna: its sampler would learn something false.
+    no point of the space is not told to Optuna: its sampler would learn something false. In a study
+    with a constraint, complete trials are told once the baseline that it refers to has ended, since
+    Optuna takes no constraint later and must not take a wrong one.
     """
 
     def __init__(
@@ -62,7 +53,11 @@ class Study:
             first_number: Least number of a new trial, where other stages have taken some.
         """
         self._space = space
+        self._objectives = [objective.as_study for objective in space.objectives]
         self._running: dict[int, Trial] = {}
+        self._held: list[tuple[TrialResult, Trial | None]] = []
+        self._limit: Limit | None = None
+        self._is_limit_known = space.constraint is None
         self._study = _create(space, journal)
         self._waiting = [
             *(record for record in records if record.status == "interrupted"),
@@ -74,7 +69,7 @@ class Study:
         self.total = self._total(records)
         for record in records:
             if record.status != "interrupted":
-                self._add_finished(record)
+                self._settle(self.judge(record), None)
 
     def _total(self, records: Sequence[TrialResult]) -> int:
         """Trials of the whole study, those of earlier sessions included."""
@@ -92,7 +87,7 @@ class Study:
         trial = self._study.ask()
         record = plan_trial(self._take_number(), self._draw(trial))
         self._running[record.number] = trial
-        _describe(trial, record)
+        describe(trial, record, self._objectives)
         return record
 
     def _next_point(self, grid: list[Drawn]) -> TrialResult | None:
@@ -108,7 +103,7 @@ class Study:
             trial = self._study.ask()
             self._draw(trial)
             self._running[record.number] = trial
-            _describe(trial, record)
+            describe(trial, record, self._objectives)
         return record
 
     def _draw(self, trial: Trial) -> Drawn:
@@ -127,37 +122,44 @@ class Study:
             The record to keep: a complete trial without a finite value of every objective failed.
         """
         record = self.judge(record)
-        trial = self._running.pop(record.number, None)
-        if trial is not None:
-            self._finish(record, trial)
+        self._settle(record, self._running.pop(record.number, None))
         return record
 
     def judge(self, record: TrialResult) -> TrialResult:
         """The record, failed if it is complete but lacks a finite value of an objective."""
-        for objective in self._space.objectives:
-            value = objective.as_study.value(record)
-            if record.status == "complete" and not math.isfinite(value):
-                reason = f"{objective.metric} must be finite, got {value}"
-                return replace(record, status="failed", reason=reason)
-        return record
+        return judged(record, self._objectives)
 
-    def _finish(self, record: TrialResult, trial: Trial) -> None:
-        """Write what the record holds into Optuna's running trial."""
-        _describe(trial, record)
-        if record.status == "complete":
-            values = [objective.as_study.value(record) for objective in self._space.objectives]
-            self._study.tell(trial, values)
+    def _settle(self, record: TrialResult, trial: Trial | None) -> None:
+        """Tell Optuna how a trial ended, now or once its constraint is known.
+
+        Args:
+            record: The trial's record.
+            trial: Optuna's trial; None for one of an earlier session, or no point of the space.
+        """
+        if self._space.constraint is not None and _has_ended_as_reference(record):
+            self._limit = clean_limit([record], self._objectives, self._space.constraint.clean_drop)
+            self._is_limit_known = True
+        self._held.append((record, trial))
+        ready = [pair for pair in self._held if self._is_ready(pair[0])]
+        self._held = [pair for pair in self._held if not self._is_ready(pair[0])]
+        for held, running in ready:
+            self._pass_on(held, running)
+
+    def _is_ready(self, record: TrialResult) -> bool:
+        return self._is_limit_known or record.status != "complete"
+
+    def _pass_on(self, record: TrialResult, trial: Trial | None) -> None:
+        """Tell Optuna about a trial, if it is a point of the space."""
+        if trial is not None:
+            tell_trial(self._study, trial, record, self._objectives, self._limit)
             return
-        if len(self._space.objectives) == 1:
-            for epoch, value in _intermediate(self._space, record).items():
-                trial.report(value, epoch)
-        self._study.tell(trial, state=_STATES[record.status])
-
-    def _add_finished(self, record: TrialResult) -> None:
-        """Tell Optuna about a trial of an earlier session, if it is a point of the space."""
         found = replay(self._space, record.parameters, parse(TrialConfig, record.config))
-        if found is not None:
-            self._study.add_trial(_frozen(self._space, self.judge(record), found))
+        if found is not None and record.status != "interrupted":
+            self._study.add_trial(frozen_trial(record, found, self._objectives, self._limit))
+
+
+def _has_ended_as_reference(record: TrialResult) -> bool:
+    return is_natural_baseline(record) and record.status != "interrupted"
 
 
 def _create(space: SearchSpace, journal: Path) -> optuna.Study:
@@ -175,50 +177,3 @@ def _missing_points(space: SearchSpace, records: Sequence[TrialResult]) -> list[
     """Grid points that no record and no baseline stands for."""
     seen = [parse(TrialConfig, record.config) for record in (*plan_baselines(space), *records)]
     return [point for point in grid_points(space) if point.config not in seen]
-
-
-def _frozen(space: SearchSpace, record: TrialResult, found: Replay) -> FrozenTrial:
-    """A record as a trial of Optuna's."""
-    complete = record.status == "complete"
-    values = [objective.as_study.value(record) for objective in space.objectives]
-    names = {name: _distribution(*asked) for name, asked in found.asked.items()}
-    return optuna.trial.create_trial(
-        state=_STATES[record.status],
-        values=values if complete else None,
-        params=dict(found.given),
-        distributions=names,
-        user_attrs=_attributes(record),
-        intermediate_values=_intermediate(space, record) if len(values) == 1 else {},
-    )
-
-
-def _distribution(kind: str, bounds: Sequence[Any]) -> BaseDistribution:
-    if kind == "choice":
-        return CategoricalDistribution(bounds)
-    if kind == "int":
-        return IntDistribution(*bounds)
-    low, high = bounds
-    return FloatDistribution(low, high, log=kind == "log")
-
-
-def _intermediate(space: SearchSpace, record: TrialResult) -> dict[int, float]:
-    """The first objective by epoch, where it was measured."""
-    metric = space.objectives[0].metric
-    return {row.epoch: row.metrics[metric] for row in record.epochs if metric in row.metrics}
-
-
-def _describe(trial: Trial, record: TrialResult) -> None:
-    for name, value in _attributes(record).items():
-        trial.set_user_attr(name, value)
-
-
-def _attributes(record: TrialResult) -> dict[str, Any]:
-    return {
-        "number": record.number,
-        "label": record.label,
-        "role": record.role,
-        "task_set": "+".join(record.task_set),
-        "epochs": f"{last_epoch(record)}/{record.planned_epochs}",
-        "record": f"trials/{record.number:05d}.parquet",
-        **({"reason": record.reason} if record.reason else {}),
-    }
