@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,10 +33,10 @@ from taskgroup.search.progress import Progress
 from taskgroup.search.run import search
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import study_table
-from taskgroup.search.tuner.scheduler import ROLE
 from taskgroup.search.tuner.searcher import RECORD
 
 NODES, EPOCHS = 64, 6
+HEADER = "| sampler | scheduler | trials | ms a trial | s in all | memory, MB | drawing, ms |"
 SPACE: dict[str, Any] = {
     "name": "scale",
     "dataset": {"name": "scenes", "image_size": 32, "train": 64, "validation": 16, "test": 16},
@@ -105,7 +106,7 @@ class SimulatedTrial:
         epoch = last_epoch(self.record)
         text = to_text(self.record)
         metrics = dict(self.record.epochs[-1].metrics)
-        own = {**metrics, "epoch": epoch, ROLE: self.record.role, RECORD: text}
+        own = {**metrics, "epoch": epoch, RECORD: text}
         tunes = {"training_iteration": epoch, "time_total_s": 1.0 * epoch, "pid": 1, "node_ip": ""}
         return {**own, **tunes, "config": {RECORD: text}}
 
@@ -261,7 +262,7 @@ def simulated() -> Iterator[None]:
 
 def rows(points: list[Point], sampler: str, scheduler: str) -> Iterator[str]:
     """Lines of the table; the cost is that of the trials since the line before."""
-    for before, point in zip(points, points[1:], strict=False):
+    for before, point in pairwise(points):
         cost = (point.seconds - before.seconds) / (point.ended - before.ended)
         yield (
             f"| {sampler} | {scheduler} | {point.ended} | {1000 * cost:.0f} "
@@ -275,7 +276,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["tpe", "random"])
     parser.add_argument("--scheduler", default="asha")
     arguments = parser.parse_args()
-    print("| sampler | scheduler | trials | ms a trial | seconds in all | memory, MB | table, ms |")
+    print(HEADER)
     print("|---|---|---|---|---|---|---|")
     for sampler in arguments.samplers:
         points = measure(max(arguments.trials), sampler, arguments.scheduler, set(arguments.trials))
