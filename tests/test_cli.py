@@ -11,7 +11,19 @@ from taskgroup.cli import app
 
 OPTIONS = {
     ("search",): ["--space", "--fix", "--run", "--runs", "--resume", "--address", "--json"],
-    ("evaluate",): ["--run", "--runs", "--images", "--seed", "--json"],
+    ("evaluate",): [
+        "--suite",
+        "--epsilon",
+        "--norm",
+        "--attacked-task",
+        "--run",
+        "--runs",
+        "--images",
+        "--seed",
+        "--workers",
+        "--address",
+        "--json",
+    ],
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],
     ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],

@@ -12,6 +12,7 @@ from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.results.shards import TransferRow, read_transfers
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import select_best
 
@@ -28,6 +29,7 @@ class StudyData:
         trials: Every trial, by number.
         evaluations: The rows of each trial's latest evaluation.
         panels: The pictures of each trial's latest evaluation.
+        transfers: The latest transfer matrix.
         space: The search space as plain data.
         space_text: The same as it was written.
     """
@@ -39,6 +41,7 @@ class StudyData:
     trials: tuple[TrialResult, ...] = ()
     evaluations: tuple[EvaluationRow, ...] = ()
     panels: tuple[Panel, ...] = ()
+    transfers: tuple[TransferRow, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     space_text: str = ""
 
@@ -92,6 +95,7 @@ def read_study(run: RunDirectory) -> StudyData:
         trials=tuple(run.trials()),
         evaluations=tuple(run.evaluations()),
         panels=tuple(run.panels()),
+        transfers=tuple(read_transfers(run.storage)),
         space=space,
         space_text=text,
     )

@@ -109,13 +109,12 @@ def _scores(study: StudyData, best: TrialResult) -> str:
 def _tested(study: StudyData, best: TrialResult) -> tuple[str, ...]:
     """The winner's test scores, once it was evaluated."""
     score = metric_parts(study.robust.metric)[2]
-    own = {
-        row.condition: row
-        for row in study.evaluations
-        if (row.trial, row.task, row.score_name) == (best.number, best.main_task, score)
-        and row.condition != "sweep"
-    }
-    hardest = own.get("worst_case", own.get("pgd"))
+    own: dict[str, EvaluationRow] = {}
+    for row in study.evaluations:
+        same = (row.trial, row.task, row.score_name) == (best.number, best.main_task, score)
+        if same and row.split == "test":
+            own.setdefault(row.condition, row)  # the run's own ball comes first
+    hardest = own.get("worst_case")
     if hardest is None or "clean" not in own:
         return ()
     verdict = "" if hardest.verdict == "ok" else f" Warning: {hardest.verdict}."

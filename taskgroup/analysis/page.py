@@ -129,7 +129,10 @@ def _row(row: Row, numeric: Sequence[str], mark_column: int) -> str:
     for index, (kind, text) in enumerate(zip(numeric, row.cells, strict=True)):
         sign = mark(row.group) if row.group is not None and index == mark_column else ""
         short = ' class="short"' if len(text) <= SHORT and not kind else kind
-        cells.append(f"<td{short}>{sign}{escape(text)}</td>")
+        words = escape(text)
+        if index in row.alarms:
+            words = f'<span class="alarm">{words}</span>'
+        cells.append(f"<td{short}>{sign}{words}</td>")
     kind = ' class="best"' if row.group == "best" else ""
     return f"<tr{kind}>{''.join(cells)}</tr>"
 

@@ -6,9 +6,10 @@ import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup import __version__
 from taskgroup.analysis import page
 from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.evaluations import evaluation_table, robustness_table, transfer_table
 from taskgroup.analysis.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
 from taskgroup.analysis.panels import collect_panels
-from taskgroup.analysis.tables import evaluation_table, study_table
+from taskgroup.analysis.tables import study_table
 from taskgroup.analysis.wording import format_score, metric_parts, metric_title
 from taskgroup.results.run_directory import RunDirectory
 
@@ -39,7 +40,9 @@ def render_report(study: StudyData) -> str:
         _head(study, headline),
         _standings(study, headline),
         *(_chart(study, name) for name in names[:3]),
-        _evaluation(study),
+        _evaluation(study, "test"),
+        _evaluation(study, "confirm"),
+        _transfer(study),
         _panels(study),
         *(_chart(study, name) for name in names[3:]),
         page.section("All trials", "", page.table(study_table(study))),
@@ -89,17 +92,28 @@ def _chart(study: StudyData, name: str) -> str:
     return page.section(chart.title, chart.caption, content)
 
 
-def _evaluation(study: StudyData) -> str:
-    if not study.evaluations:
+def _evaluation(study: StudyData, split: str) -> str:
+    own = [r for r in study.evaluations if (r.task, r.split) == (study.main_task, split)]
+    if not own:
         return ""
     score = metric_parts(study.robust.metric)[2]
-    rows = [r for r in study.evaluations if (r.task, r.score_name) == (study.main_task, score)]
+    own.sort(key=lambda row: row.score_name != score)
+    rows = [row for row in own if row.score_name == score]
     caption = (
-        "Strong attacks on the test split, which the search never saw. The worst case takes, image "
-        "by image, the attack inside the threat model that hurt most."
+        "Strong attacks on images that the search never saw. The worst case takes, image by image, "
+        "the attack inside the threat model that hurt most."
     )
-    content = page.table(evaluation_table(rows, study.trials), mark_column=0)
-    return page.section("Evaluation on the test split", caption, content)
+    tables = [robustness_table(own, study.trials), evaluation_table(rows, study.trials)]
+    content = "\n".join(page.table(table, mark_column=0) for table in tables)
+    return page.section(f"Evaluation on the {split} split", caption, content)
+
+
+def _transfer(study: StudyData) -> str:
+    if not study.transfers:
+        return ""
+    caption = "How far adversarial images travel; never part of a robustness score."
+    content = page.table(transfer_table(study.transfers), mark_column=0)
+    return page.section("Attacks made for another model", caption, content)
 
 
 def _panels(study: StudyData) -> str:

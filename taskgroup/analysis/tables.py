@@ -1,43 +1,28 @@
-"""Tables of runs, trials and evaluations, alike on the terminal, as JSON and in the report."""
+"""Tables of runs and trials, alike on the terminal, as JSON and in the report."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.analysis.groups import Group, group_of, group_of_row
+from taskgroup.analysis.groups import Group, group_of
 from taskgroup.analysis.wording import (
     MISSING,
-    attack_name,
-    format_epsilon,
     format_score,
     format_seconds,
     format_value,
     metric_parts,
     metric_title,
-    score_name,
 )
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory, list_runs
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-TIMES = "\N{MULTIPLICATION SIGN}"
-TO = "\N{EN DASH}"
-CONDITION_NAMES = {
-    "clean": "no attack",
-    "noise": "random noise",
-    "fgsm": "FGSM",
-    "sweep": "PGD",
-    "pgd": "PGD",
-    "pgd_all": "PGD on all tasks",
-    "worst_case": "worst case of all",
-}
 
 
 @dataclass(frozen=True)
@@ -48,11 +33,13 @@ class Row:
         cells: One text per column.
         data: The same for machines, with numbers as numbers.
         group: The part of the trial in its study, or None.
+        alarms: Positions of the cells that warn, set in red.
     """
 
     cells: tuple[str, ...]
     data: Mapping[str, Any]
     group: Group | None = None
+    alarms: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,10 @@ class Table:
                 table.add_column(Text(name), overflow="fold")
         for row in self.rows:
             cells = (
-                Text(cell.replace(" (", "\n(") if index in self.numeric else cell)
+                Text(
+                    cell.replace(" (", "\n(") if index in self.numeric else cell,
+                    style="bold red" if index in row.alarms else "",
+                )
                 for index, cell in enumerate(row.cells)
             )
             table.add_row(*cells, style="bold" if row.group == "best" else None)
@@ -231,85 +221,3 @@ def drawn_values(trial: TrialResult) -> str:
     ]
     words = (text.replace("_", " ") for _, text in sorted(named, key=lambda pair: pair[0]))
     return ", ".join(words) or MISSING
-
-
-def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult] = ()) -> Table:
-    """Scores by condition and model: the first score of each model's first task.
-
-    Args:
-        rows: Rows of one or several models, as ``evaluate`` returns them; the first row of a
-            model names its main score.
-        trials: Trials that say which part each model plays; may be empty.
-    """
-    main = [row for row in rows if (row.task, row.score_name) == (rows[0].task, rows[0].score_name)]
-    main = [row for row in main if row.condition != "sweep" or row.epsilon > 0]
-    main.sort(key=lambda row: row.condition == "sweep")
-    models = list(dict.fromkeys((row.trial, row.label) for row in main))
-    conditions = dict.fromkeys(_condition_key(row) for row in main)
-    cells = {((row.trial, row.label), _condition_key(row)): row for row in main}
-    groups = {(row.trial, row.label): group_of_row(row, trials) for row in main}
-    heads = [f"best: {label}" if groups[(t, label)] == "best" else label for t, label in models]
-    table_rows = [_evaluation_row(key, [cells.get((m, key)) for m in models]) for key in conditions]
-    return Table(
-        ("attack", "steps", "ε", *heads),
-        frozenset(range(3, 3 + len(heads))),
-        tuple(row for row in table_rows),
-        _evaluation_notes(main),
-    )
-
-
-def _condition_key(row: EvaluationRow) -> tuple[str, float, int, int]:
-    return (row.condition, row.epsilon, row.steps, row.restarts)
-
-
-def _evaluation_row(key: tuple[str, float, int, int], rows: Sequence[EvaluationRow | None]) -> Row:
-    condition, epsilon, steps, restarts = key
-    effort = str(steps) if steps else MISSING
-    if restarts > 1:
-        effort += f" {TIMES} {restarts}"
-    name = CONDITION_NAMES.get(condition, attack_name(condition, 1))
-    texts = [_interval(row) for row in rows]
-    known = [row for row in rows if row is not None]
-    data = {
-        "condition": condition,
-        "epsilon": epsilon,
-        "steps": steps,
-        "restarts": restarts,
-        "attacked_tasks": list(known[0].attacked_tasks) if known else [],
-        "scores": [_score_data(row) for row in known],
-    }
-    return Row((name, effort, format_epsilon(epsilon), *texts), data)
-
-
-def _interval(row: EvaluationRow | None) -> str:
-    """A score with its interval, and an exclamation mark where a sanity check failed."""
-    if row is None:
-        return MISSING
-    low, high = (
-        format_score(row.score_name, end).removesuffix(" %") for end in (row.low, row.high)
-    )
-    mark = "" if row.verdict == "ok" else " !"
-    return f"{format_score(row.score_name, row.score)} ({low}{TO}{high}){mark}"
-
-
-def _score_data(row: EvaluationRow) -> dict[str, Any]:
-    names = ("trial", "label", "role", "task", "score_name", "score", "low", "high", "images")
-    return {name: getattr(row, name) for name in (*names, "verdict")}
-
-
-def _evaluation_notes(rows: Sequence[EvaluationRow]) -> tuple[str, ...]:
-    if not rows:
-        return ()
-    first = rows[0]
-    better = "lower" if first.direction == "minimize" else "higher"
-    images = f"{first.images} test images" if first.images != 1 else "one test image"
-    head = (
-        f"{first.task} {score_name(first.score_name)}, {better} is better, on {images}; "
-        "bootstrap 95 % intervals over images in parentheses"
-    )
-    most = max(rows, key=lambda row: row.restarts)
-    if most.restarts > 1:
-        head += f"; {most.steps} {TIMES} {most.restarts} is {most.steps} steps from "
-        head += f"{most.restarts} random starts, the worst of which counts"
-    found = dict.fromkeys(f"! {r.label}: {r.verdict}" for r in rows if r.verdict != "ok")
-    return (head, *found)

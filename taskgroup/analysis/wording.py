@@ -13,6 +13,8 @@ _SCORE_NAMES = {
     "miou": "mIoU",
     "iou": "IoU",
     "mean_accuracy": "mean class accuracy",
+    "miou_foreground": "mIoU without background",
+    "accuracy_foreground": "accuracy without background",
     "f1": "F1",
     "abs_rel": "relative error",
     "rmse": "RMS error",
@@ -21,7 +23,35 @@ _SCORE_NAMES = {
     "angular_error": "angular error",
     "within_11_25": "share within 11.25°",
 }
-_SHARES = {"miou", "iou", "accuracy", "mean_accuracy", "f1", "delta1", "within_11_25"}
+_SHARES = {
+    "miou",
+    "miou_foreground",
+    "iou",
+    "accuracy",
+    "accuracy_foreground",
+    "mean_accuracy",
+    "f1",
+    "delta1",
+    "within_11_25",
+}
+_CONDITIONS = {
+    "clean": "no attack",
+    "noise": "random noise",
+    "fgsm": "FGSM",
+    "pgd": "PGD",
+    "apgd": "APGD",
+    "sweep": "APGD",
+    "sea": "SEA",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+    "segpgd": "SegPGD",
+    "cospgd": "CosPGD",
+    "apgd_tasks": "APGD on several tasks",
+    "apgd_tasks_unit_gradient": "APGD on several tasks, unit gradients",
+    "apgd_tasks_loss_ratio": "APGD on several tasks, loss ratios",
+    "apgd_tasks_worst_task": "APGD on several tasks, worst task",
+    "worst_case": "worst case of all",
+}
 _UNITS = {"angular_error": "degrees", "rmse": "metres"}
 
 
@@ -100,6 +130,28 @@ def format_epsilon(epsilon: float) -> str:
     return f"{levels:.4g}/255"
 
 
+def format_radius(norm: str, epsilon: float) -> str:
+    """A radius with its norm, where that is not the usual one.
+
+    Example:
+        >>> format_radius("linf", 8 / 255), format_radius("l2", 0.5)
+        ('8/255', '0.5 in L2')
+    """
+    return f"{epsilon:.3g} in L2" if norm == "l2" and epsilon else format_epsilon(epsilon)
+
+
+def condition_name(condition: str) -> str:
+    """What a reader calls a condition of an evaluation, or one attack of an ensemble.
+
+    Example:
+        >>> condition_name("clean"), condition_name("sea/jensen_shannon")
+        ('no attack', 'SEA: jensen shannon')
+    """
+    name, _, member = condition.partition("/")
+    known = _CONDITIONS.get(name, name.replace("_", " "))
+    return f"{known}: {member.replace('_', ' ')}" if member else known
+
+
 def format_seconds(seconds: float) -> str:
     """A duration.
 
@@ -151,7 +203,7 @@ def attack_name(attack: str, steps: int) -> str:
         >>> attack_name("pgd", 10), attack_name("fgsm", 1)
         ('PGD-10', 'FGSM')
     """
-    named = attack.upper() if attack in ("pgd", "fgsm") else attack
+    named = attack.upper() if attack in ("pgd", "apgd", "fgsm") else condition_name(attack)
     return f"{named}-{steps}" if steps > 1 else named
 
 

@@ -1,11 +1,24 @@
 """``evaluate`` and ``report``: what reads a finished run."""
 
-from typing import Annotated
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from taskgroup.evaluation.run import Evaluated
+
+
+class SuiteName(StrEnum):
+    """Names of ``--suite``."""
+
+    quick = "quick"
+    standard = "standard"
+    full = "full"
 
 
 @app.command()
@@ -13,20 +26,80 @@ def evaluate(
     target: Annotated[
         str, typer.Argument(help="best, a trial number, or the path of a checkpoint.")
     ] = "best",
+    suite: Annotated[
+        SuiteName | None,
+        typer.Option(help="How hard to attack; by default quick on a CPU, standard on a GPU."),
+    ] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option(help="Radius, such as 8/255; by default the run's validation.epsilon."),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="linf or l2; by default the run's validation.norm.")
+    ] = None,
+    attacked_task: Annotated[
+        list[str] | None,
+        typer.Option(help="Attack this task together with others (repeatable; default all)."),
+    ] = None,
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
     images: Annotated[int, typer.Option(min=1, help="Test images per condition.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of random starts and intervals.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Worker processes; 1 works in this process, without Ray.")
+    ] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="Running Ray cluster to work on: auto, HOST:PORT, ray://...")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Attack a trained model and the run's baselines on the test split."""
-    from taskgroup.analysis.tables import evaluation_table
+    from taskgroup.evaluation.options import EvaluationOptions
     from taskgroup.evaluation.run import evaluate as run_evaluate
 
+    options = EvaluationOptions(
+        suite=None if suite is None else suite.value,
+        images=images,
+        seed=seed,
+        epsilon=epsilon,
+        norm=norm,
+        attacked_tasks=tuple(attacked_task or ()),
+        workers=workers,
+        address=_checked(address),
+    )
     with progress_bar(not as_json) as progress:
-        done = run_evaluate(target, run=run, runs=runs, images=images, seed=seed, progress=progress)
-    print_table(evaluation_table(done.rows), as_json)
-    if not as_json and done.path is not None:
+        done = run_evaluate(target, run=run, runs=runs, options=options, progress=progress)
+    _print_evaluation(done, as_json)
+
+
+def _checked(address: str | None) -> str | None:
+    """The address of a cluster that answers."""
+    if address is None:
+        return None
+    from taskgroup.search.tuner.address import find_cluster
+
+    return str(find_cluster(address))
+
+
+def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
+    """Clean beside robust, then attack by attack, then who is fooled by whose images."""
+    from taskgroup.analysis.evaluations import (
+        evaluation_table,
+        robustness_table,
+        transfer_table,
+    )
+
+    tables = {
+        "robustness": robustness_table(done.rows),
+        "attacks": evaluation_table(done.rows),
+        "transfer": transfer_table(done.transfers),
+    }
+    if as_json:
+        typer.echo(json.dumps({name: table.to_json() for name, table in tables.items()}))
+        return
+    for name in tables if done.transfers else ("robustness", "attacks"):
+        print_table(tables[name], as_json)
+    if done.path is not None:
         typer.echo(f"Written to {done.path}")
 
 

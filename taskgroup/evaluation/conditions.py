@@ -1,13 +1,15 @@
-"""The conditions that every evaluated network is scored under, one list for all networks."""
+"""A condition: what is done to images before a network is scored on them."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 
-STEPS = 20
-RESTARTS = 5
+Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep"]
+"""Part of a condition in the suite: see ``Condition.role``."""
+Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
+
 MULTIPLES = (0.0, 0.5, 1.0, 2.0, 4.0)
 HUGE_LINF = 1.0
 """Radius that reaches every image in [0, 1]."""
@@ -18,27 +20,36 @@ class Condition:
     """What is done to images before a network is scored on them.
 
     Attributes:
-        name: ``clean``, ``noise``, ``fgsm``, ``pgd`` (on the main task), ``pgd_all`` (on all
-            tasks), ``sweep`` (on the main task, one radius of many).
+        name: ``clean``, ``noise``, ``apgd``, ``sea``, ...
         attack: Registry name of the attack; None leaves images as they are.
         budget: Ball and effort; for clean images the ball has radius 0.
         attacked_tasks: Tasks whose losses the attack raises.
+        role: ``strong`` conditions are what the network is judged by; ``tasks`` attack several
+            tasks at once; ``noise``, ``fast`` (one step) and ``black_box`` must not beat the strong
+            ones; ``sweep`` is one radius of many.
+        combine: How several attacked tasks become one ascent direction.
+        images: The first so many images are enough, for checks; None takes all.
     """
 
     name: str
     attack: str | None
     budget: AttackBudget
     attacked_tasks: tuple[str, ...] = ()
+    role: Role = "strong"
+    combine: Combine = "sum"
+    images: int | None = None
 
     @property
-    def work(self) -> tuple[str | None, AttackBudget, tuple[str, ...]]:
+    def work(self) -> tuple[object, ...]:
         """What is done, whatever it is called."""
-        return self.attack, self.budget, self.attacked_tasks
+        return self.attack, self.budget, self.attacked_tasks, self.combine, self.images
 
     @property
     def steps(self) -> int:
-        """Gradient steps per restart; 0 for an attack that takes none."""
-        return {"pgd": self.budget.steps, "fgsm": 1}.get(self.attack or "", 0)
+        """Gradient steps per restart, or queries; 0 for an attack that takes none."""
+        if self.attack in (None, "noise"):
+            return 0
+        return 1 if self.attack == "fgsm" else self.budget.steps
 
     @property
     def restarts(self) -> int:
@@ -46,50 +57,31 @@ class Condition:
         return self.budget.restarts if self.attack is not None else 0
 
     @property
-    def passes(self) -> int:
-        """About how many forward passes it takes, with a backward pass counted as two."""
-        return 1 + (2 + (3 * self.steps + 1) * self.restarts if self.attack is not None else 0)
+    def passes(self) -> float:
+        """About how many forward passes an image takes; a backward pass counts as two."""
+        return 1 + _PASSES.get(self.attack or "", 3.0) * max(self.steps, 1) * self.restarts
+
+    def is_inside(self, threat: ThreatModel) -> bool:
+        """Whether what it does to an image is allowed in a threat model."""
+        same = self.budget.norm == threat.norm or self.budget.epsilon == 0
+        return same and self.budget.epsilon <= threat.epsilon
 
 
-def standard_conditions(
-    threat: ThreatModel, main_task: str, task_set: Sequence[str], *, num_pixels: int
-) -> tuple[Condition, ...]:
-    """Clean, noise, FGSM, PGD-20 with 5 restarts on the main task and on all, and the sweep.
-
-    The sweep runs PGD-20 with one restart at 0, 1/2, 1, 2 and 4 times the threat model's radius and
-    at one that reaches every image. Radii that coincide are measured once.
-
-    Args:
-        threat: The ball that the study trained and searched for.
-        main_task: The task to protect.
-        task_set: Every task of the network.
-        num_pixels: Numbers per image, ``3 H W``: how large the largest l2 ball is.
-    """
-    main, every = (main_task,), tuple(task_set)
-    ball = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=STEPS)
-    once = ball.model_copy(update={"steps": 1, "random_start": False})
-    strong = ball.model_copy(update={"restarts": RESTARTS})
-    radii = sweep_radii(threat, num_pixels=num_pixels)
-    return (
-        _clean(ball),
-        Condition("noise", "noise", once, main),
-        Condition("fgsm", "fgsm", once, main),
-        Condition("pgd", "pgd", strong, main),
-        Condition("pgd_all", "pgd", strong, every),
-        *(_sweep(ball.with_epsilon(radius), main) for radius in radii),
-    )
-
-
-def _sweep(budget: AttackBudget, main: tuple[str, ...]) -> Condition:
-    """One radius of the sweep; none at all is the clean condition."""
-    return Condition("sweep", "pgd", budget, main) if budget.epsilon else _clean(budget, "sweep")
-
-
-def _clean(budget: AttackBudget, name: str = "clean") -> Condition:
-    return Condition(name, None, budget.with_epsilon(0.0))
+_PASSES = {"square": 1.0, "noise": 1.0, "sea": 9.0, "autoattack": 40.0}
+"""Forward passes per step and restart, where these are not a pass forward and back."""
 
 
 def sweep_radii(threat: ThreatModel, *, num_pixels: int) -> tuple[float, ...]:
-    """Radii of the sweep, ascending, the last one huge."""
-    huge = HUGE_LINF if threat.norm == "linf" else math.sqrt(num_pixels)
+    """Radii of the sweep, ascending, the last one huge.
+
+    Args:
+        threat: The ball that the multiples are taken of.
+        num_pixels: Numbers per image, ``3 H W``: how large the largest l2 ball is.
+    """
+    huge = huge_radius(threat.norm, num_pixels=num_pixels)
     return tuple(sorted({min(multiple * threat.epsilon, huge) for multiple in MULTIPLES} | {huge}))
+
+
+def huge_radius(norm: str, *, num_pixels: int) -> float:
+    """A radius that reaches every image from every other one."""
+    return HUGE_LINF if norm == "linf" else math.sqrt(num_pixels)

@@ -1,36 +1,33 @@
 """Pictures of an evaluation: what the network saw, what it said, what it should have said."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from taskgroup.evaluation.conditions import Condition
+from taskgroup.evaluation.shards import Shard, ShardResult
 from taskgroup.evaluation.shown import Shown
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.evaluation.suite import Outcome
 from taskgroup.results.records import Panel
 from taskgroup.tasks.base import IGNORE, Target, Task
 
 
-def make_panels(subject: Subject, outcomes: Sequence[Outcome], task: Task) -> list[Panel]:
-    """Panels of the images that some outcomes kept: per image its target, inputs and predictions.
+def shard_panels(subject: Subject, shard: Shard, result: ShardResult, task: Task) -> list[Panel]:
+    """Panels of the images that a shard kept: inputs and predictions, and targets when clean.
 
     Args:
         subject: Whose pictures they are.
-        outcomes: Those with ``shown`` give images, predictions and targets.
+        shard: What was done.
+        result: What it found.
         task: The main task; with more than 255 classes it has no place in uint8 and no panels.
     """
-    if (task.info.num_classes or 0) > IGNORE:
+    if result.shown is None or (task.info.num_classes or 0) > IGNORE:
         return []
-    panels: list[Panel] = []
-    for outcome in outcomes:
-        if outcome.shown is not None:
-            known = [panel.image for panel in panels if panel.content == "target"]
-            panels += [] if known else _targets(subject, outcome.shown, task)
-            panels += _seen(subject, outcome, outcome.shown, task)
-    return panels
+    clean = shard.condition.role == "clean"
+    targets = _targets(subject, result.shown, task) if clean else []
+    return targets + _seen(subject, shard.condition, result.shown, task)
 
 
 def _targets(subject: Subject, shown: Shown, task: Task) -> list[Panel]:
@@ -40,7 +37,7 @@ def _targets(subject: Subject, shown: Shown, task: Task) -> list[Panel]:
     ]
 
 
-def _seen(subject: Subject, outcome: Outcome, shown: Shown, task: Task) -> list[Panel]:
+def _seen(subject: Subject, condition: Condition, shown: Shown, task: Task) -> list[Panel]:
     """Per image what the network saw and what it said."""
     said = task.readable(shown.prediction).numpy()
     panels = []
@@ -48,8 +45,8 @@ def _seen(subject: Subject, outcome: Outcome, shown: Shown, task: Task) -> list[
         picture = _picture(subject, image, shown.images[position])
         answer = replace(_readable(subject, image, task, said[position]), content="prediction")
         panels += [picture, answer]
-    name, epsilon = outcome.condition.name, outcome.condition.budget.epsilon
-    return [replace(panel, condition=name, epsilon=epsilon) for panel in panels]
+    epsilon = condition.budget.epsilon
+    return [replace(panel, condition=condition.name, epsilon=epsilon) for panel in panels]
 
 
 def _masked(target: Target, position: int) -> np.ndarray[Any, np.dtype[Any]]:

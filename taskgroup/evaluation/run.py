@@ -1,35 +1,36 @@
 """``evaluate``: strong attacks on the networks of a run, on images that the search never saw."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
-
-from taskgroup.data.base import Batch, VisionDataset
-from taskgroup.data.loading import batches, open_dataset
-from taskgroup.errors import ConfigError
-from taskgroup.evaluation.loading import TrainedModel, load_trained
-from taskgroup.evaluation.network import evaluation_device
-from taskgroup.evaluation.panels import make_panels
-from taskgroup.evaluation.rows import make_rows
-from taskgroup.evaluation.subjects import (
-    Subject,
-    one_checkpoint,
-    one_trial,
-    winner_and_baselines,
+from taskgroup.evaluation.bench import BenchPlan, ScoredSplit, check_labels, judges, open_bench
+from taskgroup.evaluation.measured import Measured, put_together
+from taskgroup.evaluation.options import DEFAULT_IMAGES, EvaluationOptions
+from taskgroup.evaluation.outcomes import finished
+from taskgroup.evaluation.panels import shard_panels
+from taskgroup.evaluation.rows import RowMaker, transfer_rows
+from taskgroup.evaluation.shards import (
+    Bench,
+    NetworkPlan,
+    Shard,
+    ShardResult,
+    images_per_shard,
+    plan_shards,
 )
-from taskgroup.evaluation.suite import measure, planned_passes
+from taskgroup.evaluation.store import ShardStore
+from taskgroup.evaluation.subjects import Subject, one_trial, resolve
+from taskgroup.evaluation.suites import Suite, strong_condition, suite_conditions
+from taskgroup.evaluation.workers import run_here
 from taskgroup.results.records import EvaluationRow, Panel
-from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory, newest
-
-BATCH_PIXELS = 2**17
-"""Most pixels per batch, 32 images of 64 pixels; more is no faster on a CPU."""
-FEWEST_BATCHES = 2
-"""So that few images are shared among threads too; fixed, because random starts depend on it."""
-BATCH_PIXELS_GPU = 2**21
+from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
+from taskgroup.results.shards import (
+    ImageRow,
+    TransferRow,
+    next_name,
+    write_images,
+    write_transfers,
+)
 
 Progress = Callable[[int, int, str], None]
 """Told what is done, what there is to do, and what is being done."""
@@ -42,11 +43,15 @@ class Evaluated:
     Attributes:
         rows: One per network, condition, task and score.
         panels: Pictures of the first images.
+        transfers: Scores of networks on images attacked for others; never part of ``rows``.
+        worst_images: Per network and image the attack that counts.
         path: The run directory that it was written to; None for a checkpoint without a run.
     """
 
     rows: tuple[EvaluationRow, ...]
     panels: tuple[Panel, ...]
+    transfers: tuple[TransferRow, ...]
+    worst_images: tuple[ImageRow, ...]
     path: Path | None
 
 
@@ -55,11 +60,12 @@ def evaluate(
     *,
     run: str | Path | None = None,
     runs: str | Path = DEFAULT_PARENT,
-    images: int = 256,
-    seed: int = 0,
+    options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
     """Attack trained networks on the test split and write what was found into the run directory.
+
+    Pieces that an evaluation with the same settings has finished before are not done again.
 
     Args:
         which: ``best`` for the winner and the finished baselines, a trial's number, or the path of
@@ -67,95 +73,175 @@ def evaluate(
         run: The run directory; by default the newest below ``runs``, or the one that a checkpoint
             lies in.
         runs: Folder of run directories.
-        images: How many of the first test images are used; fewer where the split is smaller.
-        seed: Seed of attacks and of resampling.
-        progress: Told after every batch.
+        options: What to do, and where.
+        progress: Told after every piece.
 
     Raises:
-        DataError: No such run, no finished trial, a damaged or foreign checkpoint, missing data.
+        DataError: No such run, no finished trial, a damaged or foreign checkpoint, missing data,
+            nothing labelled, or a network that answers NaN.
         ConfigError: An unknown trial number, or an option out of range.
-        ResourceError: The run directory cannot be written.
+        ResourceError: The run directory cannot be written, or a cluster does not work.
     """
-    if images < 1:
-        raise ConfigError(f"images must be at least 1, got {images}; 256 is the default")
-    subjects, directory = _resolve(str(which), run, Path(runs))
-    works = [_prepare(subject, images) for subject in subjects]
-    told = _told(progress, sum(work.passes for work in works))
-    rows: list[EvaluationRow] = []
-    panels: list[Panel] = []
-    for work in works:
-        trained, data = work.trained, work.load()
-        measured = measure(trained, data, seed=seed, advance=partial(told, work.subject.label))
-        rows += make_rows(work.subject, trained, measured, seed=seed)
-        panels += make_panels(work.subject, measured.outcomes, trained.main)
+    subjects, directory = resolve(str(which), run, Path(runs))
+    return _evaluated(subjects, directory, options or EvaluationOptions(), progress)
+
+
+def evaluate_trials(
+    run: RunDirectory,
+    numbers: Sequence[int],
+    *,
+    suite: Suite = "standard",
+    split: ScoredSplit = "confirm",
+    images: int = DEFAULT_IMAGES,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Attack some trials of a run, such as those of the confirm stage on the confirm split.
+
+    Raises:
+        DataError, ConfigError, ResourceError: As ``evaluate``.
+    """
+    subjects = [one_trial(run, number) for number in numbers]
+    options = EvaluationOptions(suite, images, seed, split=split, workers=workers)
+    return _evaluated(subjects, run, options, progress)
+
+
+def _evaluated(
+    subjects: Sequence[Subject],
+    directory: RunDirectory | None,
+    options: EvaluationOptions,
+    progress: Progress | None,
+) -> Evaluated:
+    plan = BenchPlan(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
+    bench = open_bench(plan)
+    plans = plan_networks(bench, options)
+    store = None
     if directory is not None:
-        directory.write_evaluation(rows, panels)
-    return Evaluated(tuple(rows), tuple(panels), None if directory is None else directory.path)
+        store = ShardStore(directory.storage, tuple(subjects), plan, bench)
+    results, panels = _run(bench, plan, plans, subjects, options, store, progress)
+    done = finished(results)
+    measured = [put_together(bench, plans, done, place) for place in range(len(subjects))]
+    path = None if directory is None else directory.path
+    found = _described(subjects, bench, plan, options, measured, panels, path)
+    if directory is not None:
+        _write(directory, found)
+    return found
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One network and its test images, not yet decoded."""
+def measure(bench: Bench, options: EvaluationOptions) -> list[Measured]:
+    """Evaluate the networks of a bench in this process, without a run directory.
 
-    subject: Subject
-    trained: TrainedModel
-    dataset: VisionDataset
-    num_images: int
-    device: torch.device
-
-    @property
-    def passes(self) -> int:
-        """How much ``measure`` will report."""
-        return self.num_images * planned_passes(self.trained, self.dataset[0].images)
-
-    def load(self) -> list[Batch]:
-        """The images on the device, in batches of about the same number of pixels."""
-        height, width = self.dataset[0].images.shape[-2:]
-        if self.device.type == "cpu":
-            share = math.ceil(self.num_images / FEWEST_BATCHES)
-            size = min(share, max(1, BATCH_PIXELS // (height * width)))
-        else:
-            size = max(1, BATCH_PIXELS_GPU // (height * width))
-        found = batches(self.dataset, batch_size=size, indices=range(self.num_images))
-        return [batch.to(self.device) for batch in found]
+    Raises:
+        DataError, ConfigError: As ``evaluate``.
+    """
+    plans = plan_networks(bench, options)
+    done = finished(run_here(bench, plan_shards(plans)))
+    return [put_together(bench, plans, done, place) for place in range(len(plans))]
 
 
-def _prepare(subject: Subject, images: int) -> _Work:
-    """Load a network and open its test split, so that what is missing is missed at once."""
-    trained = load_trained(subject.checkpoint)
-    device = evaluation_device()
-    trained.model.to(device)
-    dataset = open_dataset(trained.dataset, "test", trained.task_set)
-    return _Work(subject, trained, dataset, min(images, len(dataset)), device)
+def plan_networks(bench: Bench, options: EvaluationOptions) -> list[NetworkPlan]:
+    """What is done to each network of a bench.
 
-
-def _resolve(
-    which: str, run: str | Path | None, runs: Path
-) -> tuple[list[Subject], RunDirectory | None]:
-    """The networks that ``which`` names, and the run directory to write to."""
-    if which == "best" or which.isdecimal():
-        directory = newest(runs) if run is None else RunDirectory.open(run)
-        if which == "best":
-            return winner_and_baselines(directory), directory
-        return [one_trial(directory, int(which))], directory
-    path = Path(which)
-    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
-        raise ConfigError(
-            f"evaluate takes best, a trial's number or a checkpoint's path, got {which!r}; "
-            "see the trials with: taskgroup runs show"
+    Raises:
+        ConfigError: A radius or a task that is none.
+        DataError: Nothing is labelled among the images.
+    """
+    others = judges(bench.networks)
+    plans = []
+    for place, (trained, dataset) in enumerate(zip(bench.networks, bench.datasets, strict=True)):
+        threat, count = options.threat(trained), min(options.images, len(dataset))
+        check_labels(bench, place, count)
+        pixels = dataset[0].images[0]
+        plans.append(
+            NetworkPlan(
+                threat=threat,
+                conditions=suite_conditions(
+                    options.chosen_suite,
+                    threat,
+                    trained.main,
+                    options.attacked(trained),
+                    num_pixels=pixels.numel(),
+                ),
+                transferred=strong_condition(options.chosen_suite, threat, trained.main),
+                count=count,
+                per_shard=images_per_shard(pixels[0].numel(), bench.device),
+                judges=others[place],
+            )
         )
-    subject, home = one_checkpoint(path)
-    return [subject], home if run is None else RunDirectory.open(run)
+    return plans
 
 
-def _told(progress: Progress | None, total: int) -> Callable[[str, int, str], None]:
-    """What adds up passes and tells ``progress`` about them."""
-    done = 0
-
-    def told(label: str, passes: int, condition: str) -> None:
-        nonlocal done
-        done += passes
+def _run(
+    bench: Bench,
+    plan: BenchPlan,
+    plans: Sequence[NetworkPlan],
+    subjects: Sequence[Subject],
+    options: EvaluationOptions,
+    store: ShardStore | None,
+    progress: Progress | None,
+) -> tuple[list[tuple[Shard, ShardResult]], list[Panel]]:
+    """Every shard, those of an earlier evaluation first, and their pictures by network."""
+    shards = plan_shards(plans)
+    stored = [(shard, None if store is None else store.load(shard)) for shard in shards]
+    results = [(shard, known[0]) for shard, known in stored if known is not None]
+    panels = {shard: known[1] for shard, known in stored if known is not None}
+    total = sum(shard.cost for shard in shards)
+    done = sum(shard.cost for shard, _ in results)
+    todo = [shard for shard, known in stored if known is None]
+    for shard, result in _run_all(bench, plan, todo, options):
+        subject = subjects[shard.network]
+        panels[shard] = shard_panels(subject, shard, result, bench.networks[shard.network].main)
+        if store is not None:
+            store.save(shard, result, panels[shard])
+        results.append((shard, result))
+        done += shard.cost
         if progress is not None:
-            progress(done, total, f"{label}: {condition}")
+            progress(round(done), round(total), f"{subject.label}: {shard.condition.name}")
+    return results, [panel for shard in shards for panel in panels[shard]]
 
-    return told
+
+def _run_all(
+    bench: Bench, plan: BenchPlan, shards: Sequence[Shard], options: EvaluationOptions
+) -> Iterator[tuple[Shard, ShardResult]]:
+    """Shards here, or in Ray tasks where they were asked for."""
+    if not shards or not options.uses_ray:
+        return run_here(bench, shards)
+    from taskgroup.evaluation.distributed import run_with_ray
+
+    return run_with_ray(plan, shards, workers=options.workers, address=options.address)
+
+
+def _described(
+    subjects: Sequence[Subject],
+    bench: Bench,
+    plan: BenchPlan,
+    options: EvaluationOptions,
+    measured: Sequence[Measured],
+    panels: Sequence[Panel],
+    path: Path | None,
+) -> Evaluated:
+    """What was measured, as records."""
+    makers = [
+        RowMaker(subject, trained, found, options.chosen_suite, plan)
+        for subject, trained, found in zip(subjects, bench.networks, measured, strict=True)
+    ]
+    transfers = transfer_rows(subjects, bench.networks, measured, seed=plan.seed, split=plan.split)
+    return Evaluated(
+        rows=tuple(row for maker in makers for row in maker.rows()),
+        panels=tuple(panels),
+        transfers=tuple(transfers),
+        worst_images=tuple(row for maker in makers for row in maker.worst_images()),
+        path=path,
+    )
+
+
+def _write(directory: RunDirectory, found: Evaluated) -> None:
+    """Write the records, what the rows stand on first."""
+    name = next_name(directory.storage, "worst_case")
+    write_images(directory.storage, name, found.worst_images)
+    if found.transfers:
+        write_transfers(
+            directory.storage, next_name(directory.storage, "transfers"), found.transfers
+        )
+    directory.write_evaluation(found.rows, found.panels)

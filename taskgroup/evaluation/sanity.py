@@ -113,16 +113,27 @@ def check_network(
         first = batch.images[:COMPANIONS]
         company = predict(model, torch.cat([first, 1 - first]), [main_task])[main_task]
         gradient, _ = input_gradient(objective, batch.images, 0.0)
+        attacked = _prediction_with_gradients(model, batch.images, main_task)
     finite = bool(whole.isfinite().all())
     checks = {
         "predictions are not finite": not finite,
         "predictions are random": finite and _differ(whole, again),
         "predictions depend on the batch": finite
         and _differ(whole[: len(first)], company[: len(first)]),
+        "the attack sees another network": finite
+        and not _differ(whole, again)
+        and _differ(whole, attacked),
         "loss gradients vanish": finite and _vanished_share(task, whole, batch) > VANISHED,
         "image gradients vanish": finite and _flat_share(task, gradient, batch) > VANISHED,
     }
     return [finding for finding, found in checks.items() if found]
+
+
+def _prediction_with_gradients(model: nn.Module, images: Tensor, task: str) -> Tensor:
+    """What a network answers to an attack, which follows gradients, instead of to a score."""
+    with torch.enable_grad():
+        prediction: Tensor = model(images.detach().clone().requires_grad_(), [task])[task]
+    return prediction.detach().float()
 
 
 def _value(metric: SumMetric, score: str, sums: Tensor) -> float:

@@ -1,9 +1,8 @@
 """The few images of an evaluation that a reader gets to see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from taskgroup.data.base import Batch
@@ -30,28 +29,12 @@ class Shown:
 
 
 def show(batch: Batch, images: Tensor, predictions: Mapping[str, Tensor], *, task: str) -> Shown:
-    """The first images of one batch, with what was predicted for one task."""
+    """The first images of the split in a batch, with what was predicted for one task."""
     target = batch.targets[task]
-    first = slice(0, NUM_SHOWN)
+    first = batch.index < NUM_SHOWN
     return Shown(
         batch.index[first].cpu(),
         images[first].cpu(),
         predictions[task][first].cpu(),
         Target(target.values[first].cpu(), target.valid[first].cpu()),
-    )
-
-
-def join_shown(parts: Sequence[Shown]) -> Shown:
-    """The first images of several batches."""
-
-    def join(tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(tensors))[:NUM_SHOWN]
-
-    values = join([part.target.values for part in parts])
-    valid = join([part.target.valid for part in parts])
-    return Shown(
-        join([part.index for part in parts]),
-        join([part.images for part in parts]),
-        join([part.prediction for part in parts]),
-        Target(values, valid),
     )

@@ -8,7 +8,7 @@ from typing import Literal
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.records import TrialResult
-from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.results.run_directory import SPACE_FILE, RunDirectory, newest
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import select_best
 
@@ -32,6 +32,35 @@ class Subject:
     label: str
     role: Role
     checkpoint: Path
+
+
+def resolve(
+    which: str, run: str | Path | None, runs: Path
+) -> tuple[list[Subject], RunDirectory | None]:
+    """The networks that ``which`` names, and the run directory to write to.
+
+    Args:
+        which: ``best``, a trial's number, or the path of a checkpoint.
+        run: A run directory; None is the newest below ``runs``, or the checkpoint's own.
+        runs: Folder of run directories.
+
+    Raises:
+        DataError: There is no such run or checkpoint.
+        ConfigError: An unknown trial, or neither a number nor a path.
+    """
+    if which == "best" or which.isdecimal():
+        directory = newest(runs) if run is None else RunDirectory.open(run)
+        if which == "best":
+            return winner_and_baselines(directory), directory
+        return [one_trial(directory, int(which))], directory
+    path = Path(which)
+    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+        raise ConfigError(
+            f"evaluate takes best, a trial's number or a checkpoint's path, got {which!r}; "
+            "see the trials with: taskgroup runs show"
+        )
+    subject, home = one_checkpoint(path)
+    return [subject], home if run is None else RunDirectory.open(run)
 
 
 def winner_and_baselines(run: RunDirectory) -> list[Subject]:

@@ -64,6 +64,34 @@ class ConfusionMetric(SumMetric):
         return counts.view(len(classes), self.num_classes)
 
 
+class BackgroundConfusionMetric(ConfusionMetric):
+    """The same scores, and two without the background class.
+
+    - ``miou_foreground``: as ``miou``, over the other classes.
+    - ``accuracy_foreground``: share of correct pixels among those that are not background.
+    """
+
+    directions: ClassVar[Mapping[str, Direction]] = {
+        **ConfusionMetric.directions,
+        "miou_foreground": "maximize",
+        "accuracy_foreground": "maximize",
+    }
+
+    def __init__(self, num_classes: int, background: int) -> None:
+        super().__init__(num_classes)
+        self.background = background
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        """Scores of sums ``(..., 3 K)``."""
+        others = [c for c in range(self.num_classes) if c != self.background]
+        counts = sums.view(*sums.shape[:-1], 3, self.num_classes)[..., others]
+        correct, target, predicted = counts.unbind(-2)
+        return super().score(sums) | {
+            "miou_foreground": _mean_ratio(correct, target + predicted - correct),
+            "accuracy_foreground": correct.sum(-1) / target.sum(-1),
+        }
+
+
 def _mean_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Mean over the last axis of the ratios whose denominator is positive; NaN if none is."""
     occurs = denominator > 0

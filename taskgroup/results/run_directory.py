@@ -187,16 +187,16 @@ class RunDirectory:
         self.storage.write(f"evaluations/{base}", schema.encode(schema.evaluations_to_table(rows)))
 
     def evaluations(self) -> list[EvaluationRow]:
-        """The rows of each trial's latest evaluation, in the order written.
+        """The rows of each trial's latest evaluation on each split, in the order written.
 
         Raises:
             DataError: A file is torn, foreign, or of another schema version.
         """
-        latest: dict[tuple[int, str], list[EvaluationRow]] = {}
+        latest: dict[tuple[int, str, str], list[EvaluationRow]] = {}
         for name in self.storage.names("evaluations", ".parquet"):
-            rows: dict[tuple[int, str], list[EvaluationRow]] = {}
+            rows: dict[tuple[int, str, str], list[EvaluationRow]] = {}
             for row in self._evaluation(name):
-                rows.setdefault((row.trial, row.label), []).append(row)
+                rows.setdefault((row.trial, row.label, row.split), []).append(row)
             latest.update(rows)
         return [row for rows in latest.values() for row in rows]
 

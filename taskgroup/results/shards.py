@@ -11,6 +11,8 @@ A shard's key stands for everything that its numbers depend on, so an evaluation
 finds what it had finished, and one with other settings does not.
 """
 
+import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -80,8 +82,7 @@ class ImageRow:
         condition: ``clean``, ``apgd``, ``sea``, ...; ``worst_case`` for the one that counts.
         member: Which attack of an ensemble it was; with ``worst_case`` the condition that the
             result comes from.
-        judged: Label of the model that was scored, where the attack was made for another; empty
-            where it is the model itself.
+        judged: Trial whose model was scored: another one where it is about transfer.
         attack: Registry name of the attack, or empty.
         norm: Norm of the ball.
         epsilon: Radius for pixels in [0, 1].
@@ -101,7 +102,7 @@ class ImageRow:
     label: str
     condition: str
     member: str
-    judged: str
+    judged: int
     attack: str
     norm: str
     epsilon: float
@@ -133,7 +134,7 @@ IMAGE_SCHEMA = schema.record_schema(
         "label": pa.string(),
         "condition": pa.string(),
         "member": pa.string(),
-        "judged": pa.string(),
+        "judged": pa.int32(),
         **_BUDGET,
         "attacked_tasks": _TEXTS,
         "seed": pa.int64(),
@@ -240,6 +241,13 @@ def read_transfers(storage: Storage) -> list[TransferRow]:
         TRANSFER_SCHEMA,
         lambda table: [TransferRow(**row) for row in table.to_pylist()],
     )
+
+
+def next_name(storage: Storage, folder: str) -> str:
+    """A name for the next file of a folder; two writers at once never share one."""
+    found = (re.match(rf"{folder}/(\d+)-", name) for name in storage.names(folder, ".parquet"))
+    number = 1 + max((int(match[1]) for match in found if match), default=0)
+    return f"{folder}/{number:04d}-{secrets.token_hex(4)}.parquet"
 
 
 def _write(storage: Storage, name: str, columns: pa.Schema, rows: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from taskgroup.errors import ConfigError
 from taskgroup.metrics.base import SumMetric
-from taskgroup.metrics.confusion import ConfusionMetric
+from taskgroup.metrics.confusion import BackgroundConfusionMetric, ConfusionMetric
 from taskgroup.tasks.base import TASKS, LossSums, Target, Task, TaskInfo
 from taskgroup.tasks.pixel_sums import sum_valid
 
@@ -35,8 +35,10 @@ class SegmentationTask(Task):
         return cross_entropy(prediction, target, self.info.class_weights)
 
     def metric(self) -> SumMetric:
-        """Mean IoU, mean class accuracy, pixel accuracy."""
-        return ConfusionMetric(self.channels)
+        """Mean IoU, mean class accuracy, pixel accuracy; also without the background, if any."""
+        if self.info.background is None:
+            return ConfusionMetric(self.channels)
+        return BackgroundConfusionMetric(self.channels, self.info.background)
 
 
 def num_classes(info: TaskInfo) -> int:

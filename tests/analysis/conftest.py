@@ -11,6 +11,7 @@ import pytest
 from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.shards import TransferRow, write_transfers
 
 TASKS = ("depth", "edges", "normals")
 SPACE = """name: rooms
@@ -113,9 +114,10 @@ def make_evaluation(trial: TrialResult, role: str) -> list[EvaluationRow]:
     fall = 0.2 if trial.is_adversarial else 1.2
     conditions = [
         ("clean", 0.0, 0, 0, 1.0), ("noise", 4 / 255, 1, 1, 0.98), ("fgsm", 4 / 255, 1, 1, 1.1),
-        ("pgd", 4 / 255, 20, 5, 1.0), ("pgd_all", 4 / 255, 20, 5, 1.1),
+        ("square", 4 / 255, 100, 1, 1.2), ("apgd", 4 / 255, 50, 2, 1.0),
+        ("apgd_tasks", 4 / 255, 20, 1, 1.1),
         *(("sweep", radius, 20 if radius else 0, 1 if radius else 0, 1.02) for radius in RADII),
-        ("worst_case", 4 / 255, 20, 5, 0.97),
+        ("worst_case", 4 / 255, 50, 2, 0.97),
     ]  # fmt: skip
     rows = []
     for condition, epsilon, steps, restarts, factor in conditions:
@@ -127,7 +129,7 @@ def make_evaluation(trial: TrialResult, role: str) -> list[EvaluationRow]:
                 label=trial.label,
                 role=role,  # type: ignore[arg-type]
                 condition=condition,
-                attacked_tasks=trial.task_set if condition == "pgd_all" else ("segmentation",),
+                attacked_tasks=trial.task_set if condition == "apgd_tasks" else ("segmentation",),
                 norm="linf",
                 epsilon=epsilon,
                 steps=steps,
@@ -138,10 +140,14 @@ def make_evaluation(trial: TrialResult, role: str) -> list[EvaluationRow]:
                 score=score,
                 low=score * 0.94,
                 high=score * 1.06,
-                images=256,
+                images=64 if condition == "square" else 256,
                 seed=0,
                 verdict="ok",
                 seconds=4.0,
+                attack="apgd" if condition == "sweep" and epsilon else "",
+                valid=256 * 64 * 64,
+                vulnerability=None if condition == "clean" else 1 - score,
+                suite="quick",
             )
         )
     return rows
@@ -173,10 +179,37 @@ def make_panels(trial: TrialResult, role: str) -> list[Panel]:
             panel("target", "clean", target),
             panel("image", "clean", picture),
             panel("prediction", "clean", np.roll(target, 1, 0)),
-            panel("image", "pgd", np.clip(picture + noise, 0, 255)),
-            panel("prediction", "pgd", np.where(wrong > 0, wrong, target)),
+            panel("image", "apgd", np.clip(picture + noise, 0, 255)),
+            panel("prediction", "apgd", np.where(wrong > 0, wrong, target)),
         ]
     return panels
+
+
+def make_transfers(judged: list[TrialResult]) -> list[TransferRow]:
+    """Each model on images attacked for each; others' images hurt half as much."""
+    return [
+        TransferRow(
+            source=source.number,
+            source_label=source.label,
+            target=target.number,
+            target_label=target.label,
+            attack="apgd",
+            norm="linf",
+            epsilon=4 / 255,
+            steps=50,
+            restarts=2,
+            task="segmentation",
+            score_name="miou",
+            direction="maximize",
+            score=0.2 if source is target else 0.4,
+            low=0.1,
+            high=0.5,
+            images=256,
+            seed=0,
+        )
+        for source in judged
+        for target in judged
+    ]
 
 
 MakeRun = Callable[..., RunDirectory]
@@ -198,6 +231,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             judged = [(study.best, "winner")]
             judged += [(trial, "baseline") for trial in trials if trial.role == "baseline"]
             rows = [row for trial, role in judged for row in make_evaluation(trial, role)]
+            transfers = make_transfers([trial for trial, _ in judged])
+            write_transfers(run.storage, "transfers/0001-made.parquet", transfers)
             run.write_evaluation(rows, [p for t, role in judged for p in make_panels(t, role)])
         return run
 

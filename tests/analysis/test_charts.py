@@ -145,7 +145,7 @@ def test_learning_curves_keep_every_epoch_of_every_trial(few: StudyData) -> None
 
 def test_epsilon_takes_the_sweep_and_leaves_the_huge_radius_out(study: StudyData) -> None:
     data = collect_epsilon(study)
-    assert data.attack == "PGD-20"
+    assert data.attack == "APGD-20"
     assert [curve.group for curve in data.curves] == ["best", "natural", "adversarial", "several"]
     for curve in data.curves:
         assert curve.epsilons == (0.0, 2 / 255, 4 / 255, 8 / 255, 16 / 255)

@@ -77,6 +77,22 @@ def test_a_suspect_number_carries_its_warning(study: StudyData) -> None:
     rows = tuple(replace(r, verdict="gradient masking suspected: noise") for r in study.evaluations)
     sentence = collect_headline(replace(study, evaluations=rows)).sentences[-1]
     assert sentence.endswith("Warning: gradient masking suspected: noise.")
+    page = render_report(replace(study, evaluations=rows))
+    assert '<span class="alarm">gradient masking suspected: noise</span>' in page
+    assert '<span class="alarm">' not in render_report(study)
+
+
+def test_attacks_for_other_models_have_a_section_of_their_own(study: StudyData) -> None:
+    page = render_report(study)
+    assert "Attacks made for another model" in page
+    assert "Attacks made for another model" not in render_report(replace(study, transfers=()))
+
+
+def test_each_split_has_its_own_section(study: StudyData) -> None:
+    rows = tuple(replace(row, split="confirm") for row in study.evaluations)
+    both = replace(study, evaluations=(*study.evaluations, *rows))
+    page = render_report(both)
+    assert page.index("Evaluation on the test split") < page.index("on the confirm split")
 
 
 @pytest.mark.parametrize("trials", [0, 1])
@@ -118,7 +134,7 @@ def test_panels_come_by_image_with_the_winner_first(study: StudyData) -> None:
     assert [row.group for row in data.blocks[0].rows] == [
         "best", "adversarial", "natural", "several",
     ]  # fmt: skip
-    assert data.heads == ("prediction", "PGD at ε = 4/255", "prediction")
+    assert data.heads == ("prediction", "APGD at ε = 4/255", "prediction")
     assert [name for name, _ in data.classes] == ["floor", "wall", "box", "ball"]
     assert all(cell.source for block in data.blocks for row in block.rows for cell in row.cells)
 

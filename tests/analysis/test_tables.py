@@ -9,13 +9,8 @@ import pytest
 from rich.console import Console
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.analysis.tables import (
-    Table,
-    evaluation_table,
-    runs_table,
-    study_table,
-    trials_table,
-)
+from taskgroup.analysis.evaluations import evaluation_table, robustness_table, transfer_table
+from taskgroup.analysis.tables import Table, runs_table, study_table, trials_table
 from taskgroup.analysis.wording import format_epsilon, format_gain, format_score, format_value
 from taskgroup.results.records import TrialResult
 
@@ -61,46 +56,13 @@ def test_trials_table_reads_the_run(
     assert trials_table(run) == study_table(read_study(run))
 
 
-def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyData) -> None:
-    table = evaluation_table(study.evaluations, study.trials)
-    assert table.columns[3:] == (
-        "best: segmentation+normals",
-        "main only, natural",
-        "main only, adversarial",
-        "all candidates, equal weights",
-    )
-    names = [row.cells[0] for row in table.rows]
-    assert names[:6] == [
-        "no attack", "random noise", "FGSM", "PGD", "PGD on all tasks", "worst case of all",
-    ]  # fmt: skip
-    assert names[6:] == ["PGD"] * 5
-    assert table.rows[3].cells[1:3] == ("20 \N{MULTIPLICATION SIGN} 5", "4/255")
-    first = study.evaluations[0]
-    assert table.rows[0].data["scores"][0]["score"] == first.score
-    assert "segmentation mIoU, higher is better, on 256 test images" in table.notes[0]
-
-
-def test_json_knows_no_nan(study: StudyData) -> None:
-    rows = [replace(row, score=float("nan")) for row in study.evaluations]
-    table = evaluation_table(rows)
-    assert table.to_json()[0]["scores"][0]["score"] is None
-    assert "NaN" not in json.dumps(table.to_json())
-
-
-def test_a_failed_sanity_check_marks_the_row(study: StudyData) -> None:
-    verdict = "gradient masking suspected: noise beats the attack"
-    rows = [replace(row, verdict=verdict) for row in study.evaluations if row.role == "winner"]
-    table = evaluation_table(rows)
-    assert all(row.cells[3].endswith(" !") for row in table.rows)
-    assert table.notes[1:] == (f"! segmentation+normals: {verdict}",)
-
-
-def test_no_evaluation_is_an_empty_table() -> None:
-    assert evaluation_table([]).rows == ()
-
-
 def test_narrow_terminals_cut_nothing_off(study: StudyData) -> None:
-    for table in (study_table(study), evaluation_table(study.evaluations, study.trials)):
+    for table in (
+        study_table(study),
+        evaluation_table(study.evaluations, study.trials),
+        robustness_table(study.evaluations, study.trials),
+        transfer_table(study.transfers),
+    ):
         text = printed(table, width=80)
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         assert max(len(line) for line in text.splitlines()) <= 80

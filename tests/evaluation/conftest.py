@@ -6,7 +6,11 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 import taskgroup.tasks  # noqa: F401
-from taskgroup.data.base import Batch
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.data.base import Batch, VisionDataset
+from taskgroup.data.scenes import SceneConfig
+from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.shards import Bench
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
 
 INFOS = (
@@ -73,16 +77,22 @@ def network():
     return TinyNetwork().train()
 
 
-@pytest.fixture(scope="session")
-def trained_state():
-    """Weights after a short training on all three tasks."""
-    torch.manual_seed(0)
+def trained_weights(seed: int, *, epsilon: float = 0.0):
+    """Weights after a short training on all three tasks, with one adversarial step if asked for."""
+    torch.manual_seed(seed)
     network = TinyNetwork().train()
     tasks = [build_task(info) for info in INFOS]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for step in range(150):
-        batch = make_batch(16, seed=step)
-        predictions = network(batch.images)
+        batch = make_batch(16, seed=step + 1000 * seed)
+        images = batch.images
+        if epsilon:
+            noisy = images + epsilon * (2 * torch.rand_like(images) - 1)
+            predictions = network(noisy.requires_grad_())
+            loss = sum(t.loss(predictions[t.name], batch.targets[t.name]).mean() for t in tasks)
+            (gradient,) = torch.autograd.grad(loss, noisy)
+            images = (images + epsilon * gradient.sign()).clamp(0, 1)
+        predictions = network(images)
         loss = sum(
             task.loss(predictions[task.name], batch.targets[task.name]).mean() for task in tasks
         )
@@ -90,6 +100,29 @@ def trained_state():
         loss.backward()
         optimizer.step()
     return network.state_dict()
+
+
+@pytest.fixture(scope="session")
+def trained_state():
+    """Weights after a natural training."""
+    return trained_weights(0)
+
+
+@pytest.fixture(scope="session")
+def other_states():
+    """Weights after an adversarial training, and after another natural one."""
+    return trained_weights(1, epsilon=8 / 255), trained_weights(2)
+
+
+@pytest.fixture
+def honest(trained, other_states):
+    """Three honest networks."""
+    networks = [trained]
+    for state in other_states:
+        network = TinyNetwork()
+        network.load_state_dict(state)
+        networks.append(network.eval())
+    return networks
 
 
 @pytest.fixture
@@ -111,3 +144,44 @@ def batches():
     """Twenty images in batches of eight; the last one holds four."""
     whole = make_batch(20, seed=1001)
     return [whole.select(torch.arange(start, min(start + 8, 20))) for start in (0, 8, 16)]
+
+
+class Held(VisionDataset):
+    """Images that lie in memory."""
+
+    def __init__(self, batch):
+        self.held = batch
+
+    def __len__(self):
+        return len(self.held)
+
+    def batch(self, indices):
+        return self.held.select(torch.as_tensor(list(indices)))
+
+
+@pytest.fixture
+def make_bench(tasks):
+    """A bench of networks that are all scored on the same images."""
+
+    def make(models, batch, *, main_task="segmentation", threat=None, task_set=None, seed=0):
+        chosen = [task for task in tasks if task_set is None or task.name in task_set]
+        networks = tuple(
+            TrainedModel(
+                model,
+                tuple(chosen),
+                SceneConfig(name="scenes"),
+                main_task,
+                threat or ThreatModel(epsilon=4 / 255),
+            )
+            for model in models
+        )
+        datasets = tuple(Held(batch) for _ in networks)
+        return Bench(networks, datasets, torch.device("cpu"), seed)
+
+    return make
+
+
+@pytest.fixture
+def make_images():
+    """Draws a batch of so many images."""
+    return make_batch

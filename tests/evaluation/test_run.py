@@ -2,22 +2,28 @@
 
 import math
 from dataclasses import replace
+from shutil import copy
 
 import numpy as np
 import pytest
 import torch
 
+from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.evaluation.bench import check_labels
 from taskgroup.evaluation.loading import load_trained
-from taskgroup.evaluation.run import evaluate
+from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.run import evaluate, evaluate_trials
+from taskgroup.evaluation.shards import Bench
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.tasks.base import build_task
+from taskgroup.results.shards import read_images, read_transfers
+from taskgroup.tasks.base import Target, build_task
 
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
 DATASET = {"name": "scenes", "image_size": 32, "test": 3, "train": 1, "seed": 77}
@@ -27,6 +33,7 @@ CONFIG = {
     "main_task": "segmentation",
     "validation": {"attack": "pgd", "norm": "linf", "epsilon": 4 / 255},
 }
+FEW = EvaluationOptions("quick", images=1)
 TRIALS = [  # label, role, auxiliary tasks, status, robust score
     ("main only, natural", "baseline", (), "complete", 0.1),
     ("all, adversarial", "baseline", ("depth",), "failed", None),
@@ -35,12 +42,15 @@ TRIALS = [  # label, role, auxiliary tasks, status, robust score
 ]
 
 
-def write_checkpoint(path, auxiliary=(), config=CONFIG, **changes):
+def write_checkpoint(path, auxiliary=(), config=CONFIG, *, seed=0, spoil=False, **changes):
     infos = SceneConfig(**DATASET).tasks()
     chosen = tuple(infos[name] for name in ("segmentation", *auxiliary))
     model = build_model(
-        ModelConfig(**config["model"]), [build_task(info) for info in chosen], seed=0
+        ModelConfig(**config["model"]), [build_task(info) for info in chosen], seed=seed
     )
+    if spoil:
+        for parameter in model.parameters():
+            parameter.data.fill_(float("nan"))
     checkpoint = Checkpoint(config=config, tasks=chosen, weights=model.state_dict(), epoch=1)
     save_checkpoint(replace(checkpoint, **changes), path)
 
@@ -90,7 +100,7 @@ def run(tmp_path):
 
 def test_best_is_the_winner_and_the_finished_baselines(run):
     told = []
-    found = evaluate("best", run=run.path, images=1, progress=lambda *n: told.append(n))
+    found = evaluate("best", run=run.path, options=FEW, progress=lambda *n: told.append(n))
     parts = {(row.trial, row.role) for row in found.rows}
     assert parts == {(2, "winner"), (0, "baseline")}
     assert found.path == run.path
@@ -99,61 +109,173 @@ def test_best_is_the_winner_and_the_finished_baselines(run):
     assert list(done) == sorted(done)
     assert done[-1] == totals[0]
     assert set(totals) == {totals[0]}
-    assert any("segmentation+classification: pgd_all" in label for label in labels)
+    assert any("segmentation+classification: apgd_tasks" in label for label in labels)
 
 
 def test_rows_tell_everything(run):
-    rows = evaluate(2, run=run.path, seed=3).rows
+    rows = evaluate(2, run=run.path, options=EvaluationOptions(seed=3)).rows
     assert {row.images for row in rows} == {3}  # the split is smaller than asked for
     assert {row.seed for row in rows} == {3}
-    names = ["clean", "noise", "fgsm", "pgd", "pgd_all", "sweep", "worst_case"]
+    names = ["clean", "noise", "fgsm", "square", "apgd", "apgd_tasks", "sweep", "worst_case"]
     assert list(dict.fromkeys(row.condition for row in rows)) == names
     sweep = [row for row in rows if row.condition == "sweep" and row.score_name == "miou"]
     assert [row.epsilon for row in sweep] == pytest.approx(
         [0, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 1]
     )
     by_condition = {row.condition: row for row in rows if row.score_name == "miou"}
-    assert by_condition["pgd"].attacked_tasks == ("segmentation",)
-    assert by_condition["pgd_all"].attacked_tasks == ("segmentation", "classification")
-    assert (by_condition["pgd"].steps, by_condition["pgd"].restarts) == (20, 5)
+    assert by_condition["apgd"].attacked_tasks == ("segmentation",)
+    assert by_condition["apgd_tasks"].attacked_tasks == ("segmentation", "classification")
+    assert (by_condition["apgd"].steps, by_condition["apgd"].restarts) == (50, 2)
     for row in rows:
         assert row.low <= row.score <= row.high or row.score == pytest.approx(row.low, abs=0.05)
         assert row.direction == "maximize"
         assert row.verdict == "ok" or row.verdict.startswith("gradient masking suspected: ")
         assert row.seconds >= 0
+        assert (row.suite, row.split) == ("quick", "test")
+        assert row.valid == 3 * (1 if row.task == "classification" else 32 * 32)
+        assert (row.vulnerability is None) == (row.epsilon == 0 or row.score_name == "unknown")
     inside = [
         row
         for row in rows
         if row.score_name == "miou" and row.epsilon <= 4 / 255 and row.condition != "worst_case"
     ]
     assert by_condition["worst_case"].score <= min(row.score for row in inside) + 1e-9
-    tasks = {(row.task, row.score_name) for row in rows if row.condition == "pgd"}
+    worst = [row.score_name for row in rows if row.condition == "worst_case"]
+    assert worst == ["miou", "mean_accuracy", "accuracy"]
+    tasks = {(row.task, row.score_name) for row in rows if row.condition == "apgd"}
     assert ("classification", "accuracy") in tasks
 
 
-def test_the_seed_decides_everything_but_the_time(run):
+def test_the_seed_decides_everything_but_the_time(run, tmp_path):
     first, again = (
-        [replace(row, seconds=0) for row in evaluate(0, run=run.path, seed=5, images=1).rows]
-        for _ in range(2)
+        [
+            replace(row, seconds=0, label="")
+            for row in evaluate(checkpoint, options=EvaluationOptions(seed=5, images=1)).rows
+        ]
+        for checkpoint in (
+            copy(run.checkpoint_path(0), tmp_path / "one.pt"),
+            copy(run.checkpoint_path(0), tmp_path / "two.pt"),
+        )
     )
     assert first == again
 
 
+def test_what_is_finished_is_not_done_again(run):
+    first = evaluate(0, run=run.path, options=FEW)
+    told = []
+    again = evaluate(0, run=run.path, options=FEW, progress=lambda *news: told.append(news))
+    assert not told
+    assert again.rows == first.rows
+    assert len(again.panels) == len(first.panels)
+    for one, other in zip(first.panels, again.panels, strict=True):
+        assert np.array_equal(one.values, other.values)
+
+
+def test_a_killed_evaluation_goes_on(run):
+    """Ctrl-C in the middle: what was finished by then is found again."""
+
+    class Killed(Exception):
+        pass
+
+    told = []
+
+    def stop(*news):
+        told.append(news)
+        if len(told) == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate(0, run=run.path, options=FEW, progress=stop)
+    assert run.evaluations() == []
+    rest = []
+    found = evaluate(0, run=run.path, options=FEW, progress=lambda *news: rest.append(news))
+    assert len(rest) == len(read_shards(run)) - 4
+    assert rest[-1][0] == rest[-1][1]
+    whole = evaluate(run.path / "checkpoints/00000.pt", run=run.path, options=FEW)
+    assert found.rows == whole.rows
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"epsilon": "2/255"}, {"images": 2}])
+def test_other_settings_are_other_shards(run, changed):
+    evaluate(0, run=run.path, options=FEW)
+    before = read_shards(run)
+    evaluate(0, run=run.path, options=replace(FEW, **changed))
+    attacks = [name for name in read_shards(run) - before if "apgd" in name]
+    assert attacks
+
+
+def test_more_training_is_another_network(run):
+    evaluate(0, run=run.path, options=FEW)
+    before = read_shards(run)
+    write_checkpoint(run.checkpoint_path(0), seed=1)
+    told = []
+    evaluate(0, run=run.path, options=FEW, progress=lambda *news: told.append(news))
+    assert len(told) == len(before)
+
+
+def read_shards(run):
+    return set(run.storage.names("shards", ".parquet"))
+
+
+def test_each_images_worst_result_is_kept(run):
+    found = evaluate("best", run=run.path, options=replace(FEW, images=2))
+    images = [(row.trial, row.image) for row in found.worst_images]
+    assert images == [(2, 0), (2, 1), (0, 0), (0, 1)]
+    metric = build_task(SceneConfig(**DATASET).tasks()["segmentation"]).metric()
+    for trial in (0, 2):
+        own = [row for row in found.worst_images if row.trial == trial]
+        total = torch.tensor([row.sums for row in own], dtype=torch.float64).sum(0)
+        worst = next(
+            row for row in found.rows
+            if (row.trial, row.condition, row.score_name) == (trial, "worst_case", "miou")
+        )  # fmt: skip
+        assert float(metric.score(total)["miou"]) == worst.score
+    (name,) = run.storage.names("worst_case", ".parquet")
+    assert read_images(run.storage, name) == list(found.worst_images)
+
+
+def test_who_is_fooled_by_whose_images_is_no_robustness(run):
+    found = evaluate("best", run=run.path, options=FEW)
+    pairs = {(row.source, row.target): row for row in found.transfers}
+    assert set(pairs) == {(0, 0), (0, 2), (2, 0), (2, 2)}
+    white = {
+        row.trial: row.score
+        for row in found.rows
+        if (row.condition, row.score_name) == ("apgd", "miou")
+    }
+    assert {target: pairs[target, target].score for target in (0, 2)} == white
+    assert not [row for row in found.rows if "transfer" in row.condition]
+    assert read_transfers(run.storage) == list(found.transfers)
+
+
+def test_trials_are_scored_on_the_confirm_split(run):
+    found = evaluate_trials(run, [0, 2], suite="quick", images=1)
+    assert {(row.trial, row.split) for row in found.rows} == {(0, "confirm"), (2, "confirm")}
+    assert run.evaluations() == list(found.rows)
+
+
+def test_a_radius_may_be_given(run):
+    options = EvaluationOptions("quick", images=1, epsilon="2/255", norm="linf")
+    rows = evaluate(0, run=run.path, options=options).rows
+    worst = next(row for row in rows if row.condition == "worst_case")
+    assert worst.epsilon == pytest.approx(2 / 255)
+
+
 def test_panels_show_images_targets_and_predictions(run):
-    found = evaluate(0, run=run.path, images=2)
+    found = evaluate(0, run=run.path, options=replace(FEW, images=2))
     kinds = {(p.condition, p.content, p.kind, p.task) for p in found.panels}
     assert kinds == {
         ("clean", "image", "picture", ""),
         ("clean", "target", "classes", "segmentation"),
         ("clean", "prediction", "classes", "segmentation"),
-        ("pgd", "image", "picture", ""),
-        ("pgd", "prediction", "classes", "segmentation"),
+        ("apgd", "image", "picture", ""),
+        ("apgd", "prediction", "classes", "segmentation"),
     }
     assert len(found.panels) == 2 * 5
     pictures = {
         (p.condition, p.image): p.values.astype(int) for p in found.panels if p.content == "image"
     }
-    change = np.abs(pictures["pgd", 1] - pictures["clean", 1])
+    change = np.abs(pictures["apgd", 1] - pictures["clean", 1])
     assert 1 <= change.max() <= 5
     assert pictures["clean", 0].shape == (32, 32, 3)
     target = next(p for p in found.panels if p.content == "target")
@@ -165,7 +287,7 @@ def test_panels_show_images_targets_and_predictions(run):
 def test_a_number_map_is_shown_as_numbers(tmp_path):
     config = CONFIG | {"main_task": "depth"}
     write_checkpoint(tmp_path / "depth.pt", ("depth",), config)
-    found = evaluate(tmp_path / "depth.pt", images=1)
+    found = evaluate(tmp_path / "depth.pt", options=FEW)
     assert (found.rows[0].task, found.rows[0].score_name) == ("depth", "abs_rel")
     maps = [p for p in found.panels if p.content != "image"]
     assert {p.kind for p in maps} == {"numbers"}
@@ -182,7 +304,7 @@ def test_a_checkpoint_inside_a_run_is_its_trial(run):
 
 def test_a_checkpoint_from_elsewhere_belongs_to_no_trial(tmp_path):
     write_checkpoint(tmp_path / "lonely.pt")
-    found = evaluate(str(tmp_path / "lonely.pt"), images=1)
+    found = evaluate(str(tmp_path / "lonely.pt"), options=FEW)
     assert {(row.trial, row.role, row.label) for row in found.rows} == {(-1, "other", "lonely")}
     assert found.path is None
 
@@ -205,7 +327,6 @@ def test_the_newest_run_is_taken(run, tmp_path):
         ("best", {"runs": "nothing"}, DataError, "nothing must hold a run directory"),
         ("bset", {}, ConfigError, "best, a trial's number or a checkpoint's path, got 'bset'"),
         ("gone/model.pt", {}, DataError, "checkpoint gone/model.pt must be a file, found none"),
-        ("best", {"images": 0}, ConfigError, "images must be at least 1, got 0"),
     ],
 )
 def test_a_mistake_gets_one_line(which, options, kind, message, tmp_path, monkeypatch):
@@ -213,6 +334,58 @@ def test_a_mistake_gets_one_line(which, options, kind, message, tmp_path, monkey
     with pytest.raises(kind, match=message) as raised:
         evaluate(which, **options)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": 0}, "images must be at least 1, got 0"),
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"suite": "slow"}, "suite must be one of: quick, standard, full; got 'slow'"),
+        ({"epsilon": "8"}, r"epsilon must lie in \[0, 1\], got 8; did you mean 8/255\?"),
+        ({"epsilon": "-1/255"}, "epsilon"),
+        ({"epsilon": "eight"}, "epsilon"),
+        ({"epsilon": 0}, "epsilon must be above 0"),
+        ({"norm": "l7", "epsilon": 0.5}, "norm"),
+        ({"norm": "l2"}, "epsilon must be given with norm 'l2'"),
+        ({"attacked_tasks": ("depth",)}, "attacked_tasks must lie in the task set, got 'depth'"),
+    ],
+)
+def test_a_wrong_option_gets_one_line(changed, message, run):
+    with pytest.raises(ConfigError, match=message) as raised:
+        evaluate(0, run=run.path, options=EvaluationOptions(**changed))
+    assert "\n" not in str(raised.value)
+    assert read_shards(run) == set()
+
+
+def test_a_network_that_answers_nan_has_no_score(tmp_path):
+    config = CONFIG | {"main_task": "depth"}
+    write_checkpoint(tmp_path / "broken.pt", ("depth",), config, spoil=True)
+    with pytest.raises(DataError, match="must answer finite numbers") as raised:
+        evaluate(tmp_path / "broken.pt", options=FEW)
+    assert "\n" not in str(raised.value)
+
+
+def test_images_without_a_label_have_no_score(run, monkeypatch):
+    """A split in which not one pixel of the main task is valid."""
+    config = SceneConfig(**DATASET)
+    blank = open_dataset(config, "test", ("segmentation",))
+    none = torch.zeros(1, 32, 32, dtype=torch.bool)
+
+    class Unlabelled:
+        def __len__(self):
+            return 3
+
+        def batch(self, indices):
+            batch = blank.batch(list(indices))
+            values = batch.targets["segmentation"].values
+            invalid = Target(values, none.expand(len(values), -1, -1))
+            return replace(batch, targets={"segmentation": invalid})
+
+    trained = load_trained(run.checkpoint_path(0))
+    bench = Bench((trained,), (Unlabelled(),), torch.device("cpu"))
+    with pytest.raises(DataError, match="must have a valid pixel for task 'segmentation'"):
+        check_labels(bench, 0, 3)
 
 
 def test_an_unknown_trial_names_the_known_ones(run):

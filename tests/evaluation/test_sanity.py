@@ -1,14 +1,20 @@
 """Networks that only look robust are found out, honest ones are not."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from taskgroup.attacks.base import ThreatModel
-from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.measured import put_together
+from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.ordering import check_order
+from taskgroup.evaluation.outcomes import finished, gather_outcomes, gather_transfers
+from taskgroup.evaluation.run import measure, plan_networks
 from taskgroup.evaluation.sanity import beats_constant, check_network, rises, verdict
-from taskgroup.evaluation.suite import measure
+from taskgroup.evaluation.shards import plan_shards
+from taskgroup.evaluation.workers import run_here
 from taskgroup.metrics.accuracy import AccuracyMetric
 from taskgroup.metrics.confusion import ConfusionMetric
 
@@ -73,6 +79,20 @@ class Broken(nn.Module):
         return {name: p * torch.nan for name, p in self.network(images, tasks).items()}
 
 
+class Borrowed(nn.Module):
+    """Gradients come from a network with other weights, answers from its own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.other = copy.deepcopy(network)
+        for parameter in self.other.parameters():
+            parameter.data = torch.roll(parameter.data, 1, 0)
+
+    def forward(self, images, tasks=None):
+        return (self.other if images.requires_grad else self.network)(images, tasks)
+
+
 def findings(model, tasks, batch, main_task="segmentation"):
     return check_network(model, tasks, batch, main_task=main_task)
 
@@ -90,6 +110,7 @@ def test_an_honest_network_is_ok(main_task, trained, tasks, batch):
         (Dropping, "predictions are random"),
         (Rounding, "image gradients vanish"),
         (Broken, "predictions are not finite"),
+        (Borrowed, "the attack sees another network"),
     ],
 )
 def test_known_frauds_are_named(fraud, finding, trained, tasks, batch):
@@ -102,25 +123,60 @@ def test_one_image_is_enough_to_look_at(trained, tasks, batch):
     assert findings(StaysInTraining(trained), tasks, alone)
 
 
-def measured(model, tasks, batches, main_task="segmentation", epsilon=4 / 255):
-    trained = TrainedModel(
-        model, tuple(tasks), SceneConfig(name="scenes"), main_task, ThreatModel(epsilon=epsilon)
-    )
-    return measure(trained, batches)
+QUICK = EvaluationOptions("quick")
+
+
+def found_in(make_bench, models, batch, main_task="segmentation", **options):
+    bench = make_bench(models, batch, main_task=main_task, **options)
+    return [measured.findings for measured in measure(bench, QUICK)]
 
 
 @main_tasks
-def test_the_whole_suite_lets_an_honest_network_pass(main_task, trained, tasks, batches):
-    assert measured(trained, tasks, batches[:1], main_task).findings == ()
+def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make_bench, batch):
+    assert found_in(make_bench, honest, batch, main_task) == [(), (), ()]
 
 
-def test_the_whole_suite_suspects_saturated_logits(trained, tasks, batches):
-    assert "loss gradients vanish" in measured(Scaled(trained), tasks, batches[:1]).findings
+@pytest.mark.parametrize(
+    ("fraud", "finding"),
+    [
+        (Scaled, "loss gradients vanish"),
+        (Rounding, "a huge epsilon does not reach a constant predictor"),
+        (StaysInTraining, "predictions depend on the batch"),
+        (Dropping, "predictions are random"),
+        (Borrowed, "the attack sees another network"),
+    ],
+)
+def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_bench, batch):
+    (found,) = found_in(make_bench, [fraud(trained)], batch, task_set=("segmentation",))
+    assert finding in found
+    assert verdict(found).startswith("gradient masking suspected: ")
 
 
-def test_rounding_is_given_away_by_the_scores_too(trained, tasks, batches):
-    found = measured(Rounding(trained), tasks, batches[:1]).findings
-    assert "a huge epsilon does not reach a constant predictor" in found
+def test_another_networks_images_are_no_white_box_attack(honest, make_bench, batch):
+    """What an attack on another network leaves must not pass for robustness."""
+    bench = make_bench(honest[:2], batch, task_set=("segmentation",))
+    plans = plan_networks(bench, QUICK)
+    done = finished(run_here(bench, plan_shards(plans)))
+    outcomes = list(gather_outcomes(done, 0, plans[0].conditions))
+    borrowed = gather_transfers(done, 1, plans[1].transferred, 0, "segmentation")[0]
+    for place, outcome in enumerate(outcomes):
+        if outcome.condition.role == "strong":
+            outcomes[place] = replace(outcome, sums={"segmentation": borrowed})
+    task = bench.networks[0].main
+    never = dict.fromkeys(task.metric().directions, float("nan"))
+    found = check_order(outcomes, task, plans[0].threat, constant=never)
+    assert "one step beats many" in found
+    assert "fewer steps beat more" in found
+
+
+def test_transfer_that_beats_the_attack_is_found(honest, make_bench, batch):
+    """A network with a useless gradient falls to the images of its honest twin."""
+    bench = make_bench([honest[0], Scaled(honest[0])], batch, task_set=("segmentation",))
+    plans = plan_networks(bench, QUICK)
+    done = finished(run_here(bench, plan_shards(plans)))
+    fraud = put_together(bench, plans, done, 1)
+    assert "another network's images beat the attack" in fraud.findings
+    assert put_together(bench, plans, done, 0).findings == ()
 
 
 def accuracy_sums(right, count):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.classification import multiclass_stat_scores
 
-from taskgroup.metrics.confusion import ConfusionMetric
+from taskgroup.metrics.confusion import BackgroundConfusionMetric, ConfusionMetric
 
 K = 6
 
@@ -96,3 +96,25 @@ def test_data_set_score_is_no_mean_of_image_scores() -> None:
     sums = metric.per_image(*draw(0))
     pooled, images = metric.score(sums.sum(0))["miou"], metric.score(sums)["miou"]
     assert abs(pooled - images.mean()) > 1e-3
+
+
+def test_scores_without_the_background_leave_its_class_out() -> None:
+    prediction, values, valid = draw(0)
+    metric = BackgroundConfusionMetric(K, background=2)
+    sums = metric.per_image(prediction, values, valid)
+    scores = metric.score(sums.sum(0))
+    plain = ConfusionMetric(K).score(sums.sum(0))
+    assert {name: scores[name] for name in plain} == plain
+    guess = prediction.argmax(1)
+    ratios = [
+        float(((guess == k) & (values == k) & valid).sum())
+        / float((((guess == k) | (values == k)) & valid).sum())
+        for k in range(K)
+        if k != 2
+    ]
+    assert float(scores["miou_foreground"]) == pytest.approx(sum(ratios) / len(ratios))
+    kept = valid & (values != 2)
+    right = (guess == values)[kept].double().mean()
+    assert float(scores["accuracy_foreground"]) == pytest.approx(float(right))
+    assert metric.score(sums)["miou_foreground"].shape == (5,)
+    assert set(metric.directions) == set(scores)

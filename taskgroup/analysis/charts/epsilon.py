@@ -57,7 +57,8 @@ def collect_epsilon(study: StudyData) -> EpsilonData:
         _curve(study, [row for row in rows if _model(row) == model and row.epsilon <= largest])
         for model in dict.fromkeys(_model(row) for row in rows)
     )
-    attack = attack_name("pgd", max((row.steps for row in rows), default=0)) if rows else ""
+    hardest = max(rows, key=lambda row: row.steps, default=None)
+    attack = "" if hardest is None else attack_name(hardest.attack or "pgd", hardest.steps)
     return EpsilonData(study.robust, attack, curves)
 
 

@@ -1,0 +1,151 @@
+"""What an evaluation found out about each network, put together from finished shards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.conditions import Condition
+from taskgroup.evaluation.constant import constant_scores
+from taskgroup.evaluation.ordering import check_order
+from taskgroup.evaluation.outcomes import (
+    Finished,
+    Outcome,
+    Worst,
+    gather_outcomes,
+    gather_transfers,
+    inside,
+    worst_of,
+)
+from taskgroup.evaluation.sanity import check_network
+from taskgroup.evaluation.shards import Bench, NetworkPlan, pieces
+from taskgroup.evaluation.worst_case import worst_case
+
+CHECKED_IMAGES = 32
+"""Images on which a network itself is looked at."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A network on images that were attacked for another one.
+
+    Attributes:
+        source: Position of the network that was attacked.
+        target: Position of the network that was scored.
+        condition: The attack.
+        sums: The main task's sums of each image, ``(N, S)``.
+    """
+
+    source: int
+    target: int
+    condition: Condition
+    sums: Tensor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network under every condition.
+
+    Attributes:
+        outcomes: In the order of the conditions.
+        worst: By ball and score of the main task, the worst of all attacks inside the ball.
+        findings: What the sanity checks found; nothing is best.
+        transfers: The network on images attacked for others, and on its own.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    worst: tuple[tuple[ThreatModel, str, Worst], ...]
+    findings: tuple[str, ...]
+    transfers: tuple[Transfer, ...] = ()
+
+
+def put_together(
+    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, network: int
+) -> Measured:
+    """Everything about one network.
+
+    Args:
+        bench: The networks and their images.
+        plans: What was done, by network.
+        done: The finished shards.
+        network: Position of the network.
+    """
+    outcomes = gather_outcomes(done, network, plans[network].conditions)
+    transfers = _transfers(bench, plans, done, network)
+    return Measured(
+        outcomes=outcomes,
+        worst=_worst(bench, outcomes, network),
+        findings=(
+            *_look(bench, plans[network], network),
+            *_compare(bench, plans[network], outcomes, transfers, network),
+        ),
+        transfers=tuple(transfers),
+    )
+
+
+def _transfers(
+    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, target: int
+) -> list[Transfer]:
+    """A network on the images attacked for each that it is a judge of, and for itself."""
+    task = bench.networks[target].main
+    found = []
+    for source, plan in enumerate(plans):
+        if target == source or target in plan.judges:
+            condition = plan.transferred
+            members = gather_transfers(done, source, condition, target, task.name)
+            worst = worst_case(members, task.metric(), score=task.main_score, seed=bench.seed)
+            found.append(Transfer(source, target, condition, worst.sums))
+    return found
+
+
+def _worst(
+    bench: Bench, outcomes: Sequence[Outcome], network: int
+) -> tuple[tuple[ThreatModel, str, Worst], ...]:
+    """The worst case of every score in every ball that a strong attack searched."""
+    task = bench.networks[network].main
+    strong = [o.condition.budget for o in outcomes if o.condition.role == "strong"]
+    balls = dict.fromkeys((budget.norm, budget.epsilon) for budget in strong)
+    found = []
+    for norm, epsilon in balls:
+        ball = ThreatModel(norm=norm, epsilon=epsilon)
+        allowed = inside(outcomes, ball, task=task.name)
+        found += [
+            (
+                ball,
+                score,
+                worst_of(allowed, task.metric(), task=task.name, score=score, seed=bench.seed),
+            )
+            for score in task.metric().directions
+        ]
+    return tuple(found)
+
+
+def _look(bench: Bench, plan: NetworkPlan, network: int) -> list[str]:
+    """What the network itself shows on a few images."""
+    trained = bench.networks[network]
+    batch = bench.batch(network, 0, min(plan.count, CHECKED_IMAGES))
+    return check_network(trained.model, trained.tasks, batch, main_task=trained.main_task)
+
+
+def _compare(
+    bench: Bench,
+    plan: NetworkPlan,
+    outcomes: Sequence[Outcome],
+    transfers: Sequence[Transfer],
+    network: int,
+) -> list[str]:
+    """What its scores under different conditions show."""
+    task = bench.networks[network].main
+    targets = [
+        bench.batch(network, first, stop).targets[task.name]
+        for first, stop in pieces(plan.count, CHECKED_IMAGES)
+    ]
+    return check_order(
+        outcomes,
+        task,
+        plan.threat,
+        constant=constant_scores(task, targets),
+        transferred=[t.sums for t in transfers if t.source != network],
+        seed=bench.seed,
+    )

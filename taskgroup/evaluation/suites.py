@@ -1,0 +1,137 @@
+"""Which conditions a network is scored under: quick, standard, full."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
+from taskgroup.evaluation.conditions import Combine, Condition, sweep_radii
+from taskgroup.tasks.base import Task
+
+Suite = Literal["quick", "standard", "full"]
+SUITES: tuple[Suite, ...] = ("quick", "standard", "full")
+
+QUICK = {"steps": 50, "restarts": 2}
+SEA_STEPS = 300
+AUTOATTACK_STEPS = 100
+REGRESSION = {"steps": 300, "restarts": 3}
+SWEEP_STEPS = 20
+TASKS_STEPS: dict[Suite, int] = {"quick": 20, "standard": 100, "full": 100}
+QUERIES: dict[Suite, int] = {"quick": 100, "standard": 1000, "full": 1000}
+QUERIED_IMAGES = 64
+"""A black-box attack only checks the others; a few images show whether it beats them."""
+COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
+FULL_MULTIPLES = (0.5, 1.0, 2.0)
+REFERENCE_L2 = 0.5
+"""L2 radius that the field pairs with 8/255 on images of 32 pixels (RobustBench)."""
+REFERENCE_LINF = 8 / 255
+REFERENCE_NUMBERS = 3 * 32 * 32
+
+
+def kind_of(task: Task) -> Literal["dense", "classification", "regression"]:
+    """Which attacks fit a task: class maps, one class per image, or numbers."""
+    if task.info.num_classes is None:
+        return "regression"
+    return "classification" if task.output == "vector" else "dense"
+
+
+def suite_conditions(
+    suite: Suite,
+    threat: ThreatModel,
+    main_task: Task,
+    attacked_tasks: Sequence[str],
+    *,
+    num_pixels: int,
+) -> tuple[Condition, ...]:
+    """Every condition of a suite; what coincides is listed once per name and run once.
+
+    Args:
+        suite: How much is done.
+        threat: The ball that the network is judged in.
+        main_task: The task to protect.
+        attacked_tasks: The tasks that are attacked together beside the main task alone.
+        num_pixels: Numbers per image, ``3 H W``.
+    """
+    balls = (threat,) if suite == "quick" or suite == "standard" else full_balls(threat, num_pixels)
+    found = [c for c in _checks(suite, threat, main_task.name) if (c.attack or "noise") in ATTACKS]
+    for ball in balls:
+        found.append(strong_condition(suite, ball, main_task))
+        found += _several_tasks(suite, ball, attacked_tasks)
+    found += _sweep(threat, main_task.name, num_pixels=num_pixels)
+    return tuple(found)
+
+
+def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Condition:
+    """The attack on the main task that a suite judges by."""
+    ball = {"norm": threat.norm, "epsilon": threat.epsilon}
+    main = (main_task.name,)
+    if suite == "quick":
+        return Condition("apgd", "apgd", AttackBudget(**ball, **QUICK), main)
+    kind = kind_of(main_task)
+    if kind == "dense":
+        return Condition("sea", "sea", AttackBudget(**ball, steps=SEA_STEPS), main)
+    if kind == "classification":
+        return Condition(
+            "autoattack", "autoattack", AttackBudget(**ball, steps=AUTOATTACK_STEPS), main
+        )
+    return Condition("apgd", "apgd", AttackBudget(**ball, **REGRESSION), main)
+
+
+def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
+    """Half, once and twice the radius, in the norm of the threat model and in the other one.
+
+    The other norm's radius is the field's pair, L2 0.5 beside 8/255 on images of 32 pixels, scaled
+    with the radius and with the root of the number of pixels.
+    """
+    pair = REFERENCE_L2 / REFERENCE_LINF * math.sqrt(num_pixels / REFERENCE_NUMBERS)
+    if threat.norm == "linf":
+        other = ThreatModel(norm="l2", epsilon=threat.epsilon * pair)
+    else:
+        other = ThreatModel(norm="linf", epsilon=min(1.0, threat.epsilon / pair))
+    return tuple(
+        ball.model_copy(update={"epsilon": multiple * ball.epsilon})
+        for ball in (threat, other)
+        for multiple in sorted(FULL_MULTIPLES, key=lambda multiple: multiple != 1)
+        if ball.norm == "l2" or multiple * ball.epsilon <= 1
+    )
+
+
+def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ...]:
+    """No attack, and the weak ones that the strong ones must beat."""
+    once = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=1, random_start=False)
+    queries = once.model_copy(update={"steps": QUERIES[suite]})
+    return (
+        Condition("clean", None, once.with_epsilon(0.0), role="clean"),
+        Condition("noise", "noise", once, (main,), role="noise"),
+        Condition("fgsm", "fgsm", once, (main,), role="fast"),
+        Condition("square", "square", queries, (main,), role="black_box", images=QUERIED_IMAGES),
+    )
+
+
+def _several_tasks(suite: Suite, threat: ThreatModel, tasks: Sequence[str]) -> list[Condition]:
+    """Attacks on several tasks at once, one per way of adding them up; none on a single task."""
+    if len(tasks) < 2:
+        return []
+    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=TASKS_STEPS[suite])
+    ways = COMBINATIONS[:1] if suite == "quick" else COMBINATIONS
+    return [
+        Condition(_tasks_name(way), "apgd", budget, tuple(tasks), role="tasks", combine=way)
+        for way in ways
+    ]
+
+
+def _tasks_name(way: Combine) -> str:
+    return "apgd_tasks" if way == "sum" else f"apgd_tasks_{way}"
+
+
+def _sweep(threat: ThreatModel, main: str, *, num_pixels: int) -> list[Condition]:
+    """Growing radii on the main task; none at all is the clean condition."""
+    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
+    radii = sweep_radii(threat, num_pixels=num_pixels)
+    clean = AttackBudget(norm=threat.norm, epsilon=0, steps=1, random_start=False)
+    return [
+        Condition("sweep", "apgd", budget.with_epsilon(radius), (main,), role="sweep")
+        if radius
+        else Condition("sweep", None, clean, role="sweep")
+        for radius in radii
+    ]

@@ -1,0 +1,105 @@
+"""Which conditions a network is scored under."""
+
+import math
+
+import pytest
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.conditions import sweep_radii
+from taskgroup.evaluation.suites import (
+    SUITES,
+    full_balls,
+    kind_of,
+    strong_condition,
+    suite_conditions,
+)
+from taskgroup.tasks.base import TaskInfo, build_task
+
+LINF = ThreatModel(norm="linf", epsilon=4 / 255)
+SEGMENTATION = build_task(TaskInfo("segmentation", num_classes=5))
+CLASSIFICATION = build_task(TaskInfo("classification", num_classes=10))
+DEPTH = build_task(TaskInfo("depth"))
+NUMBERS = 3 * 16 * 16
+
+
+def conditions(suite="quick", threat=LINF, attacked=("segmentation", "depth"), main=SEGMENTATION):
+    return suite_conditions(suite, threat, main, attacked, num_pixels=NUMBERS)
+
+
+def test_the_quick_list_is_the_published_one():
+    listed = [
+        (c.name, c.attack, round(c.budget.epsilon * 255, 6), c.steps, c.restarts, c.attacked_tasks)
+        for c in conditions()
+    ]
+    main, both = ("segmentation",), ("segmentation", "depth")
+    assert listed == [
+        ("clean", None, 0, 0, 0, ()),
+        ("noise", "noise", 4, 0, 1, main),
+        ("fgsm", "fgsm", 4, 1, 1, main),
+        ("square", "square", 4, 100, 1, main),
+        ("apgd", "apgd", 4, 50, 2, main),
+        ("apgd_tasks", "apgd", 4, 20, 1, both),
+        ("sweep", None, 0, 0, 0, ()),
+        ("sweep", "apgd", 2, 20, 1, main),
+        ("sweep", "apgd", 4, 20, 1, main),
+        ("sweep", "apgd", 8, 20, 1, main),
+        ("sweep", "apgd", 16, 20, 1, main),
+        ("sweep", "apgd", 255, 20, 1, main),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "attack", "steps", "restarts"),
+    [
+        (SEGMENTATION, "dense", "sea", 300, 1),
+        (CLASSIFICATION, "classification", "autoattack", 100, 1),
+        (DEPTH, "regression", "apgd", 300, 3),
+    ],
+)
+def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, steps, restarts):
+    assert kind_of(task) == kind
+    strong = strong_condition("standard", LINF, task)
+    assert (strong.attack, strong.budget.steps, strong.budget.restarts) == (attack, steps, restarts)
+    assert strong in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
+
+
+def test_full_is_standard_in_several_balls():
+    strong = [c for c in conditions("full") if c.role == "strong"]
+    radii = [(c.budget.norm, c.budget.epsilon) for c in strong]
+    scaled = 0.25 * math.sqrt(NUMBERS / 3072)
+    assert [norm for norm, _ in radii] == ["linf"] * 3 + ["l2"] * 3
+    assert [radius for _, radius in radii] == pytest.approx(
+        [4 / 255, 2 / 255, 8 / 255, scaled, scaled / 2, scaled * 2]
+    )
+    several = [c for c in conditions("full") if c.role == "tasks"]
+    assert len(several) == 4 * 6
+    assert {c.combine for c in several} == {"sum", "unit_gradient", "loss_ratio", "worst_task"}
+    assert full_balls(ThreatModel(norm="l2", epsilon=0.5), 3072)[3].epsilon == pytest.approx(
+        8 / 255
+    )
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_evaluation_keeps_the_worst_iterate(suite):
+    for condition in conditions(suite):
+        assert condition.budget.keep == "best"
+        assert condition.steps == 0 or condition.attack is not None
+        if condition.attack in ("apgd", "sea"):
+            assert condition.budget.random_start
+
+
+@pytest.mark.parametrize("epsilon", [0, 1 / 255, 0.3, 1.0])
+def test_radii_rise_and_end_where_every_image_is_in_reach(epsilon):
+    radii = sweep_radii(ThreatModel(norm="linf", epsilon=epsilon), num_pixels=768)
+    assert list(radii) == sorted(set(radii))
+    assert radii[0] == 0
+    assert radii[-1] == 1
+    far = sweep_radii(ThreatModel(norm="l2", epsilon=epsilon), num_pixels=768)
+    assert far[-1] == math.sqrt(768)
+
+
+def test_one_task_alone_is_not_attacked_together():
+    found = conditions("full", attacked=("segmentation",))
+    assert not [c for c in found if c.role == "tasks"]
+    work = {c.name: c.work for c in conditions() if not c.budget.epsilon}
+    assert work["clean"] == work["sweep"]
