@@ -91,11 +91,20 @@ class ResourcesConfig(Config):
     """The ``resources:`` section: what one trial takes."""
 
     workers: Annotated[int, Field(ge=1)] = 1
-    """Processes that train one trial together."""
+    """Processes that train one trial together; training.batch_size counts the images of all."""
     cpus: Annotated[int, Field(ge=1)] = 1
     """CPU cores of one worker."""
     gpus: Annotated[float, Field(ge=0)] = 0
     """GPUs of one worker; 0.5 puts two workers on one."""
+
+    @model_validator(mode="after")
+    def _check_gpus(self) -> Self:
+        if self.gpus > 1 and self.gpus % 1:
+            raise ValueError(
+                f"resources.gpus must be a whole number or below 1, got {self.gpus:g}; a worker "
+                "shares one GPU with others or has all of each"
+            )
+        return self
 
 
 class StudyConfig(Config):

@@ -285,6 +285,12 @@ def test_worker_larger_than_every_node_is_refused() -> None:
         concurrent_trials(ResourcesConfig(workers=2, cpus=5), cpus=10, gpus=0, nodes=nodes)
 
 
+def test_worker_shares_a_gpu_or_has_whole_ones(make_space: Callable[..., Any]) -> None:
+    assert make_space("resources.gpus=0.25").resources.gpus == 0.25
+    with pytest.raises(ConfigError, match=r"resources\.gpus must be a whole number or below 1"):
+        make_space("resources.gpus=1.5")
+
+
 def test_mistakes_leave_nothing_behind(values: dict[str, Any], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     with pytest.raises(ConfigError, match="a search needs a space"):

@@ -1,0 +1,114 @@
+"""Throughput of two workers, one core each, against one worker on one core.
+
+The workers are plain processes joined by gloo, as Ray Train joins them, so that Ray's start-up is
+not in the numbers; each is bound to a core of its own. Both train the same trials of scenes with
+the same batches, in turn, and the throughput is what an epoch's record says (validation excluded).
+
+    OMP_NUM_THREADS=1 python benchmarks/workers.py --rounds 3
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.multiprocessing
+
+from taskgroup.results.records import EpochRow
+from taskgroup.training.config import TrialConfig
+from taskgroup.training.fit import fit
+from taskgroup.training.group import WorkerGroup
+
+GOAL = 1.8
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "natural, 64 px, width 16, batch 32": {"size": 64, "width": 16, "batch": 32, "steps": 0},
+    "pgd-3, 64 px, width 16, batch 32": {"size": 64, "width": 16, "batch": 32, "steps": 3},
+    "natural, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 0},
+    "pgd-3, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 3},
+}
+
+
+@dataclass
+class Rates:
+    """A reporter that keeps the images per second of every epoch."""
+
+    rates: list[float] = field(default_factory=list)
+
+    def started(self, output_dimension: int) -> None:
+        """Nothing to keep."""
+
+    def epoch(self, row: EpochRow) -> None:
+        """Keep one epoch's throughput."""
+        self.rates.append(row.metrics["images_per_second"])
+
+
+def trial(case: Mapping[str, Any], *, batches: int, epochs: int) -> TrialConfig:
+    """Two tasks on scenes; the last batch is partial."""
+    attack = {"attack": "pgd", "steps": case["steps"]} if case["steps"] else {"attack": "none"}
+    images = batches * case["batch"] - case["batch"] // 4
+    return TrialConfig.model_validate(
+        {
+            "dataset": {
+                "name": "scenes", "image_size": case["size"], "train": images, "validation": 8,
+            },
+            "model": {"backbone": "resnet_small", "width": case["width"]},
+            "main_task": "segmentation",
+            "auxiliary_tasks": ["depth"],
+            "loss_weights": {"depth": 0.1},
+            "adversary": attack,
+            "training": {"epochs": epochs, "batch_size": case["batch"]},
+            "validation": {"steps": 1, "every": epochs},
+        }
+    )  # fmt: skip
+
+
+def work(rank: int, size: int, folder: str, config: TrialConfig) -> None:
+    """One worker on its own core; the first writes the throughput of the epochs but the first."""
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+    reporter = Rates()
+    fit(config, reporter, group=WorkerGroup.current())
+    if rank == 0:
+        Path(folder, "rates.json").write_text(json.dumps(reporter.rates[1:]))
+    torch.distributed.destroy_process_group()
+
+
+def throughput(size: int, config: TrialConfig) -> float:
+    """Images per second of ``size`` workers together: the median of a trial's epochs."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(work, (size, folder, config), nprocs=size)
+        return statistics.median(json.loads(Path(folder, "rates.json").read_text()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)))
+    arguments = parser.parse_args()
+    print("| trial | 1 worker, images/s | 2 workers, images/s | ratio | per round |")
+    print("|---|---|---|---|---|")
+    for name in [list(CASES)[number] for number in arguments.cases]:
+        config = trial(CASES[name], batches=arguments.batches, epochs=arguments.epochs)
+        pairs = [(throughput(1, config), throughput(2, config)) for _ in range(arguments.rounds)]
+        one, two = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+        ratios = [second / first for first, second in pairs]
+        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(
+            f"| {name} | {one:.0f} | {two:.0f} | {statistics.median(ratios):.2f} | {shown} |",
+            flush=True,
+        )
+    print(f"goal: {GOAL}")
+
+
+if __name__ == "__main__":
+    main()
