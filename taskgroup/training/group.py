@@ -6,7 +6,7 @@ Each worker's backward pass gives the part of the gradient that runs through its
 :meth:`WorkerGroup.sum_gradients` adds the parts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -113,10 +113,7 @@ class WorkerGroup:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        summed = self._sum(torch.cat([gradient.flatten() for gradient in gradients]))
-        sizes = [gradient.numel() for gradient in gradients]
-        for gradient, part in zip(gradients, torch.split(summed, sizes), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        _scatter(self._sum(torch.cat([gradient.flatten() for gradient in gradients])), gradients)
 
     @torch.no_grad()
     def align(self, module: nn.Module) -> None:
@@ -126,11 +123,13 @@ class WorkerGroup:
         """
         if self.size == 1:
             return
-        for value in (*module.parameters(), *module.buffers()):
-            sent = value.detach().to(_wire(value)).contiguous()
+        values = [value.detach() for value in (*module.parameters(), *module.buffers())]
+        for dtype in dict.fromkeys(value.dtype for value in values):
+            same = [value for value in values if value.dtype == dtype]
+            sent = torch.cat([value.flatten() for value in same]).to(_wire(same[0]))
             with _losing_workers():
                 dist.broadcast(sent, src=0)
-            value.copy_(sent)
+            _scatter(sent, same)
 
     def barrier(self) -> None:
         """Wait until every worker is here."""
@@ -215,6 +214,13 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         group: WorkerGroup = ctx.group
         return group.sum(gradient)[group.rank :: group.size], None
+
+
+def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copy consecutive parts of ``flat`` into ``tensors``."""
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
 
 
 def _wire(values: Tensor) -> torch.device:
