@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -59,9 +60,28 @@ class LazyRows:
         size = size or (own[0], own[1])
         if size != (own[0], own[1]):
             return cls(count, (channels, *size), lambda row: resize_picture(array[row], size))
-        kept = cls(0, array.shape[1:], array.__getitem__)
-        kept._rows, kept._is_decoded = array, np.ones(count, bool)
+        return cls.decoded(array)
+
+    @classmethod
+    def decoded(cls, array: Pixels) -> "LazyRows":
+        """Rows that are in memory already; the array is kept, not copied, and never written to."""
+        kept = cls(0, array.shape[1:], partial(_row, array))
+        kept._rows, kept._is_decoded = array, np.ones(len(array), bool)
         return kept
+
+    def all_rows(self) -> Pixels:
+        """Every row, decoded: the rows themselves, which nobody may write to.
+
+        Raises:
+            DataError: A file is damaged, or the rows are too many to be kept.
+        """
+        if self._rows is None:
+            raise DataError(
+                f"the decoded pictures must be at most {MEMORY_LIMIT >> 30} GB to be sent to other "
+                "machines, but are more; put the files on a disk that all machines share"
+            )
+        self.rows(np.flatnonzero(~self._is_decoded))
+        return self._rows
 
     def rows(self, positions: NDArray[np.int64]) -> Pixels:
         """The rows at ``positions`` ``(N,)``, shape ``(N, *shape)``; the caller owns them.
@@ -76,6 +96,12 @@ class LazyRows:
             self._rows[position] = self._read(int(position))
             self._is_decoded[position] = True
         return self._rows[positions]
+
+
+def _row(array: Pixels, row: int) -> Pixels:
+    """One row; an array's own method would do, but does not pickle."""
+    found: Pixels = array[row]
+    return found
 
 
 @contextmanager

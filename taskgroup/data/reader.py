@@ -5,7 +5,7 @@ are decoded when a batch first needs them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -190,6 +190,52 @@ class PictureDataset(VisionDataset):
 
 
 @dataclass(frozen=True)
+class DecodedContents:
+    """The same contents as plain arrays, to be sent to machines that lack the files.
+
+    Attributes:
+        contents: All but the pixels.
+        images: Every picture, ``(P, C, H, W)`` uint8.
+        maps: Every class map, ``(P, H, W)`` uint8, by task.
+    """
+
+    contents: Contents
+    images: NDArray[np.uint8]
+    maps: Mapping[str, NDArray[np.uint8]]
+
+    @classmethod
+    def of(cls, config: ReaderConfig) -> "DecodedContents":
+        """Decode everything that a data set's folder holds.
+
+        Raises:
+            DataError: A file is missing or damaged, or there are too many pictures.
+        """
+        contents = _opened(config).contents
+        images = contents.images.all_rows()
+        maps = {task: rows.all_rows() for task, rows in contents.maps.items()}
+        none = LazyRows.decoded(np.empty((0, 1, 1, 1), np.uint8))
+        return cls(replace(contents, images=none, maps={}), images, maps)
+
+    def restored(self) -> Contents:
+        """The contents with pixels; the arrays are shared, not copied."""
+        maps = {task: LazyRows.decoded(rows) for task, rows in self.maps.items()}
+        return replace(self.contents, images=LazyRows.decoded(self.images), maps=maps)
+
+
+_ADOPTED: dict[ReaderConfig, Contents] = {}
+
+
+def has_adopted(config: ReaderConfig) -> bool:
+    """Whether this process needs no files for a data set."""
+    return config in _ADOPTED
+
+
+def adopt(config: ReaderConfig, decoded: DecodedContents) -> None:
+    """Make this process read a data set from decoded contents instead of files."""
+    _ADOPTED[config] = decoded.restored()
+
+
+@dataclass(frozen=True)
 class _Opened:
     contents: Contents
     parts: Mapping[Split, SplitPart]
@@ -198,7 +244,7 @@ class _Opened:
 @lru_cache(maxsize=4)
 def _opened(config: ReaderConfig) -> _Opened:
     """List and split a folder once per process, so that decoded pictures are shared."""
-    contents = config.read(config.folder())
+    contents = _ADOPTED.get(config) or config.read(config.folder())
     parts = cut_splits(
         contents.published, counts=config.counts(), seed=config.seed, groups=contents.groups
     )

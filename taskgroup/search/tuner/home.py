@@ -1,11 +1,15 @@
 """What a trial takes along from the driver to whatever machine it runs on."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import ray
+
+from taskgroup.data.reader import DecodedContents, ReaderConfig, adopt, has_adopted
 
 SETTINGS = (
     "TASKGROUP_DATA",
@@ -28,16 +32,28 @@ class Home:
     Attributes:
         folder: Working directory, from which relative paths start where it exists.
         environment: Environment variables that matter.
+        data: Data sets whose files some node lacks, each with a reference to its decoded contents
+            in Ray's object store, where the processes of a node share them.
     """
 
     folder: str
     environment: Mapping[str, str]
+    data: tuple[tuple[ReaderConfig, Any], ...] = ()
 
     @classmethod
     def here(cls) -> Self:
         """The surroundings of this process."""
         names = (name for name in SETTINGS + KEYS if os.environ.get(name))
         return cls(str(Path.cwd()), {name: os.environ[name] for name in names})
+
+    def with_data(self, datasets: Sequence[ReaderConfig]) -> Self:
+        """The same with data sets decoded into the object store.
+
+        Raises:
+            DataError: One is too large for that.
+        """
+        data = tuple((config, ray.put(DecodedContents.of(config))) for config in datasets)
+        return replace(self, data=data)
 
     def enter(self) -> None:
         """Make this process's surroundings the same; what the node set itself stays."""
@@ -47,3 +63,6 @@ class Home:
                 os.environ.setdefault(name, value)
         with suppress(OSError):  # another machine need not have the folder
             os.chdir(self.folder)
+        for config, reference in self.data:
+            if not has_adopted(config):
+                adopt(config, ray.get(reference))

@@ -3,13 +3,13 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from taskgroup.data.base import DatasetConfig
-from taskgroup.data.reader import ReaderConfig
+from taskgroup.data.reader import ReaderConfig, has_adopted
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.recording import why_failed
@@ -25,36 +25,38 @@ class Look:
 
     Attributes:
         token: Name of the file that it wrote into the run directory.
-        has_data: Whether the data set's files are there.
+        missing: Data sets whose files are not there.
     """
 
     token: str
-    has_data: bool
+    missing: tuple[ReaderConfig, ...]
 
 
-def check_nodes(run: RunDirectory, folder: str, home: Home, dataset: DatasetConfig) -> bool:
+def check_nodes(
+    run: RunDirectory, folder: str, home: Home, datasets: Sequence[DatasetConfig]
+) -> tuple[ReaderConfig, ...]:
     """Check that every other node imports this code and shares the run directory.
 
     Args:
         run: The run directory, as this process sees it.
         folder: The same, as nodes are told of it.
         home: What trials take along.
-        dataset: The data set.
+        datasets: The data sets of the trials.
 
     Returns:
-        Whether every node has the data set's files.
+        The data sets whose files some node lacks.
 
     Raises:
         ResourceError: A node that cannot run trials, and why.
     """
     asked = [
-        (name, _look.options(scheduling_strategy=place).remote(folder, home, dataset))
+        (name, _look.options(scheduling_strategy=place).remote(folder, home, tuple(datasets)))
         for name, place in _other_nodes()
     ]
     looks = [_answer(name, reference) for name, reference in asked]
     for (name, _), look in zip(asked, looks, strict=True):
         _check_shared(run, name, look.token)
-    return all(look.has_data for look in looks)
+    return tuple({config for look in looks for config in look.missing})
 
 
 def _other_nodes() -> Sequence[tuple[str, Any]]:
@@ -71,23 +73,24 @@ def _other_nodes() -> Sequence[tuple[str, Any]]:
 
 
 @ray.remote(num_cpus=0, max_retries=1)
-def _look(folder: str, home: Home, dataset: DatasetConfig) -> Look:
+def _look(folder: str, home: Home, datasets: Sequence[DatasetConfig]) -> Look:
     """What a node sees; runs there."""
     home.enter()
     run = RunDirectory.open(folder)
     token = f".node-{secrets.token_hex(8)}"
     run.storage.write(token, b"")
-    return Look(token, _has_files(dataset))
+    return Look(token, tuple(config for config in datasets if _lacks_files(config)))
 
 
-def _has_files(dataset: DatasetConfig) -> bool:
-    """Whether a data set's files are on this machine; one that is generated needs none."""
-    try:
-        if isinstance(dataset, ReaderConfig):
-            dataset.folder()
-    except DataError:
+def _lacks_files(dataset: DatasetConfig) -> TypeGuard[ReaderConfig]:
+    """Whether a data set that is read from files has none on this machine."""
+    if not isinstance(dataset, ReaderConfig) or has_adopted(dataset):
         return False
-    return True
+    try:
+        dataset.folder()
+    except DataError:
+        return True
+    return False
 
 
 def _answer(name: str, reference: Any) -> Look:

@@ -12,6 +12,7 @@ from taskgroup.search.preflight import robust_objective
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.source import TrialSource
+from taskgroup.search.tuner.client import is_client, run_on_head
 from taskgroup.search.tuner.cluster import (
     available_cpus,
     available_gpus,
@@ -65,6 +66,12 @@ def run_study(
         ConfigError: A trial asks for what is not supported.
     """
     at_once = check_resources(space)
+    if is_client():
+        run_on_head(
+            run_study, space, _address(run), source, remaining=remaining, train=train,
+            on_change=on_change,
+        )  # fmt: skip
+        return
     searcher = StudySearcher(
         source, run, on_change, remaining=remaining, max_retries=space.search.max_retries
     )
@@ -73,8 +80,7 @@ def run_study(
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
     ):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        home = Home.here()
-        check_nodes(run, str(run.path.absolute()), home, space.example().dataset)
+        home = _settled(space, run)
         tuner = tune.Tuner(
             _trainable(space, run, train, home, scratch),
             tune_config=tune.TuneConfig(
@@ -99,6 +105,18 @@ def run_study(
         raise searcher.problem
 
 
+def _address(run: RunDirectory) -> str:
+    """The run directory as other processes and machines open it."""
+    return str(run.path.absolute())
+
+
+def _settled(space: SearchSpace, run: RunDirectory) -> Home:
+    """What trials take along, once every node has shown that it can run them."""
+    home = Home.here()
+    datasets = {config.dataset for config in space.examples()}
+    return home.with_data(check_nodes(run, _address(run), home, tuple(datasets)))
+
+
 def _callbacks(space: SearchSpace, searcher: StudySearcher) -> list[tune.Callback]:
     """Who watches the trials besides the searcher and the scheduler."""
     limit = space.search.epoch_timeout
@@ -110,7 +128,7 @@ def _trainable(
 ) -> Callable[..., None]:
     """The trial function with what every trial shares and the resources that each takes."""
     resources = space.resources
-    shared = {"train": train, "folder": str(run.path.absolute()), "home": home}
+    shared = {"train": train, "folder": _address(run), "home": home}
     if resources.workers > 1:
         function = tune.with_parameters(
             run_trial_with_workers,

@@ -1,6 +1,7 @@
 """Searches on a cluster of several nodes, which are raylets on this machine."""
 
 import gc
+import os
 import sys
 import time
 import warnings
@@ -30,6 +31,8 @@ from taskgroup.training.state import read_rows
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 ROBUST, CLEAN = "segmentation/robust/miou", "segmentation/clean/miou"
 STORE = 100 * 2**20
+CLIENT_PORT = 20_000 + os.getpid() % 10_000
+"""Above the ports of Ray's workers, below those that the system hands out."""
 
 
 def train_with_checkpoints(
@@ -50,11 +53,12 @@ def train_with_checkpoints(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without cores for trials, and a node with one core."""
+    """A head without cores for trials but with a client server, and a node with one core."""
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves sockets to the collector
         patch.setenv("RAY_AUTH_MODE", "disabled")
         head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        head |= {"ray_client_server_port": CLIENT_PORT}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             cluster.add_node(num_cpus=1, object_store_memory=STORE)
@@ -103,17 +107,15 @@ def test_search_outlives_a_node(cluster: Cluster, values: dict[str, Any], tmp_pa
 def test_nodes_must_share_the_run_directory(cluster: Cluster, tmp_path: Path) -> None:
     (mine := RunDirectory.create(tmp_path, "mine", "")).write_report("")
     other = RunDirectory.create(tmp_path, "other", "")
-    home, dataset = Home.here(), SceneConfig()
+    home, missing = Home.here(), Cifar10Config(root=tmp_path)
     with connected(cluster.address):
-        assert check_nodes(mine, str(mine.path), home, dataset)
+        assert check_nodes(mine, str(mine.path), home, [SceneConfig(), missing]) == (missing,)
         with pytest.raises(
             ResourceError, match=r"must share the run directory, but node .* another"
         ):
-            check_nodes(mine, str(other.path), home, dataset)
+            check_nodes(mine, str(other.path), home, [])
         with pytest.raises(ResourceError, match=r"but node .* is not: .*must be a run directory"):
-            check_nodes(mine, str(tmp_path / "nowhere"), home, dataset)
-        missing = Cifar10Config(root=tmp_path)
-        assert not check_nodes(mine, str(mine.path), home, missing)
+            check_nodes(mine, str(tmp_path / "nowhere"), home, [])
 
 
 @pytest.mark.ray
@@ -122,3 +124,19 @@ def test_trial_must_fit_one_node(cluster: Cluster, values: dict[str, Any], tmp_p
     with pytest.raises(ResourceError, match="resources"):
         search(values, run=tmp_path / "run", address=cluster.address)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_search_from_outside_the_cluster(
+    cluster: Cluster, values: dict[str, Any], tmp_path: Path
+) -> None:
+    address = f"ray://127.0.0.1:{CLIENT_PORT}"
+    values["search"] |= {"trials": 4, "scheduler": "asha"}
+    result = search(values, run=tmp_path / "run", address=address, train=train_with_checkpoints)
+    assert {trial.status for trial in result.trials} <= {"complete", "pruned"}
+    assert len(result.trials) == 4
+    assert not ray.is_initialized()
+    with pytest.raises(ResourceError, match="leave ray:// out"):
+        search(values, run=tmp_path / "new", address=f"ray://{cluster.address}")
+    assert not (tmp_path / "new").exists()
