@@ -1,11 +1,14 @@
 """``evaluate`` on small runs: whom it scores, what it writes, what it says when it cannot."""
 
+import gc
 import math
+import warnings
 from dataclasses import replace
-from shutil import copy
+from shutil import copy, copytree, ignore_patterns
 
 import numpy as np
 import pytest
+import ray
 import torch
 
 from taskgroup.data.loading import open_dataset
@@ -456,3 +459,45 @@ def test_a_loaded_network_is_ready(tmp_path):
     assert trained.main.name == "segmentation"
     assert math.isclose(trained.threat.epsilon, 4 / 255)
     assert trained.dataset.image_size == 32
+
+
+@pytest.fixture
+def ray_ends():
+    """Ray leaves processes and sockets to the garbage collector, which complains."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        assert not ray.is_initialized()
+        gc.collect()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_ends")
+def test_any_number_of_workers_finds_the_same_numbers(run, tmp_path):
+    """Bit by bit: one process here, two Ray workers on a copy of the run."""
+    options = EvaluationOptions("quick", images=2, epsilon="8/255")
+    here = evaluate("best", run=run.path, options=options)
+    other = copytree(run.path, tmp_path / "other", ignore=ignore_patterns("shards"))
+    told = []
+    there = evaluate(
+        "best",
+        run=other,
+        options=replace(options, workers=2),
+        progress=lambda *news: told.append(news),
+    )
+    assert len(told) == len(read_shards(run))
+    assert told[-1][0] == told[-1][1]
+    for one, two in zip(here.rows, there.rows, strict=True):
+        assert replace(one, seconds=0) == replace(two, seconds=0)
+    for one, two in zip(here.worst_images, there.worst_images, strict=True):
+        assert replace(one, seconds=0) == replace(two, seconds=0)
+    assert here.transfers == there.transfers
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_ends")
+def test_a_mistake_in_a_worker_is_told_like_one_here(tmp_path):
+    config = CONFIG | {"main_task": "depth"}
+    write_checkpoint(tmp_path / "broken.pt", ("depth",), config, spoil=True)
+    with pytest.raises(DataError, match="must answer finite numbers"):
+        evaluate(tmp_path / "broken.pt", options=replace(FEW, workers=2))
