@@ -19,6 +19,7 @@ CHANGEABLE = (
     "resources",
     "search.trials",
     "search.max_retries",
+    "search.max_seconds",
     "search.proxy.top",
     "search.confirm",
 )

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.search.planning import last_epoch
+from taskgroup.study.constraint import study_limits
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.selection import select_best
+from taskgroup.study.rung_agreement import RungAgreement, rung_agreements
+from taskgroup.study.selection import rank_trials
 
 
 class Progress:
@@ -21,6 +23,8 @@ class Progress:
         robust: Metric of the robust score column.
         clean: Metric of the clean score column.
         records: The latest record of each trial, by number.
+        max_clean_drop: What the best trial may give up of the clean score; None without a limit.
+        rungs: Epochs after which trials are compared; empty where none is stopped.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Progress:
         objectives: Sequence[StudyObjective],
         robust: str,
         records: Sequence[TrialResult] = (),
+        max_clean_drop: float | None = None,
+        rungs: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
@@ -41,6 +47,10 @@ class Progress:
         self.robust = robust
         self.clean = robust.replace("/robust/", "/clean/")
         self.records: dict[int, TrialResult] = {record.number: record for record in records}
+        self.max_clean_drop = max_clean_drop
+        self.rungs = tuple(rungs)
+        self._agreements: tuple[RungAgreement, ...] = ()
+        self._next_agreement = 0
         self._clock = clock
         self._begin = clock()
         self._first_epoch: float | None = None
@@ -55,8 +65,27 @@ class Progress:
 
     @property
     def best(self) -> TrialResult | None:
-        """The best complete trial so far."""
-        return select_best(self.records.values(), self.objectives)
+        """The best complete trial so far, within the constraint once that is known."""
+        records = self.records.values()
+        limits = study_limits(records, self.objectives, self.max_clean_drop, stage=self.stage)
+        ranked = rank_trials(records, self.objectives, limits=limits)
+        return ranked[0] if ranked else None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that all records belong to."""
+        return next((record.stage for record in self.records.values()), "search")
+
+    @property
+    def agreements(self) -> tuple[RungAgreement, ...]:
+        """How well each rung foretells the end; counted anew once a tenth more trials are done."""
+        complete = sum(record.status == "complete" for record in self.records.values())
+        if self.rungs and complete >= self._next_agreement:
+            self._agreements = rung_agreements(
+                self.records.values(), self.objectives, self.rungs, stage=self.stage
+            )
+            self._next_agreement = complete + 1 + complete // 10
+        return self._agreements
 
     @property
     def num_ended(self) -> int:

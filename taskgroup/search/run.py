@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
+from taskgroup.search.budget import TimeBudget, busy_seconds
 from taskgroup.search.grid import check_grid
 from taskgroup.search.opening import open_search
 from taskgroup.search.preflight import check_names, robust_objective
@@ -120,8 +121,10 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
     """Run stage after stage, each planned from the records of those before it."""
     begin = time.monotonic()
     left = 0
+    budget = TimeBudget(space.search.max_seconds, spent=busy_seconds(directory.trials()))
     for open_stage in stages_of(space):
-        left = _run_stage(open_stage(directory, directory.trials()), directory, train, show)
+        stage = open_stage(directory, directory.trials())
+        left = _run_stage(stage, directory, train, show, budget)
         if left > 0:
             break
     trials = tuple(directory.trials())
@@ -131,10 +134,15 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         trials=trials,
         total=left + sum(trial.status != "interrupted" for trial in trials),
         seconds=time.monotonic() - begin,
+        rungs=space.rungs,
+        max_clean_drop=space.max_clean_drop,
+        is_over_budget=left > 0 and budget.is_over,
     )
 
 
-def _run_stage(stage: Stage, directory: RunDirectory, train: Train, show: Show) -> int:
+def _run_stage(
+    stage: Stage, directory: RunDirectory, train: Train, show: Show, budget: TimeBudget
+) -> int:
     """Run what a stage has not run yet; returns how many of its trials are left."""
     progress = Progress(
         stage.title,
@@ -143,9 +151,11 @@ def _run_stage(stage: Stage, directory: RunDirectory, train: Train, show: Show) 
         objectives=tuple(objective.as_study for objective in stage.space.objectives),
         robust=robust_objective(stage.space).metric,
         records=stage.records,
+        max_clean_drop=stage.space.max_clean_drop,
+        rungs=stage.space.rungs,
     )
     remaining = stage.total - progress.num_ended
-    if remaining > 0:
+    if remaining > 0 and not budget.is_over:
         with show(progress) as listener, suppress(KeyboardInterrupt):
             run_study(
                 stage.space,
@@ -154,5 +164,7 @@ def _run_stage(stage: Stage, directory: RunDirectory, train: Train, show: Show) 
                 remaining=remaining,
                 train=train,
                 on_change=listener,
+                records=stage.records,
+                seconds_left=budget.left,
             )
     return stage.total - progress.num_ended

@@ -18,6 +18,7 @@ from taskgroup.search.study_config import (
     SearchConfig,
     StudyConfig,
 )
+from taskgroup.study.halving import rung_epochs
 from taskgroup.training.config import TrialConfig
 
 FIXED_KEYS = (
@@ -64,6 +65,18 @@ class SearchSpace:
     def candidates(self) -> tuple[str, ...]:
         """Every auxiliary task that some trial may train, sorted."""
         return candidates(self.tree)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which trials are compared; none without a stopping scheduler."""
+        if self.search.scheduler == "none":
+            return ()
+        return rung_epochs(self.search.grace_epochs, self.search.reduction, self.planned_epochs)
+
+    @property
+    def max_clean_drop(self) -> float | None:
+        """How much of the clean score a winner may give up; None without a constraint."""
+        return None if self.constraint is None else self.constraint.clean_drop
 
     def example(self) -> TrialConfig:
         """A trial with every candidate, each distribution at its first extreme."""

@@ -12,9 +12,11 @@ from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
 from taskgroup.search.progress import duration_text, parameter_text, score_text
+from taskgroup.study.constraint import infeasible_trials, study_limits
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
-from taskgroup.study.selection import select_best, selection_rule
+from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
+from taskgroup.study.selection import Limit, select_best, selection_rule
 
 REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)
 
@@ -29,6 +31,9 @@ class StudyResult:
         trials: Every trial's record, by number.
         total: Trials that the study was to have.
         seconds: Wall time of this session.
+        max_clean_drop: What the best trial may give up of the clean score; None without a limit.
+        rungs: Epochs after which trials were compared; empty where none was stopped.
+        is_over_budget: Whether ``search.max_seconds`` ended it.
     """
 
     run: RunDirectory
@@ -36,16 +41,40 @@ class StudyResult:
     trials: tuple[TrialResult, ...]
     total: int
     seconds: float
+    max_clean_drop: float | None = None
+    rungs: tuple[int, ...] = ()
+    is_over_budget: bool = False
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The constraint, once the baseline that it refers to is complete."""
+        return study_limits(self.trials, self.objectives, self.max_clean_drop)
+
+    @property
+    def infeasible(self) -> list[TrialResult]:
+        """Complete trials that gave up more than the constraint allows."""
+        return infeasible_trials(self.trials, self.limits)
+
+    @property
+    def agreements(self) -> tuple[RungAgreement, ...]:
+        """How well the order at each rung foretells the final one."""
+        return rung_agreements(self.trials, self.objectives, self.rungs)
 
     @property
     def best(self) -> TrialResult | None:
-        """The best trial by the recorded rule; None if none is complete."""
-        return select_best(self.trials, self.objectives)
+        """The best trial by the recorded rule; None if none is complete and feasible."""
+        return select_best(self.trials, self.objectives, limits=self.limits)
 
     @property
     def pareto(self) -> tuple[TrialResult, ...]:
-        """Complete trials that no other one beats in every objective."""
-        complete = [trial for trial in self.trials if trial.status == "complete"]
+        """Complete feasible trials of the search that no other one beats in every objective."""
+        complete = [
+            trial
+            for trial in self.trials
+            if trial.status == "complete"
+            and trial.stage == "search"
+            and trial not in self.infeasible
+        ]
         front = pareto_front(objective_gains(complete, self.objectives))
         return tuple(trial for trial, kept in zip(complete, front, strict=True) if kept)
 
@@ -75,11 +104,19 @@ class StudyResult:
             "interrupted": self.is_interrupted,
             "seconds": self.seconds,
             "engine_overhead_seconds": self.engine_overhead,
-            "rule": selection_rule(self.objectives),
+            "over_budget": self.is_over_budget,
+            "rule": selection_rule(self.objectives, limits=self.limits),
+            "infeasible": [trial.number for trial in self.infeasible],
+            "rung_agreement": [self._agreement_json(found) for found in self.agreements],
             "confirmed": False,
             "best": None if best is None else self._trial_json(best),
             "pareto": [self._trial_json(trial) for trial in self.pareto],
         }
+
+    def _agreement_json(self, found: RungAgreement) -> dict[str, Any]:
+        numbers = {"spearman": found.spearman.value, "kendall": found.kendall}
+        known = {name: None if value != value else value for name, value in numbers.items()}
+        return {"epoch": found.epoch, "metric": found.metric, "trials": found.trials, **known}
 
     def _trial_json(self, trial: TrialResult) -> dict[str, Any]:
         return {
@@ -98,7 +135,8 @@ class StudyResult:
             report: Where the report lies, if one was written.
         """
         answer = self._answer() if self.best is not None else self._no_answer()
-        blocks = [self._counts(), *answer, *self._places(report), self._next_commands()]
+        checks = [*self._constraint(), *self._agreement()]
+        blocks = [self._counts(), *answer, *checks, *self._places(report), self._next_commands()]
         return "\n".join(blocks)
 
     def _counts(self) -> str:
@@ -106,7 +144,40 @@ class StudyResult:
         parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         ended = sum(counts[key] for key in ("complete", "pruned", "failed"))
         words = f"{ended} of {self.total} trials ({parts}) in {duration_text(self.seconds)}"
+        if self.is_over_budget:
+            return f"Stopped by search.max_seconds after {words}."
         return f"Stopped after {words}." if self.is_interrupted else f"Done: {words}."
+
+    def _constraint(self) -> list[str]:
+        """Which trials gave up too much, or why that is not known."""
+        if self.max_clean_drop is None:
+            return []
+        if not self.limits:
+            return [
+                "",
+                f"Constraint not applied: {NATURAL_LABEL}, whose clean score it refers to, "
+                "is not complete",
+            ]
+        limit = self.limits[0]
+        words = f"{limit.objective.metric} at most {limit.max_drop:g} worse than"
+        lines = [
+            f"  infeasible: trial {trial.number}, {trial.label}: {limit.drop(trial):.3f} worse"
+            for trial in self.infeasible
+        ]
+        head = f"Constraint: {words} {limit.reference:.3f} ({NATURAL_LABEL})"
+        return ["", head, *(lines or ["  every complete trial is feasible"])]
+
+    def _agreement(self) -> list[str]:
+        """Rank correlation of every rung with the end, with a warning where it is low."""
+        if not self.agreements:
+            return []
+        lines = [f"  {agreement_line(found)}" for found in self.agreements]
+        if any(found.is_low for found in self.agreements):
+            lines.append(
+                "  warning: where it is low, rungs stop trials nearly at random; raise "
+                "search.grace_epochs, or search with scheduler none"
+            )
+        return ["", "Rank agreement of rungs with the end:", *lines]
 
     def _answer(self) -> list[str]:
         best = self.best
@@ -116,7 +187,7 @@ class StudyResult:
             f"Best: trial {best.number}, {best.label}: {self._scores(best)}",
             f"  {parameter_text(best.parameters)}",
             *self._gains(best),
-            f"  chosen by: {selection_rule(self.objectives)}",
+            f"  chosen by: {selection_rule(self.objectives, limits=self.limits)}",
             "  not confirmed: one seed, chosen on the validation split it is reported on; run "
             f"'taskgroup evaluate best --run {self.run.path}'",
             "  for stronger attacks on the test split, which no search sees",
@@ -137,6 +208,8 @@ class StudyResult:
 
     def _no_answer(self) -> list[str]:
         reasons = Counter(t.reason for t in self.trials if t.status == "failed" and t.reason)
+        if self.infeasible:
+            return ["", "No complete trial is feasible, so there is no answer."]
         lines = ["", "No trial is complete, so there is no answer."]
         return lines + [f"  failed {count} x: {why}" for why, count in reasons.most_common(3)]
 
@@ -165,8 +238,12 @@ class StudyResult:
     def _next_commands(self) -> str:
         path = self.run.path
         commands: Sequence[str] = (
-            *([f"taskgroup search --resume {path}"] if self.is_interrupted else []),
+            *([self._resume_command()] if self.is_interrupted else []),
             *([f"taskgroup evaluate best --run {path}"] if self.best is not None else []),
             f"taskgroup runs show {path}",
         )
         return "\nNext:\n" + "\n".join(f"  {command}" for command in commands)
+
+    def _resume_command(self) -> str:
+        budget = " --fix search.max_seconds=SECONDS" if self.is_over_budget else ""
+        return f"taskgroup search --resume {self.run.path}{budget}"

@@ -1,6 +1,6 @@
 """What a search shows while it runs: a live table on a terminal, else one line per trial."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from taskgroup.search.progress import (
     score_text,
     status_text,
 )
+from taskgroup.study.rung_agreement import RungAgreement
 
 COLUMNS = ("trial", "task set", "parameters", "epoch", "clean", "robust", "status")
 WRAPPED = ("task set", "parameters")
@@ -85,15 +86,35 @@ def log_line(progress: Progress, record: TrialResult) -> str:
 
 
 def caption(progress: Progress) -> str:
-    """Best trial so far and time left."""
+    """Best trial so far, whether rungs can be trusted, and time left."""
     best, eta = progress.best, progress.eta()
     parts = []
     if best is not None:
         first = progress.objectives[0]
         parts.append(f"best so far: trial {best.number} ({score_text(first.value(best))})")
+    if progress.agreements:
+        parts.append(agreement_caption(progress.agreements))
     if eta is not None and progress.num_ended < progress.total:
         parts.append(f"about {duration_text(eta)} left")
     return ", ".join(parts)
+
+
+def agreement_caption(agreements: Sequence[RungAgreement]) -> str:
+    """Rank correlation of each rung with the end for the first objective.
+
+    Example:
+        >>> from taskgroup.study.rank_correlation import spearman
+        >>> found = spearman([1, 2, 3, 4], [1, 2, 4, 3])
+        >>> agreement_caption([RungAgreement(2, "segmentation/robust/miou", found, 0.67)])
+        'rank agreement of rung 2 with the end: 0.80 (4 trials)'
+    """
+    metric = agreements[0].metric
+    own = [found for found in agreements if found.metric == metric]
+    values = ", ".join(f"{found.spearman.value:.2f}" for found in own)
+    rungs = ", ".join(str(found.epoch) for found in own)
+    word = "LOW rank agreement" if any(found.is_low for found in own) else "rank agreement"
+    plural = "rungs" if len(own) > 1 else "rung"
+    return f"{word} of {plural} {rungs} with the end: {values} ({own[0].trials} trials)"
 
 
 def study_table(progress: Progress, *, max_rows: int) -> Table:

@@ -14,9 +14,10 @@ def nondominated_fronts(points: ArrayLike) -> NDArray[np.int64]:
     """Number of the front that each point stands on.
 
     Front 0 is the Pareto front, front 1 that of the rest, and so on. Points with a NaN stand on one
-    front of their own behind all others. Sorted first, a point can only be dominated by those
-    before it, and a front that dominates it has none before it that does not: so its front is found
-    by bisection (Zhang, Tian, Cheng, Jin, "An Efficient Approach to Nondominated Sorting", 2015).
+    front of their own behind all others. In falling order of the first objective a point is
+    dominated by earlier ones only, and if one front holds such a point, so does every front before
+    it: bisection finds its own (Zhang, Tian, Cheng, Jin, "An Efficient Approach to Nondominated
+    Sorting", 2015).
 
     Args:
         points: Shape ``(n, m)``, more is better.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.dominance import epsilon_net, nondominated_fronts
 from taskgroup.study.objectives import StudyObjective
 
@@ -30,7 +30,7 @@ def rung_epochs(grace_epochs: int, reduction: int, max_epochs: int) -> tuple[int
 
 
 def rung_values(
-    rows: Sequence[EpochRow], objectives: Sequence[StudyObjective], rung: int
+    trial: TrialResult, objectives: Sequence[StudyObjective], rung: int
 ) -> tuple[float, ...] | None:
     """What a trial brings to a rung: its first values of all objectives at that epoch or later.
 
@@ -38,16 +38,17 @@ def rung_values(
     taken, whatever came after, so that a resumed trial stands where it stood.
 
     Args:
-        rows: Its epochs, by number.
+        trial: The trial, under way or ended.
         objectives: What is compared.
         rung: Epoch of the rung.
 
     Returns:
-        One value per objective, as measured; None where it has not come so far.
+        One value per objective, as measured; None where it has not come so far, or measured nothing
+        between the rung and its last epoch, whose values are final.
     """
     names = [objective.metric for objective in objectives]
-    for row in rows:
-        if row.epoch >= rung and all(name in row.metrics for name in names):
+    for row in trial.epochs:
+        if rung <= row.epoch < trial.planned_epochs and all(name in row.metrics for name in names):
             return tuple(float(row.metrics[name]) for name in names)
     return None
 
@@ -126,7 +127,7 @@ class Halving:
             return None
         stopped = None
         for rung, recorded in self._rungs.items():
-            values = rung_values(record.epochs, self._objectives, rung)
+            values = rung_values(record, self._objectives, rung)
             if values is None or record.number in recorded:
                 continue
             pairs = zip(self._objectives, values, strict=True)

@@ -2,13 +2,14 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from ray import tune
 
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.preflight import robust_objective
+from taskgroup.search.budget import TimeBudget
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.source import TrialSource
@@ -50,6 +51,8 @@ def run_study(
     remaining: int,
     train: Train,
     on_change: Callable[[TrialResult], None],
+    records: Sequence[TrialResult] = (),
+    seconds_left: float | None = None,
 ) -> None:
     """Run trials until their source has no more, or Ctrl-C asks to stop.
 
@@ -60,6 +63,9 @@ def run_study(
         remaining: Trials to run.
         train: Trains one trial.
         on_change: Hears of every trial that is planned, measured or ended.
+        records: Trials of the same stage in earlier sessions, which count at rungs.
+        seconds_left: When it is over no trial begins any more, and running ones stop after their
+            epoch, to go on another time; None is no limit.
 
     Raises:
         ResourceError: A trial does not fit the machine, or a record could not be written.
@@ -67,14 +73,19 @@ def run_study(
     """
     at_once = check_resources(space)
     if is_client():
+        there = partial(run_study, records=records, seconds_left=seconds_left)
         run_on_head(
-            run_study, space, _address(run), source, remaining=remaining, train=train,
+            there, space, _address(run), source, remaining=remaining, train=train,
             on_change=on_change,
         )  # fmt: skip
         return
+    budget = TimeBudget(seconds_left)
+    retries = space.search.max_retries
     searcher = StudySearcher(
-        source, run, on_change, remaining=remaining, max_retries=space.search.max_retries
+        source, run, on_change, remaining=remaining, max_retries=retries, budget=budget
     )
+    scheduler = build_scheduler(space, budget=budget, records=records)
+    searcher.heed(scheduler.stopped)
     with (
         running_ray(cpus=available_cpus(), gpus=available_gpus()),
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
@@ -85,9 +96,7 @@ def run_study(
             _trainable(space, run, train, home, scratch),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=build_scheduler(
-                    space.search, robust_objective(space), max_epochs=space.planned_epochs
-                ),
+                scheduler=scheduler,
                 num_samples=-1,  # the searcher ends the study, since a lost trial comes back
                 max_concurrent_trials=at_once,
                 reuse_actors=space.resources.workers == 1,

@@ -1,50 +1,88 @@
-"""Early stopping: asynchronous successive halving that spares the baselines."""
+"""Stops trials: those behind at a rung, and all of them once the study's time is over."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from taskgroup.search.study_config import SearchConfig
-from taskgroup.study.objectives import StudyObjective
+from taskgroup.results.records import TrialResult
+from taskgroup.search.budget import TimeBudget
+from taskgroup.search.planning import from_text, last_epoch
+from taskgroup.search.space import SearchSpace
+from taskgroup.search.tuner.searcher import RECORD
+from taskgroup.study.halving import Halving
 
-ROLE = "role"
-"""Key under which a worker says whether its trial is a baseline."""
 
+class StudyScheduler(FIFOScheduler):
+    """Runs trials in their order, stops some, and keeps the reasons.
 
-class SparingAsha(AsyncHyperBandScheduler):
-    """Ray's ASHA, in which baselines neither stop nor count: they are references, run in full."""
+    With one objective its rungs are Ray's ASHA without brackets, with several they are MO-ASHA,
+    which Ray lacks. A trial that reached its last epoch is complete and never stopped.
+
+    Attributes:
+        stopped: The records of stopped trials, with status and reason, by number.
+    """
+
+    def __init__(self, halving: Halving | None, budget: TimeBudget, reduction: int) -> None:
+        """Set up.
+
+        Args:
+            halving: The rungs; None stops nobody early.
+            budget: The study's time.
+            reduction: For the reason: at a rung the best 1 / reduction go on.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._halving = halving
+        self._budget = budget
+        self._reduction = reduction
+        self.stopped: dict[int, TrialResult] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop a trial whose score at a rung is not among the best there."""
-        if result.get(ROLE) == "baseline":
+        """Decide whether a trial goes on after an epoch."""
+        record = from_text(result[RECORD])
+        rung = self._halving.take(record) if self._halving is not None else None
+        stopped = self._stopped(record, rung) if record.status == "interrupted" else None
+        if stopped is None:
             return str(TrialScheduler.CONTINUE)
-        return str(super().on_trial_result(tune_controller, trial, result))
+        self.stopped[record.number] = stopped
+        return str(TrialScheduler.STOP)
 
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Forget a trial that ended."""
-        if result.get(ROLE) != "baseline":
-            super().on_trial_complete(tune_controller, trial, result)
+    def _stopped(self, record: TrialResult, rung: int | None) -> TrialResult | None:
+        """The record of a trial that must stop, with the reason."""
+        of_all = f"of {record.planned_epochs}"
+        if rung is not None:
+            reason = f"not in the best 1/{self._reduction} at the rung of epoch {rung} {of_all}"
+            return replace(record, status="pruned", reason=reason)
+        if self._budget.is_over:
+            reason = f"search.max_seconds was over after epoch {last_epoch(record)} {of_all}"
+            return replace(record, reason=reason)
+        return None
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: rungs are rebuilt from the records, never from Ray's files."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing, for the same reason."""
+
+    def debug_string(self) -> str:
+        """One line for Ray's own status."""
+        return f"{len(self.stopped)} trials stopped"
 
 
 def build_scheduler(
-    search: SearchConfig, objective: StudyObjective, *, max_epochs: int
-) -> TrialScheduler:
-    """The scheduler that a ``search:`` section names.
+    space: SearchSpace, *, budget: TimeBudget, records: Sequence[TrialResult] = ()
+) -> StudyScheduler:
+    """The scheduler that a space's ``search:`` section names.
 
     Args:
-        search: The section.
-        objective: What rungs compare.
-        max_epochs: Epochs of a full-length trial; one that reaches them is complete, not stopped.
+        space: What is searched.
+        budget: The study's time.
+        records: Trials of earlier sessions, of the same stage, which count at their rungs.
     """
-    if search.scheduler == "none":
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
-    return SparingAsha(
-        time_attr="epoch",
-        metric=objective.metric,
-        mode="max" if objective.direction == "maximize" else "min",
-        max_t=max_epochs,
-        grace_period=min(search.grace_epochs, max_epochs),
-        reduction_factor=search.reduction,
-        stop_last_trials=False,
-    )
+    if space.search.scheduler == "none":
+        return StudyScheduler(None, budget, space.search.reduction)
+    objectives = [objective.as_study for objective in space.objectives]
+    halving = Halving(objectives, space.rungs, reduction=space.search.reduction, records=records)
+    return StudyScheduler(halving, budget, space.search.reduction)

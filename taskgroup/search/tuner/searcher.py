@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 from taskgroup.errors import ResourceError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.budget import TimeBudget
 from taskgroup.search.planning import from_text, last_epoch, to_text
 from taskgroup.search.stages.source import TrialSource
 
@@ -36,6 +37,7 @@ class StudySearcher(Searcher):
         *,
         remaining: int,
         max_retries: int = 0,
+        budget: TimeBudget | None = None,
     ) -> None:
         """Adapt a source.
 
@@ -45,6 +47,7 @@ class StudySearcher(Searcher):
             on_change: Hears of every trial that is planned, measured or ended.
             remaining: Trials to take from the source.
             max_retries: How often a trial whose worker or node was lost is begun again.
+            budget: The study's time; no trial begins once it is over.
         """
         super().__init__(metric="epoch", mode="max")
         self._source = source
@@ -52,18 +55,26 @@ class StudySearcher(Searcher):
         self._on_change = on_change
         self._remaining = remaining
         self._max_retries = max_retries
+        self._budget = budget or TimeBudget()
         self._records: dict[str, TrialResult] = {}
         self._lost: deque[TrialResult] = deque()
         self._losses: Counter[int] = Counter()
         self._why_lost: dict[str, str] = {}
+        self._stopped: Mapping[int, TrialResult] = {}
         self.problem: ResourceError | None = None
 
     def why_lost(self, trial_id: str, reason: str) -> None:
         """Learn why the worker of a trial is about to be lost."""
         self._why_lost[trial_id] = reason
 
+    def heed(self, stopped: Mapping[int, TrialResult]) -> None:
+        """Take the reasons for stopped trials from a scheduler, which goes on adding to them."""
+        self._stopped = stopped
+
     def suggest(self, trial_id: str) -> Any:
         """The next trial's record as text; the end when there is none and none can come back."""
+        if self._budget.is_over:
+            return Searcher.FINISHED
         with self._guarded():
             record = None if self.problem else self._next()
             if record is not None:
@@ -101,7 +112,8 @@ class StudySearcher(Searcher):
                 self._lost.append(record)
                 return
         with self._guarded():
-            told = self._source.tell(_ended(record, error=error, why=why))
+            ended = _lost(record, why) if error else self._stopped.get(record.number)
+            told = self._source.tell(_ended(record, ended))
             if told != record or told.status == "failed":
                 self._run.write_trial(told)
             self._on_change(told)
@@ -130,12 +142,15 @@ class StudySearcher(Searcher):
         return Searcher, ()
 
 
-def _ended(record: TrialResult, *, error: bool, why: str) -> TrialResult:
-    if record.status in ("complete", "failed"):
-        return record
+def _lost(record: TrialResult, why: str) -> TrialResult:
+    """A record whose worker was lost once too often."""
     epoch = last_epoch(record)
-    if error:
-        reason = f"the worker process died after epoch {epoch} ({why}); attempt {record.attempts}"
-        return replace(record, status="failed", reason=reason)
-    reason = f"robust score below its rung's best after epoch {epoch} of {record.planned_epochs}"
-    return replace(record, status="pruned", reason=reason)
+    reason = f"the worker process died after epoch {epoch} ({why}); attempt {record.attempts}"
+    return replace(record, status="failed", reason=reason)
+
+
+def _ended(record: TrialResult, otherwise: TrialResult | None) -> TrialResult:
+    """What the worker said if it ended the trial itself, else what the driver decided."""
+    if record.status in ("complete", "failed") or otherwise is None:
+        return record
+    return replace(record, status=otherwise.status, reason=otherwise.reason)

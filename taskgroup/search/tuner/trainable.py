@@ -11,7 +11,6 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, last_epoch, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial
 from taskgroup.search.tuner.home import Home
-from taskgroup.search.tuner.scheduler import ROLE
 from taskgroup.search.tuner.searcher import RECORD
 
 _CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it measures
@@ -39,7 +38,7 @@ def run_trial(
 
 
 def report_record(record: TrialResult) -> None:
-    """Send Tune the record, and beside it the numbers that a scheduler compares."""
+    """Send Tune the record, which decides everything, and beside it the numbers for its logs."""
     metrics = dict(record.epochs[-1].metrics) if record.epochs else {}
     epoch = last_epoch(record)
-    tune.report({**metrics, "epoch": epoch, ROLE: record.role, RECORD: to_text(record)})
+    tune.report({**metrics, "epoch": epoch, RECORD: to_text(record)})

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 from taskgroup.errors import ResourceError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.budget import TimeBudget
 from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.tuner.searcher import RECORD, StudySearcher
@@ -46,15 +47,38 @@ def test_suggested_trial_is_on_disk_before_it_runs(
     assert record.status == "interrupted"
 
 
-def test_trial_that_ended_short_of_its_epochs_was_pruned(
+def test_trial_that_the_scheduler_stopped_was_pruned(
+    searcher: StudySearcher, run: RunDirectory
+) -> None:
+    record = suggested(searcher, "a")
+    reason = "not in the best 1/3 at the rung of epoch 2 of 4"
+    searcher.heed({record.number: replace(record, status="pruned", reason=reason)})
+    searcher.on_trial_result("a", after(record, 2))
+    searcher.on_trial_complete("a", after(record, 2))
+    (kept,) = run.trials()
+    assert (kept.status, kept.reason, len(kept.epochs)) == ("pruned", reason, 2)
+
+
+def test_trial_that_nobody_ended_stays_interrupted(
     searcher: StudySearcher, run: RunDirectory
 ) -> None:
     record = suggested(searcher, "a")
     searcher.on_trial_result("a", after(record, 2))
     searcher.on_trial_complete("a", after(record, 2))
-    (kept,) = run.trials()
-    assert kept.status == "pruned"
-    assert kept.reason == "robust score below its rung's best after epoch 2 of 4"
+    assert [trial.status for trial in run.trials()] == ["interrupted"]
+
+
+def test_no_trial_begins_once_the_time_is_over(
+    make_space: Callable[..., SearchSpace], run: RunDirectory
+) -> None:
+    now = [0.0]
+    budget = TimeBudget(10.0, clock=lambda: now[0])
+    study = Study(make_space(), run.journal_path)
+    searcher = StudySearcher(study, run, lambda _: None, remaining=8, budget=budget)
+    suggested(searcher, "a")
+    now[0] = 10.0
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert len(run.trials()) == 1
 
 
 def test_worker_that_died_failed_its_trial(searcher: StudySearcher, run: RunDirectory) -> None:
