@@ -1,0 +1,128 @@
+"""Whether a cluster answers, with servers that only pretend to be Ray."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from typer.testing import CliRunner
+
+from taskgroup.cli import app
+from taskgroup.errors import ResourceError
+from taskgroup.search.tuner.address import find_cluster
+from taskgroup.search.tuner.home import Home
+
+CODE = grpc.StatusCode
+HEALTH = "/grpc.health.v1.Health/Check"
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
+Serve = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def no_outer_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_USE_TLS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that ends each method with a code, OK or as named; gives host and port."""
+    servers: list[Any] = []
+
+    class Handlers(grpc.GenericRpcHandler):
+        def __init__(self, codes: dict[str, Any]) -> None:
+            self.codes = codes
+
+        def service(self, details: Any) -> Any:
+            def end(request: bytes, context: Any) -> bytes:
+                code = self.codes[details.method]
+                return b"" if code is CODE.OK else context.abort(code, "")
+
+            return (
+                grpc.unary_unary_rpc_method_handler(end) if details.method in self.codes else None
+            )
+
+    def start(codes: dict[str, Any]) -> str:
+        server = grpc.server(ThreadPoolExecutor(1), handlers=[Handlers(codes)])
+        servers.append(server)
+        port = server.add_insecure_port("0.0.0.0:0")
+        server.start()
+        return f"localhost:{port}"
+
+    yield start
+    for server in servers:
+        server.stop(None).wait()
+
+
+def test_cluster_and_client_server_are_told_apart(serve: Serve) -> None:
+    cluster = serve({HEALTH: CODE.OK, ALIVE: CODE.OK})
+    client = serve({CLIENT: CODE.OK})
+    assert not find_cluster(cluster).is_client
+    assert str(find_cluster(f"ray://{client}")) == f"ray://{client}"
+    with pytest.raises(ResourceError, match=r"client server answers there; give ray://"):
+        find_cluster(client)
+    with pytest.raises(ResourceError, match=r"the cluster itself answers there"):
+        find_cluster(f"ray://{cluster}")
+
+
+def test_cluster_with_a_token_says_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = serve({HEALTH: CODE.OK, ALIVE: CODE.UNAUTHENTICATED})
+    with pytest.raises(ResourceError, match="RAY_AUTH_MODE is not 'token'; set it"):
+        find_cluster(cluster)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    find_cluster(cluster)
+
+
+def test_ray_address_is_what_auto_means(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve({CLIENT: CODE.OK})
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://{client}")
+    assert find_cluster("auto").is_client
+
+
+@pytest.mark.parametrize("text", ["nowhere", "host:0", "host:70000", "host:port", "ray://host"])
+def test_malformed_address_is_refused(text: str) -> None:
+    with pytest.raises(ResourceError, match="--address must be auto, HOST:PORT or ray://HOST:PORT"):
+        find_cluster(text)
+
+
+def test_other_servers_are_no_cluster(serve: Serve) -> None:
+    with pytest.raises(ResourceError, match="none answers there"):
+        find_cluster(serve({}))
+
+
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+def test_nobody_there_is_one_line_within_seconds(prefix: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        address = f"{prefix}127.0.0.1:{taken.getsockname()[1]}"
+        begin = time.monotonic()
+        result = CliRunner().invoke(app, ["search", "--space", "smoke", "--address", address])
+    assert time.monotonic() - begin < 10
+    assert result.exit_code == 2
+    assert "none answers there within 5 s" in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_surroundings_travel_but_a_nodes_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGROUP_DATA", "/driver/data")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "driver")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "driver")
+    home = Home.here()
+    assert "driver" not in repr(home), "keys stay out of logs"
+    monkeypatch.setenv("TASKGROUP_DATA", "/node/data")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "node")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
+    home.enter()
+
+    assert os.environ["TASKGROUP_DATA"] == "/node/data"
+    assert "AWS_SESSION_TOKEN" not in os.environ, "no half of another identity"
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    home.enter()
+    assert (os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SESSION_TOKEN"]) == ("driver",) * 2
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
