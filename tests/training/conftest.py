@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,8 +158,12 @@ WORKER = "import sys, ray.cloudpickle as pickle; pickle.load(sys.stdin.buffer)()
 
 
 def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any]:
-    """What ``function`` returns in each of ``size`` processes that are one gloo group."""
-    store = folder / f"store-{time.monotonic_ns()}"
+    """What ``function`` returns in each of ``size`` processes that are one gloo group.
+
+    None for a process that ended without returning.
+    """
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    store = folder / "store"
     processes = []
     for rank in range(size):
         process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE)
@@ -167,8 +171,9 @@ def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any
         process.stdin.write(ray.cloudpickle.dumps(work))
         process.stdin.close()
         processes.append(process)
-    assert [process.wait(timeout=120) for process in processes] == [0] * size
-    return [pickle.loads((folder / f"result-{rank}").read_bytes()) for rank in range(size)]
+    assert [process.wait(timeout=240) for process in processes] == [0] * size
+    results = [folder / f"result-{rank}" for rank in range(size)]
+    return [pickle.loads(r.read_bytes()) if r.exists() else None for r in results]
 
 
 def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result: Path) -> None:

@@ -1,5 +1,6 @@
 """What a group of workers computes equals what one process computes from all images (gloo)."""
 
+import os
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from taskgroup.tasks.base import Target, TaskInfo, build_task
-from taskgroup.training.group import ALONE, WorkerGroup
+from taskgroup.training.group import ALONE, WorkerGroup, WorkerLost
 from taskgroup.training.losses import TradesLoss, TrainingLoss
 from taskgroup.training.norms import joint_norms
 from taskgroup.training.sharing import Share, WholeDraws, deal, drawing
@@ -137,6 +138,28 @@ def everything():
         "ghost": ghost.running_mean,
         "steps": {names: step(group, *names) for names in METHODS},
     }
+
+
+def lose_a_worker():
+    """Worker 1 dies between worker 0's forward and backward pass."""
+    group = WorkerGroup.current()
+    values = torch.ones(3, requires_grad=True)
+    total = group.sum(values).sum()
+    if group.rank == 1:
+        os._exit(0)
+    try:
+        total.backward()
+    except Exception:
+        return "an Exception, which a record would take for the reason"
+    except WorkerLost as error:
+        return str(error)
+    return "nothing"
+
+
+def test_lost_worker_is_noticed_and_never_taken_for_the_reason(workers):
+    survivor, lost = workers(2, lose_a_worker)
+    assert survivor.startswith("a worker of this trial is gone: ")
+    assert lost is None
 
 
 @pytest.fixture(scope="module")
