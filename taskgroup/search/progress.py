@@ -1,6 +1,7 @@
 """How far a search is: what the live table, the log lines and the summary are made of."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,10 @@ class Progress:
         records: The latest record of each trial, by number.
         max_clean_drop: What the best trial may give up of the clean score; None without a limit.
         rungs: Epochs after which trials are compared; empty where none is stopped.
+        best: The best complete trial so far, within the constraint once that is known.
     """
+
+    best: TrialResult | None
 
     def __init__(
         self,
@@ -54,22 +58,43 @@ class Progress:
         self._clock = clock
         self._begin = clock()
         self._first_epoch: float | None = None
-        self._epochs_before = self._epochs_done()
+        # What follows from all records is kept up to date by each, so that a search of thousands
+        # of trials does not look at all of them for every one.
+        self._statuses = Counter(record.status for record in self.records.values())
+        self._epochs_done = sum(self._epochs_of(record) for record in self.records.values())
+        self._epochs_before = self._epochs_done
+        self._rank_all()
 
     def update(self, record: TrialResult) -> None:
         """Take in a newer version of a record."""
+        before = self.records.get(record.number)
         self.records[record.number] = record
-        if self._first_epoch is None and self._epochs_done() > self._epochs_before:
+        if before is not None:
+            self._statuses[before.status] -= 1
+            self._epochs_done -= self._epochs_of(before)
+        self._statuses[record.status] += 1
+        self._epochs_done += self._epochs_of(record)
+        self._rank(record)
+        if self._first_epoch is None and self._epochs_done > self._epochs_before:
             # Ray's start is no part of what the remaining epochs will take.
             self._first_epoch = self._clock() - (record.epochs[-1].seconds if record.epochs else 0)
 
-    @property
-    def best(self) -> TrialResult | None:
-        """The best complete trial so far, within the constraint once that is known."""
+    def _rank(self, record: TrialResult) -> None:
+        """See whether a record is the best now."""
+        best = self.best
+        if record.role == "baseline" or (best is not None and best.number == record.number):
+            self._rank_all()  # baselines set the limits
+        elif ranked := rank_trials(
+            [record] if best is None else [best, record], self.objectives, limits=self._limits
+        ):
+            self.best = ranked[0]
+
+    def _rank_all(self) -> None:
         records = self.records.values()
-        limits = study_limits(records, self.objectives, self.max_clean_drop, stage=self.stage)
-        ranked = rank_trials(records, self.objectives, limits=limits)
-        return ranked[0] if ranked else None
+        drop, stage = self.max_clean_drop, self.stage
+        self._limits = study_limits(records, self.objectives, drop, stage=stage)
+        ranked = rank_trials(records, self.objectives, limits=self._limits)
+        self.best = ranked[0] if ranked else None
 
     @property
     def stage(self) -> Stage:
@@ -79,7 +104,7 @@ class Progress:
     @property
     def agreements(self) -> tuple[RungAgreement, ...]:
         """How well each rung foretells the end; counted anew once a tenth more trials are done."""
-        complete = sum(record.status == "complete" for record in self.records.values())
+        complete = self._statuses["complete"]
         if self.rungs and complete >= self._next_agreement:
             self._agreements = rung_agreements(
                 self.records.values(), self.objectives, self.rungs, stage=self.stage
@@ -90,7 +115,7 @@ class Progress:
     @property
     def num_ended(self) -> int:
         """Trials that are complete, pruned or failed."""
-        return sum(record.status != "interrupted" for record in self.records.values())
+        return len(self.records) - self._statuses["interrupted"]
 
     @property
     def seconds(self) -> float:
@@ -101,16 +126,13 @@ class Progress:
         """Seconds left if the remaining epochs take as long as those so far; None before any."""
         if self._first_epoch is None:
             return None
-        done = self._epochs_done()
+        done = self._epochs_done
         left = max(0, self.total * self.epochs - done)
         return (self._clock() - self._first_epoch) * left / (done - self._epochs_before)
 
-    def _epochs_done(self) -> int:
-        """Epochs run, those that that ended trials will never run included."""
-        return sum(
-            last_epoch(record) if record.status == "interrupted" else self.epochs
-            for record in self.records.values()
-        )
+    def _epochs_of(self, record: TrialResult) -> int:
+        """Epochs that a trial has run, or that it will never run because it ended."""
+        return last_epoch(record) if record.status == "interrupted" else self.epochs
 
 
 def status_text(record: TrialResult) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from taskgroup.results.records import EpochRow, TrialResult
@@ -182,3 +183,26 @@ def test_search_without_a_complete_trial_says_why(
     assert "No trial is complete, so there is no answer." in text
     assert "failed 2 x: no data" in text
     assert "evaluate best" not in text
+
+
+def test_running_tallies_are_what_counting_anew_gives(
+    planned: list[TrialResult], generator: torch.Generator
+) -> None:
+    def drawn(count: int) -> int:
+        return int(torch.randint(count, (1,), generator=generator))
+
+    progress = Progress(
+        "little", total=12, epochs=2, objectives=OBJECTIVES, robust=ROBUST, max_clean_drop=0.3
+    )
+    searched = [replace(planned[2], number=number, role="searched") for number in range(6, 12)]
+    for _ in range(200):
+        record = (planned[:6] + searched)[drawn(12)]
+        status = ("interrupted", "complete", "pruned", "failed")[drawn(4)]
+        scores = [drawn(10) / 10 for _ in range(drawn(3))]
+        progress.update(after(record, *scores, status=status))
+        anew = Progress(
+            "little", total=12, epochs=2, objectives=OBJECTIVES, robust=ROBUST,
+            records=list(progress.records.values()), max_clean_drop=0.3,
+        )  # fmt: skip
+        assert progress.best == anew.best
+        assert progress.num_ended == anew.num_ended
