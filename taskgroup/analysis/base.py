@@ -13,8 +13,9 @@ from taskgroup.registry import Registry
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.shards import TransferRow, read_transfers
+from taskgroup.study.constraint import infeasible_trials, max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.selection import select_best
+from taskgroup.study.selection import Limit, select_best
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,18 @@ class StudyData:
 
     @property
     def best(self) -> TrialResult | None:
-        """The trial that stands for the study, or None while none is complete."""
-        return select_best(self.trials, self.objectives)
+        """The trial that stands for the study, or None while none is complete and feasible."""
+        return select_best(self.trials, self.objectives, limits=self.limits)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The study's constraint, once the baseline that it refers to is complete."""
+        return study_limits(self.trials, self.objectives, max_clean_drop(self.space))
+
+    @property
+    def infeasible(self) -> list[TrialResult]:
+        """Complete trials that gave up more than the constraint allows."""
+        return infeasible_trials(self.trials, self.limits)
 
     @property
     def robust(self) -> StudyObjective:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory, newest
+from taskgroup.study.constraint import max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import select_best
 
@@ -126,13 +127,16 @@ def one_checkpoint(path: Path) -> tuple[Subject, RunDirectory | None]:
 
 
 def _best(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | None:
-    return select_best(trials, _objectives(run))
+    space = parse_yaml(run.space_text(), source=str(run.path / SPACE_FILE))
+    objectives = _objectives(run, space)
+    limits = study_limits(trials, objectives, max_clean_drop(space))
+    return select_best(trials, objectives, limits=limits)
 
 
-def _objectives(run: RunDirectory) -> list[StudyObjective]:
+def _objectives(run: RunDirectory, space: Mapping[str, Any]) -> list[StudyObjective]:
     """The ``objectives:`` of the run's space."""
     source = str(run.path / SPACE_FILE)
-    entries = parse_yaml(run.space_text(), source=source).get("objectives")
+    entries = space.get("objectives")
     found = [
         StudyObjective(str(metric), direction)
         for entry in (entries if isinstance(entries, list) else ())

@@ -15,6 +15,7 @@ from taskgroup.search.planning import plan_trial, with_epochs
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.config import ConfirmConfig
 from taskgroup.study.confirmation import single_task_config
+from taskgroup.study.constraint import study_limits
 from taskgroup.study.selection import rank_trials
 from taskgroup.training.config import TrialConfig
 
@@ -34,7 +35,9 @@ def plan_confirmations(
     """
     baselines = [record for record in records if record.role == "baseline"]
     searched = [record for record in records if record.role == "searched"]
-    best = rank_trials(searched, [objective.as_study for objective in space.objectives])
+    objectives = [objective.as_study for objective in space.objectives]
+    limits = study_limits(records, objectives, space.max_clean_drop, stage="search")
+    best = rank_trials(searched, objectives, limits=limits)
     chosen = [*baselines, *best[: confirm.top]]
     partners = [partner_of(record) for record in chosen if record.auxiliary_tasks]
     return [

@@ -18,6 +18,7 @@ from taskgroup.search.planning import plan_trial, with_epochs
 from taskgroup.search.space import SearchSpace, flat
 from taskgroup.search.stages.config import ProxyConfig
 from taskgroup.search.stages.source import TrialSource
+from taskgroup.study.constraint import study_limits
 from taskgroup.study.selection import rank_trials
 from taskgroup.training.config import AdversaryConfig, ValidationConfig
 
@@ -103,7 +104,9 @@ def plan_promotions(
         replace(planned, parent=parents.get(planned.label)) for planned in plan_baselines(space)
     ]
     searched = [record for record in records if record.role == "searched"]
-    best = rank_trials(searched, [objective.as_study for objective in space.objectives])
+    objectives = [objective.as_study for objective in space.objectives]
+    limits = study_limits(records, objectives, space.max_clean_drop, stage="proxy")
+    best = rank_trials(searched, objectives, limits=limits)
     return [*baselines, *(_promoted(space, record) for record in best[: proxy.top])]
 
 
