@@ -52,6 +52,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "ray": ("evaluation.distributed", "training.distributed", "search.tuner"),
     "grpc": ("search.tuner",),
     "optuna": ("search.tuner",),
+    "tensorboardX": ("search.tuner",),
     "plotly": ("analysis",),
     "rich": ("cli", "search.table", "analysis.tables"),
     "typer": ("cli",),

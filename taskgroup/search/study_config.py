@@ -76,6 +76,9 @@ class SearchConfig(Config):
     max_retries: Annotated[int, Field(ge=0)] = 2
     """How often a trial goes on elsewhere, from its last epoch, after its worker process died or
     its machine was lost. An error of the training itself is never tried again."""
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
+    """Where trials are logged besides the records: tensorboard writes event files into the run
+    directory, mlflow and wandb report to their servers and need their own packages."""
     epoch_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds that a trial may take for an epoch, start included, before its worker counts as
     hung: it is killed, and the trial goes on like one whose worker died. None waits for ever."""

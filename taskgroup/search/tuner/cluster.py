@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import ray
+from ray._private import ray_constants
 
 from taskgroup.errors import ResourceError
 from taskgroup.search.study_config import ResourcesConfig
@@ -33,6 +34,7 @@ _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a lost worker is noticed after 2 s otherwise
 }
+_WATCHED = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}  # lists trials with several workers
 
 
 def available_cpus() -> int:
@@ -130,28 +132,54 @@ def _workers_on(node: Node, resources: ResourcesConfig) -> int:
 
 
 @contextmanager
-def running_ray(*, cpus: int, gpus: int) -> Iterator[None]:
-    """A Ray cluster for the time of a search; one that already runs is used and left running."""
-    before = {name: os.environ.get(name) for name in _QUIET}
-    os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
+def running_ray(*, cpus: int, gpus: int, dashboard: bool = False) -> Iterator[None]:
+    """A Ray cluster for the time of a search; one that already runs is used and left running.
+
+    Ours listens on the loopback interface only: nobody else on the network reaches it.
+
+    Args:
+        cpus: Cores of a new cluster.
+        gpus: GPUs of a new cluster.
+        dashboard: Whether a new cluster runs Ray's dashboard, on its port or the next free one.
+    """
+    settings = _QUIET | (_WATCHED if dashboard else {})
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= {name: os.environ.get(name, value) for name, value in settings.items()}
     ours = not ray.is_initialized()
     try:
         if ours:
-            ray.init(
-                address="local",  # else Ray joins whatever cluster was started on this machine
-                num_cpus=cpus,
-                num_gpus=gpus,
-                include_dashboard=False,
-                resources={TRIAL_RESOURCE: MOST_DRIVERS},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+            with _on_loopback():
+                ray.init(
+                    address="local",  # else Ray joins whatever cluster was started on this machine
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=dashboard,
+                    resources={TRIAL_RESOURCE: MOST_DRIVERS},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                )
         yield
     finally:
         if ours:
             ray.shutdown()
         _restore(before)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster that starts now have no address but the loopback one.
+
+    Ray does so on macOS and Windows. On Linux its metrics page would answer the whole network.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    asked = os.environ.get(name)
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before if asked else False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _restore(before: dict[str, str | None]) -> None:

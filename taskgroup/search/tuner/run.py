@@ -22,12 +22,15 @@ from taskgroup.search.tuner.cluster import (
     driver_claim,
     running_ray,
 )
+from taskgroup.search.tuner.dashboard import dashboard_address
 from taskgroup.search.tuner.home import Home
+from taskgroup.search.tuner.loggers import ray_loggers
 from taskgroup.search.tuner.nodes import check_nodes
 from taskgroup.search.tuner.scheduler import build_scheduler
 from taskgroup.search.tuner.searcher import StudySearcher
 from taskgroup.search.tuner.trainable import run_trial
 from taskgroup.search.tuner.watchdog import Watchdog
+from taskgroup.search.tuner.watching import watched
 from taskgroup.search.tuner.workers import run_trial_with_workers, start_caretaker
 
 
@@ -80,9 +83,10 @@ def run_study(
         )  # fmt: skip
         return
     budget = TimeBudget(seconds_left)
+    heard = watched(space, run, records, on_change)
     retries = space.search.max_retries
     searcher = StudySearcher(
-        source, run, on_change, remaining=remaining, max_retries=retries, budget=budget
+        source, run, heard, remaining=remaining, max_retries=retries, budget=budget
     )
     scheduler = build_scheduler(space, budget=budget, records=records)
     searcher.heed(scheduler.stopped)
@@ -106,7 +110,7 @@ def run_study(
                 name="study",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=_callbacks(space, searcher),
+                callbacks=[*_callbacks(space, searcher), *ray_loggers(space, run)],
             ),
         )
         tuner.fit()
@@ -137,7 +141,12 @@ def _trainable(
 ) -> Callable[..., None]:
     """The trial function with what every trial shares and the resources that each takes."""
     resources = space.resources
-    shared = {"train": train, "folder": _address(run), "home": home}
+    shared = {
+        "train": train,
+        "folder": _address(run),
+        "home": home,
+        "named": dashboard_address() is not None,
+    }
     if resources.workers > 1:
         function = tune.with_parameters(
             run_trial_with_workers,

@@ -27,9 +27,11 @@ from ray.util.placement_group import (
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.naming import trial_name
 from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.study_config import ResourcesConfig
+from taskgroup.search.tuner.dashboard import name_actor
 from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.searcher import RECORD
 from taskgroup.search.tuner.trainable import report_record
@@ -44,6 +46,7 @@ def run_trial_with_workers(
     train: Train,
     folder: str,
     home: Home,
+    named: bool,
     resources: ResourcesConfig,
     scratch: str,
     caretaker: Any,
@@ -55,6 +58,7 @@ def run_trial_with_workers(
         train: Trains one trial as one worker of a group.
         folder: Absolute path of the run directory.
         home: What the trial takes along from the driver.
+        named: Whether there is a dashboard, in which these processes bear the trial's name.
         resources: Number of workers and what each takes.
         scratch: Folder for Ray Train's own files.
         caretaker: The search's actor from :func:`start_caretaker`.
@@ -65,8 +69,11 @@ def run_trial_with_workers(
     from taskgroup.training.distributed import run_workers  # Ray Train takes seconds to import
 
     planned = from_text(config[RECORD])
+    name = trial_name(planned) if named else ""
+    if name:
+        name_actor(name)
     gate: Any = ray.remote(num_cpus=0)(_Gate).remote()
-    begin = partial(_begin, gate=gate, caretaker=caretaker, home=home)
+    begin = partial(_begin, gate=gate, caretaker=caretaker, home=home, name=name)
     work = partial(_work, begin=begin, gate=gate, planned=planned, train=train, folder=folder)
     run = partial(
         run_workers,
@@ -78,9 +85,9 @@ def run_trial_with_workers(
         scratch=Path(scratch),
     )
     Thread(target=_run_then_close, args=(run, gate), daemon=True).start()
-    record = planned
+    record, title = planned, RunDirectory.open(folder).name
     for record in _heard(gate):
-        report_record(record)
+        report_record(record, run=title)
         ray.get(gate.go_on.remote())
     if record.status not in ("complete", "failed"):
         _fail(record, ray.get(gate.first_reason.remote()), folder)
@@ -174,13 +181,16 @@ def _fail(record: TrialResult, reason: str | None, folder: str) -> None:
     if reason is None:
         raise WorkerDied("a worker process died (killed, or out of memory)")
     failed = replace(record, status="failed", reason=reason)
-    RunDirectory.open(folder).write_trial(failed)
-    report_record(failed)
+    run = RunDirectory.open(folder)
+    run.write_trial(failed)
+    report_record(failed, run=run.name)
 
 
-def _begin(group: WorkerGroup, *, gate: Any, caretaker: Any, home: Home) -> None:
+def _begin(group: WorkerGroup, *, gate: Any, caretaker: Any, home: Home, name: str) -> None:
     """Settle in on the worker's machine, and put the group's place into the caretaker's hands."""
     home.enter()
+    if name:
+        name_actor(f"{name} · worker {group.rank}")
     if group.is_first:
         caretaker.keep.remote(gate, get_current_placement_group())
 
