@@ -14,6 +14,7 @@ from taskgroup.analysis.wording import (
     score_name,
 )
 from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.study.constraint import max_clean_drop
 from taskgroup.study.selection import selection_rule
 
 NOT_CONFIRMED = (
@@ -77,11 +78,13 @@ def collect_headline(study: StudyData) -> Headline:
 def _title(best: TrialResult) -> str:
     if not best.auxiliary_tasks:
         return f"No task set beat {best.main_task} alone"
-    return f"Most robust {best.main_task}: train it with {_listed(best.auxiliary_tasks)}"
+    return f"Most robust trial: {best.main_task} with {_listed(best.auxiliary_tasks)}"
 
 
 def _no_answer(study: StudyData) -> str:
     reasons = Counter(t.reason for t in study.trials if t.status == "failed" and t.reason)
+    if study.infeasible:
+        return "No complete trial keeps within the constraint on the clean score."
     worst = "".join(f" {count} failed: {why}." for why, count in reasons.most_common(2))
     return f"No trial is complete among {len(study.trials)}.{worst}"
 
@@ -163,9 +166,20 @@ def _facts(study: StudyData) -> tuple[tuple[str, str], ...]:
         ("data set", str(name)),
         ("training time", format_seconds(sum(trial.seconds for trial in study.trials))),
         ("engine overhead", "not measured" if mean is None else f"{mean:.2f} s a trial"),
-        ("winner chosen by", selection_rule(study.objectives)),
+        ("winner chosen by", selection_rule(study.objectives, limits=study.limits)),
+        *_constraint(study),
         ("versions", _versions(study)),
     )
+
+
+def _constraint(study: StudyData) -> tuple[tuple[str, str], ...]:
+    """Who exceeds the study's constraint, if it has one."""
+    if max_clean_drop(study.space) is None:
+        return ()
+    if not study.limits:
+        return (("constraint", "not applied: the natural single-task baseline is not complete"),)
+    beyond = ", ".join(f"trial {trial.number}" for trial in study.infeasible)
+    return (("infeasible", beyond or "none of the complete trials"),)
 
 
 def _versions(study: StudyData) -> str:
@@ -175,6 +189,7 @@ def _versions(study: StudyData) -> str:
 
 def _commands(study: StudyData) -> tuple[tuple[str, str], ...]:
     return (
+        ("train the best again, with several seeds", f"taskgroup confirm {study.path}"),
         ("attack the winner and the baselines", f"taskgroup evaluate best --run {study.path}"),
         ("write this report again", f"taskgroup report --run {study.path}"),
         ("search again", f"taskgroup search --space {study.path}/space.yaml"),

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from taskgroup.analysis.wording import (
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory, list_runs
+from taskgroup.study.selection import Limit
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -153,7 +154,10 @@ def trials_table(run: RunDirectory) -> Table:
 
 def study_table(study: StudyData) -> Table:
     """The trials of a study: best robust score first, those without one last."""
-    rows = tuple(_trial_row(study, trial) for trial in ranked(study))
+    beyond = {trial.number for trial in study.infeasible}
+    rows = tuple(
+        _trial_row(study, trial, is_infeasible=trial.number in beyond) for trial in ranked(study)
+    )
     clean, robust = metric_title(study.clean), metric_title(study.robust)
     columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
     counts = Counter(trial.status for trial in study.trials)
@@ -174,14 +178,14 @@ def ranked(study: StudyData) -> list[TrialResult]:
     return sorted(study.trials, key=rank)
 
 
-def _trial_row(study: StudyData, trial: TrialResult) -> Row:
+def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> Row:
     clean, robust = (trial.score(axis.metric) for axis in (study.clean, study.robust))
     score = metric_parts(study.robust.metric)[2]
     done = trial.epochs[-1].epoch if trial.epochs else 0
     cells = (
         str(trial.number),
         trial.label,
-        f"{trial.status}: {trial.reason}" if trial.reason else trial.status,
+        _status(trial, study.limits if is_infeasible else ()),
         f"{done}/{trial.planned_epochs}",
         format_score(score, clean),
         format_score(score, robust),
@@ -195,6 +199,7 @@ def _trial_row(study: StudyData, trial: TrialResult) -> Row:
         "task_set": list(trial.task_set),
         "status": trial.status,
         "reason": trial.reason,
+        "infeasible": is_infeasible,
         "epochs": done,
         "planned_epochs": trial.planned_epochs,
         "clean": clean,
@@ -204,6 +209,14 @@ def _trial_row(study: StudyData, trial: TrialResult) -> Row:
         "checkpoint": trial.checkpoint,
     }
     return Row(cells, data, group_of(trial, study.best))
+
+
+def _status(trial: TrialResult, broken: Sequence[Limit]) -> str:
+    """How a trial ended, why, and which limits of the study it broke."""
+    if broken:
+        drops = ", ".join(f"{limit.drop(trial):.3g}" for limit in broken)
+        return f"{trial.status}, infeasible: clean score {drops} worse"
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 
 def drawn_values(trial: TrialResult) -> str:

@@ -48,13 +48,13 @@ def test_the_report_is_one_file_that_needs_nothing_else(study: StudyData) -> Non
     assert "default-src 'none'" in html
     assert page.tags.count("link") == 0
     assert html.count("plotly.js v") == 1
-    assert len(re.findall(r'<div id="chart-', html)) == 5
+    assert len(re.findall(r'<div id="chart-', html)) == 6
     assert len(html) < 8_000_000
 
 
 def test_the_answer_stands_on_top(study: StudyData) -> None:
     text = Page(render_report(study)).text
-    assert "Most robust segmentation: train it with normals" in text
+    assert "Most robust trial: segmentation with normals" in text
     assert "Trial 16, segmentation+normals, trained on PGD-3 at ε = 4/255" in text
     assert "loss weights normals 0.2 (main task 1)" in text
     assert "mIoU 30.1 % under PGD-10 at ε = 4/255, 52.4 % without attack" in text

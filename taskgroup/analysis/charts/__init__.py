@@ -1,5 +1,12 @@
 """The charts of a study; the imports are the list of what exists."""
 
-from taskgroup.analysis.charts import epsilon, learning_curves, pareto, slices, task_set
+from taskgroup.analysis.charts import (
+    epsilon,
+    learning_curves,
+    pareto,
+    rung_agreement,
+    slices,
+    task_set,
+)
 
-__all__ = ["epsilon", "learning_curves", "pareto", "slices", "task_set"]
+__all__ = ["epsilon", "learning_curves", "pareto", "rung_agreement", "slices", "task_set"]
