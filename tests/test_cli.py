@@ -24,6 +24,7 @@ OPTIONS = {
         "--address",
         "--json",
     ],
+    ("confirm",): ["--top", "--seeds", "--epochs", "--runs", "--json"],
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],
     ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],

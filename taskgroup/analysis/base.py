@@ -27,7 +27,8 @@ class StudyData:
         path: Where it lies, as the reader wrote it.
         main_task: The task to protect.
         objectives: What the study optimised; never empty.
-        trials: Every trial, by number.
+        trials: Every trial of the search itself, by number: what charts compare.
+        staged: Trials of the proxy and confirm stages, whose scores cost something else.
         evaluations: The rows of each trial's latest evaluation.
         panels: The pictures of each trial's latest evaluation.
         transfers: The latest transfer matrix.
@@ -43,6 +44,7 @@ class StudyData:
     evaluations: tuple[EvaluationRow, ...] = ()
     panels: tuple[Panel, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
+    staged: tuple[TrialResult, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     space_text: str = ""
 
@@ -96,6 +98,7 @@ def read_study(run: RunDirectory) -> StudyData:
     text = run.space_text()
     source = str(run.path / SPACE_FILE)
     space = parse_yaml(text, source=source)
+    trials = run.trials()
     if not isinstance(space.get("main_task"), str):
         raise ConfigError(f"{source} must name a main_task, got {space.get('main_task')!r}; add it")
     return StudyData(
@@ -103,7 +106,8 @@ def read_study(run: RunDirectory) -> StudyData:
         path=str(run.path),
         main_task=space["main_task"],
         objectives=_objectives(space.get("objectives"), source=source),
-        trials=tuple(run.trials()),
+        trials=tuple(trial for trial in trials if trial.stage == "search"),
+        staged=tuple(trial for trial in trials if trial.stage != "search"),
         evaluations=tuple(run.evaluations()),
         panels=tuple(run.panels()),
         transfers=tuple(read_transfers(run.storage)),

@@ -9,6 +9,13 @@ from taskgroup.analysis.base import CHARTS, StudyData, read_study
 from taskgroup.analysis.evaluations import evaluation_table, robustness_table, transfer_table
 from taskgroup.analysis.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
 from taskgroup.analysis.panels import collect_panels
+from taskgroup.analysis.stages import (
+    CONFIRM_CAPTION,
+    PROXY_CAPTION,
+    confirm_table,
+    confirmation_sentence,
+    proxy_table,
+)
 from taskgroup.analysis.tables import study_table
 from taskgroup.analysis.wording import format_score, metric_parts, metric_title
 from taskgroup.results.run_directory import RunDirectory
@@ -38,6 +45,7 @@ def render_report(study: StudyData) -> str:
     names = [*ORDER, *(name for name in CHARTS if name not in ORDER)]
     body = [
         _head(study, headline),
+        _confirmed(study),
         _standings(study, headline),
         *(_chart(study, name) for name in names[:3]),
         _evaluation(study, "test"),
@@ -45,6 +53,7 @@ def render_report(study: StudyData) -> str:
         _transfer(study),
         _panels(study),
         *(_chart(study, name) for name in names[3:]),
+        _proxy(study),
         page.section("All trials", "", page.table(study_table(study))),
         _reproduce(study, headline),
     ]
@@ -59,9 +68,22 @@ def _head(study: StudyData, headline: Headline) -> str:
 
 
 def _confirmation(study: StudyData) -> str:
-    if study.evaluations:
-        return NOT_CONFIRMED
-    return f"{NOT_CONFIRMED} Run: taskgroup evaluate best --run {study.path}"
+    """What the confirm stage says, or that nothing is confirmed and how to confirm it."""
+    return confirmation_sentence(study) or f"{NOT_CONFIRMED} Run: taskgroup confirm {study.path}"
+
+
+def _confirmed(study: StudyData) -> str:
+    if not any(trial.stage == "confirm" for trial in study.staged):
+        return ""
+    content = page.table(confirm_table(study), mark_column=-1)
+    return page.section("Confirmation with several seeds", CONFIRM_CAPTION, content)
+
+
+def _proxy(study: StudyData) -> str:
+    if not any(trial.stage == "proxy" for trial in study.staged):
+        return ""
+    content = page.table(proxy_table(study), mark_column=-1)
+    return page.section("Stand-in against real setting", PROXY_CAPTION, content)
 
 
 def _standings(study: StudyData, headline: Headline) -> str:

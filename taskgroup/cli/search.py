@@ -1,13 +1,14 @@
-"""``search`` and ``train``: what updates weights."""
+"""``search``, ``confirm`` and ``train``: what updates weights."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from taskgroup.cli.app import app
-from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs
+from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs, open_run
 
 
 @app.command()
@@ -19,7 +20,7 @@ def search(
     fix: Fix = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="New run directory; by default the next free <space>-N."),
+        typer.Option(help="Run directory, new or to go on with; default: the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[
@@ -29,13 +30,56 @@ def search(
         str | None,
         typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT."),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Run Ray's dashboard, on loopback; prints where.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search a space and write the answer, the checkpoints and a report into a run directory."""
     from taskgroup.analysis.report import write_report
     from taskgroup.search.run import search as run_search
 
-    result = run_search(space, fixes=fix or (), run=run, runs=runs, resume=resume, address=address)
+    result = run_search(
+        space,
+        fixes=fix or (),
+        run=run,
+        runs=runs,
+        resume=resume,
+        address=address,
+        dashboard=partial(typer.echo, err=True) if dashboard else None,
+    )
+    report = write_report(result.run)
+    if as_json:
+        typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
+    else:
+        typer.echo(result.summary(report))
+
+
+@app.command()
+def confirm(
+    run: Annotated[
+        Path | None, typer.Argument(help="Run directory of a search; default: newest.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(help="Searched trials to confirm, best first; default 2.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each; default 3.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of each; default: each trial's own.")
+    ] = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Train the best trials and the baselines again with several seeds, on unseen images.
+
+    Each is scored on the confirm split, which no search sees, and compared with the main task alone
+    under the same recipe, seed by seed. What was confirmed before is not trained again.
+    """
+    from taskgroup.analysis.report import write_report
+    from taskgroup.search.run import confirm as run_confirm
+
+    directory = open_run(run, runs)
+    result = run_confirm(str(directory.path), top=top, seeds=seeds, epochs=epochs)
     report = write_report(result.run)
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"report": str(report)}))

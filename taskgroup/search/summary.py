@@ -12,9 +12,17 @@ from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
 from taskgroup.search.progress import duration_text, parameter_text, score_text
+from taskgroup.search.stages.words import (
+    confirm_lines,
+    is_confirmed,
+    proxy_lines,
+    stage_counts,
+)
+from taskgroup.study.confirmation import Confirmed, MeanInterval, confirmed_task_sets
 from taskgroup.study.constraint import infeasible_trials, study_limits
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
+from taskgroup.study.proxy import proxy_agreement
 from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
 from taskgroup.study.selection import Limit, select_best, selection_rule
 
@@ -68,12 +76,11 @@ class StudyResult:
     @property
     def pareto(self) -> tuple[TrialResult, ...]:
         """Complete feasible trials of the search that no other one beats in every objective."""
+        beyond = {trial.number for trial in self.infeasible}
         complete = [
             trial
             for trial in self.trials
-            if trial.status == "complete"
-            and trial.stage == "search"
-            and trial not in self.infeasible
+            if trial.status == "complete" and trial.stage == "search" and trial.number not in beyond
         ]
         front = pareto_front(objective_gains(complete, self.objectives))
         return tuple(trial for trial, kept in zip(complete, front, strict=True) if kept)
@@ -108,7 +115,12 @@ class StudyResult:
             "rule": selection_rule(self.objectives, limits=self.limits),
             "infeasible": [trial.number for trial in self.infeasible],
             "rung_agreement": [self._agreement_json(found) for found in self.agreements],
-            "confirmed": False,
+            "confirmed": is_confirmed(self.trials),
+            "confirmation": [
+                self._confirmed_json(found)
+                for found in confirmed_task_sets(self.trials, self.objectives)
+            ],
+            "proxy_agreement": self._proxy_json(),
             "best": None if best is None else self._trial_json(best),
             "pareto": [self._trial_json(trial) for trial in self.pareto],
         }
@@ -117,6 +129,29 @@ class StudyResult:
         numbers = {"spearman": found.spearman.value, "kendall": found.kendall}
         known = {name: None if value != value else value for name, value in numbers.items()}
         return {"epoch": found.epoch, "metric": found.metric, "trials": found.trials, **known}
+
+    def _confirmed_json(self, found: Confirmed) -> dict[str, Any]:
+        metrics = [objective.metric for objective in self.objectives]
+        return {
+            "trial": found.first.parent,
+            "label": found.first.label,
+            "task_set": list(found.first.task_set),
+            "scores": _intervals_json(metrics, found.scores),
+            "against": None if found.partner is None else found.partner.label,
+            "differences": _intervals_json(metrics, found.differences),
+            "verdict": found.verdict,
+        }
+
+    def _proxy_json(self) -> dict[str, Any] | None:
+        if not any(trial.stage == "proxy" for trial in self.trials):
+            return None
+        found = proxy_agreement(self.trials, self.objectives[0])
+        return {
+            "spearman": _known(found.value),
+            "low": _known(found.low),
+            "high": _known(found.high),
+            "trials": found.pairs,
+        }
 
     def _trial_json(self, trial: TrialResult) -> dict[str, Any]:
         return {
@@ -144,6 +179,8 @@ class StudyResult:
         parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         ended = sum(counts[key] for key in ("complete", "pruned", "failed"))
         words = f"{ended} of {self.total} trials ({parts}) in {duration_text(self.seconds)}"
+        stages = stage_counts(self.trials)
+        words += f": {stages}" if stages else ""
         if self.is_over_budget:
             return f"Stopped by search.max_seconds after {words}."
         return f"Stopped after {words}." if self.is_interrupted else f"Done: {words}."
@@ -188,13 +225,26 @@ class StudyResult:
             f"  {parameter_text(best.parameters)}",
             *self._gains(best),
             f"  chosen by: {selection_rule(self.objectives, limits=self.limits)}",
-            "  not confirmed: one seed, chosen on the validation split it is reported on; run "
-            f"'taskgroup evaluate best --run {self.run.path}'",
-            "  for stronger attacks on the test split, which no search sees",
+            *self._doubt(),
+            *proxy_lines(self.trials, self.objectives[0]),
+            *confirm_lines(self.trials, self.objectives),
         ]
         if len(self.objectives) > 1:
             lines += ["", "Pareto set:", *(self._point(trial) for trial in self.pareto)]
         return lines
+
+    def _doubt(self) -> list[str]:
+        """What the scores of a search cannot say, until a confirm stage has."""
+        if is_confirmed(self.trials):
+            return [
+                "  one seed, chosen by these scores, which flatters them: see the confirm stage"
+            ]
+        return [
+            "  not confirmed: one seed, chosen on the validation split it is reported on; run "
+            f"'taskgroup confirm {self.run.path}'",
+            "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
+            f"--run {self.run.path}' for stronger attacks",
+        ]
 
     def _gains(self, best: TrialResult) -> list[str]:
         """How the best trial stands against the three fixed references."""
@@ -203,7 +253,9 @@ class StudyResult:
             f"  {first.value(best) - first.value(trial):+.3f} {first.metric} "
             f"against trial {trial.number}, {trial.label} ({score_text(first.value(trial))})"
             for trial in self.trials
-            if trial.label in REFERENCES and trial.status == "complete" and trial != best
+            if trial.label in REFERENCES
+            and (trial.stage, trial.status) == ("search", "complete")
+            and trial != best
         ]
 
     def _no_answer(self) -> list[str]:
@@ -247,3 +299,17 @@ class StudyResult:
     def _resume_command(self) -> str:
         budget = " --fix search.max_seconds=SECONDS" if self.is_over_budget else ""
         return f"taskgroup search --resume {self.run.path}{budget}"
+
+
+def _intervals_json(
+    metrics: Sequence[str], intervals: Sequence[MeanInterval]
+) -> dict[str, dict[str, float | None]]:
+    return {
+        metric: {name: _known(value) for name, value in found._asdict().items()}
+        for metric, found in zip(metrics, intervals, strict=False)
+    }
+
+
+def _known(value: float) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return None if value != value else value

@@ -170,3 +170,20 @@ def best_alone(confirmed: Sequence[Confirmed], objective: StudyObjective) -> Con
     alone = [found for found in confirmed if not found.first.auxiliary_tasks and found.scores]
     known = [found for found in alone if found.scores[0].mean == found.scores[0].mean]
     return max(known, key=lambda found: objective.sign * found.scores[0].mean, default=None)
+
+
+def verdict_text(found: Confirmed) -> str:
+    """What the stage says about a task set, in words; empty for one task alone.
+
+    Only an interval of the paired difference that leaves 0 out makes it help or hurt.
+    """
+    tasks = found.first.auxiliary_tasks
+    if found.verdict is None or not tasks:
+        return ""
+    named = " and ".join([", ".join(tasks[:-1]), tasks[-1]] if len(tasks) > 1 else tasks)
+    end = "" if len(tasks) > 1 else "s"
+    if found.verdict == "too few seeds":
+        return "too few seeds are complete to say anything"
+    if found.verdict == "no evidence":
+        return f"no evidence that {named} help{end} {found.first.main_task}"
+    return f"{named} {found.verdict.removesuffix('s')}{end} {found.first.main_task}"

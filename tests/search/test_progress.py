@@ -151,6 +151,7 @@ def test_summary_gives_answer_doubt_places_and_commands(
     assert "+0.250 segmentation/robust/miou against trial 0, main only, natural (0.050)" in text
     assert "highest segmentation/robust/miou; ties: fewer tasks" in text
     assert "not confirmed: " in text
+    assert f"taskgroup confirm {found.run.path}" in text
     assert f"taskgroup evaluate best --run {found.run.path}" in text
     assert str(found.run.path / "checkpoints/00001.pt") in text
     assert str(tmp_path / "report.html") in text

@@ -1,0 +1,92 @@
+"""Going on with a run: by its directory, by the same command, and not with another space."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskgroup.config import parse_yaml, to_yaml
+from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.opening import open_search, space_changes
+from taskgroup.search.space import SearchSpace
+
+
+@pytest.fixture
+def run(tmp_path: Path, values: dict[str, Any]) -> RunDirectory:
+    return RunDirectory.create_at(tmp_path / "run", to_yaml(values))
+
+
+def test_new_run_has_no_directory_yet(values: dict[str, Any], tmp_path: Path) -> None:
+    assert open_search(values).directory is None
+    assert open_search(values, run=tmp_path / "new").directory is None
+    with pytest.raises(ConfigError, match="a search needs a space"):
+        open_search(None)
+
+
+def test_same_command_goes_on(values: dict[str, Any], run: RunDirectory) -> None:
+    for arguments in ({"run": run.path}, {"resume": run.path}):
+        opening = open_search(values, **arguments)  # type: ignore[arg-type]
+        assert opening.directory is not None
+        assert opening.directory.path == run.path
+        assert opening.changes == {}
+    assert open_search(None, resume=run.path).space == open_search(None, run=run.path).space
+
+
+def test_run_to_resume_must_exist_and_be_named_once(
+    values: dict[str, Any], run: RunDirectory, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="must be a run directory"):
+        open_search(values, resume=tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="give --resume without --run"):
+        open_search(values, resume=run.path, run=run.path)
+
+
+@pytest.mark.parametrize(
+    ("fixes", "message"),
+    [
+        (["training.epochs=6"], "training.epochs is 4 there and 6 now"),
+        (["model.width=8", "search.seed=3"], "search.seed is 0 there and 3 now"),
+        (["adversary.epsilon=8/255"], "adversary.epsilon is .*choice.* there and 0.03137"),
+        (["training.optimizer=sgd"], "training.optimizer is not set there and sgd now"),
+        (["search.proxy={width: 4}"], "search.proxy.width is not set there and 4 now"),
+        (
+            ["training.epochs=6", "main_task=depth", "auxiliary_tasks=[]"],
+            "main_task is segmentation there and depth now; .*training.epochs is 4 there and 6 now",
+        ),
+    ],
+)
+def test_changed_space_is_refused_key_by_key(
+    run: RunDirectory, values: dict[str, Any], fixes: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        open_search(None, resume=run.path, fixes=fixes)
+    assert "give --resume alone" in str(refused.value)
+    assert "model.width" not in str(refused.value), "equal keys are not named"
+    with pytest.raises(ConfigError, match=message):
+        open_search(values, run=run.path, fixes=fixes)
+
+
+def test_what_moves_no_number_may_change_and_is_noted(
+    run: RunDirectory, values: dict[str, Any]
+) -> None:
+    fixes = ["search.trials=12", "search.confirm={seeds: 5}", "resources.cpus=2"]
+    opening = open_search(None, resume=run.path, fixes=fixes)
+    assert opening.space.search.trials == 12
+    assert parse_yaml(run.space_text(), source="") == values, "nothing is written before the lock"
+    opening.write_changes()
+    again = open_search(None, resume=run.path)
+    assert again.changes == {}
+    assert again.space.search.confirm == opening.space.search.confirm
+    assert ": search.trials from 8 to 12\n" in run.space_text()
+    assert ": search.confirm.seeds from not set to 5\n" in run.space_text()
+    open_search(values, run=run.path, fixes=["search.trials=20"]).write_changes()
+    assert ": search.trials from 8 to 12\n" in run.space_text(), "older notes stay"
+    assert ": search.trials from 12 to 20\n" in run.space_text()
+
+
+def test_how_a_number_is_written_does_not_matter(make_space: Callable[..., SearchSpace]) -> None:
+    one = make_space("adversary.epsilon=51/255", "training.weight_decay=1e-4")
+    two = make_space("adversary.epsilon=0.2", "training.weight_decay=0.0001")
+    assert space_changes(one, two) == {}
