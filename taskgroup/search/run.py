@@ -18,6 +18,8 @@ from taskgroup.search.stages.sequence import Stage, stages_of
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import Show, shown
 from taskgroup.search.tuner.connection import connected
+from taskgroup.search.tuner.dashboard import shown_in_dashboard
+from taskgroup.search.tuner.loggers import check_loggers
 from taskgroup.search.tuner.run import check_resources, run_study
 from taskgroup.training.fit import fit
 
@@ -30,6 +32,7 @@ def search(
     runs: str | Path = DEFAULT_PARENT,
     resume: str | Path | None = None,
     address: str | None = None,
+    dashboard: Callable[[str], None] | None = None,
     train: Train = fit,
     show: Show = shown,
     on_finish: Callable[[StudyResult], None] | None = None,
@@ -45,6 +48,8 @@ def search(
             goes on from its last epoch. Its space must be the same but for ``opening.CHANGEABLE``.
         address: Ray cluster to search on, ``auto``, ``host:port`` or ``ray://host:port``; by
             default one is started on this machine, which no other search finds.
+        dashboard: Runs Ray's dashboard during the search and is called with each line about where
+            it is, such as ``print``; by default there is none.
         train: Trains one trial.
         show: Shows the search while it runs; by default on stderr.
         on_finish: Called with the result at the end, also of an interrupted search.
@@ -64,7 +69,8 @@ def search(
     check_names(checked)
     if checked.search.sampler == "grid":
         check_grid(checked)
-    with connected(address):
+    check_loggers(checked)
+    with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
         directory = opening.directory or _new_directory(checked, run, runs)
         with directory.lock():
