@@ -4,7 +4,7 @@ Follows MO-ASHA: Schmucker, Donini, Zafar, Salinas, Archambeau, "Multi-objective
 Successive Halving" (2021), where a rung keeps what comes first in this order.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,19 +29,44 @@ def nondominated_fronts(points: ArrayLike) -> NDArray[np.int64]:
         >>> nondominated_fronts([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
         array([0, 0, 1])
     """
-    values = np.asarray(points, dtype=np.float64)
-    found = np.full(len(values), -1, dtype=np.int64)
-    known = np.flatnonzero(~np.isnan(values).any(axis=1)) if values.size else found[:0]
+    values = np.asarray(points, dtype=np.float64) + 0.0  # -0.0 is 0.0
+    if values.size == 0:
+        return np.zeros(len(values), dtype=np.int64)
+    known = ~np.isnan(values).any(axis=1)
+    rising, origin = np.unique(values[known], axis=0, return_inverse=True)
+    sort = _sort_two if values.shape[1] == 2 else _sort
+    fronts = sort(rising[::-1])[::-1]
+    found = np.full(len(values), fronts.max(initial=-1) + 1, dtype=np.int64)
+    found[known] = fronts[origin.ravel()]
+    return found
+
+
+def _sort_two(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fronts of unlike points ``(n, 2)`` in falling order, in n log n steps.
+
+    A later point is dominated by a front when the front's best second objective is not below its
+    own. These bests fall from front to front, so that bisection finds the first that is below.
+    """
+    found: list[int] = []
+    bests: list[float] = []  # negated, hence rising
+    for second in (-points[:, 1]).tolist():
+        number = bisect_right(bests, second)
+        bests[number : number + 1] = [second]
+        found.append(number)
+    return np.array(found, dtype=np.int64)
+
+
+def _sort(points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Fronts of unlike points ``(n, m)`` in falling order."""
+    found: list[int] = []
     fronts: list[list[NDArray[np.float64]]] = []
-    for index in known[np.lexsort(-values[known].T[::-1])] if known.size else known:
-        point = values[index]
+    for point in points:
         number = bisect_left(fronts, True, key=lambda front: not _is_dominated(point, front))
         if number == len(fronts):
             fronts.append([])
         fronts[number].append(point)
-        found[index] = number
-    found[found < 0] = len(fronts)
-    return found
+        found.append(number)
+    return np.array(found, dtype=np.int64)
 
 
 def _is_dominated(point: NDArray[np.float64], front: list[NDArray[np.float64]]) -> bool:
