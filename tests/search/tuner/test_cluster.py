@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 import ray
 import ray.cloudpickle
+from PIL import Image
 from ray.cluster_utils import Cluster
 
 from taskgroup.data.cifar import Cifar10Config
+from taskgroup.data.image_folder import ImageFolderConfig
+from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes.config import SceneConfig
 from taskgroup.errors import ResourceError
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
@@ -68,6 +71,21 @@ def cluster() -> Iterator[Cluster]:
             gc.collect()
 
 
+def train_on_two_nodes(config: Any, reporter: Any, *, checkpoint: Path, **paths: Any) -> None:
+    """The same, but nobody goes past a first note before two nodes have made one."""
+    with checkpoint.with_suffix(".nodes").open("a") as file:
+        print(ray.get_runtime_context().get_node_id(), 0, file=file)
+    deadline = time.monotonic() + 120
+    while len(nodes_of(checkpoint.parent.parent)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    train_with_checkpoints(config, reporter, checkpoint=checkpoint, **paths)
+
+
+def nodes_of(run: Path) -> set[str]:
+    """Nodes on which an epoch was begun."""
+    return {node for epochs in epochs_begun(run).values() for node, _ in epochs}
+
+
 def epochs_begun(run: Path) -> dict[int, list[tuple[str, int]]]:
     """Node and number of every epoch that was begun, by trial."""
     return {
@@ -81,23 +99,26 @@ def test_search_outlives_a_node(cluster: Cluster, values: dict[str, Any], tmp_pa
     run, lost = tmp_path / "run", cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
     def lose_node() -> None:
+        deadline = time.monotonic() + 200
         while not any((lost.node_id, 2) in found for found in epochs_begun(run).values()):
+            if time.monotonic() > deadline:
+                return
             time.sleep(0.05)
         cluster.remove_node(lost, allow_graceful=False)
 
     thief = Thread(target=lose_node)
     thief.start()
-    result = search(values, run=run, address=cluster.address, train=train_with_checkpoints)
+    result = search(values, run=run, address=cluster.address, train=train_on_two_nodes)
     thief.join()
     assert [trial.status for trial in result.trials] == ["complete"] * 8
     begun = epochs_begun(run)
-    assert len({node for epochs in begun.values() for node, _ in epochs}) == 2
+    assert len(nodes_of(run)) == 2
     moved = {number for number, found in begun.items() if len({node for node, _ in found}) == 2}
     assert len(moved) == 1
     for trial in result.trials:
         assert trial.attempts == (2 if trial.number in moved else 1)
         assert [row.epoch for row in trial.epochs] == [1, 2, 3, 4]
-        numbers = [epoch for _, epoch in begun[trial.number]]
+        numbers = [epoch for _, epoch in begun[trial.number] if epoch]
         assert len(numbers) <= (5 if trial.number in moved else 4), "finished epochs run once"
     assert not list(run.glob(".node-*")), "the check of the nodes leaves nothing"
     assert not ray.is_initialized(), "a search leaves the cluster as it found it"
@@ -116,6 +137,46 @@ def test_nodes_must_share_the_run_directory(cluster: Cluster, tmp_path: Path) ->
             check_nodes(mine, str(other.path), home, [])
         with pytest.raises(ResourceError, match=r"but node .* is not: .*must be a run directory"):
             check_nodes(mine, str(tmp_path / "nowhere"), home, [])
+
+
+def read_pictures(config: Any, reporter: Any, *, checkpoint: Path, resume: Any = None) -> None:
+    """Pretends to train; the score is the brightness of what it was given."""
+    reporter.started(7)
+    batch = open_dataset(config.dataset, "train", ["classification"]).batch([0, 1])
+    scores = {"classification/robust/accuracy": batch.images.mean().item()}
+    (checkpoint.parent / f"{checkpoint.stem}.data").write_text(os.environ["TASKGROUP_DATA"])
+    for epoch in range(1, config.training.epochs + 1):
+        reporter.epoch(EpochRow(epoch, scores, 0.01, 1000))
+
+
+@pytest.mark.ray
+def test_node_without_the_data_gets_it_from_the_object_store(
+    cluster: Cluster, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path / "data"))
+    for number in range(12):
+        folder = tmp_path / "data" / "image_folder" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (20 * number, 0, 0)).save(folder / f"{number}.png")
+    bare = cluster.add_node(
+        num_cpus=2, object_store_memory=STORE, env_vars={"TASKGROUP_DATA": str(tmp_path / "none")}
+    )
+    values |= {
+        "dataset": {"name": "image_folder"},
+        "main_task": "classification",
+        "auxiliary_tasks": {"subset": ["edges"]},
+        "objectives": [{"maximize": "classification/robust/accuracy"}],
+        "resources": {"cpus": 2},  # only the bare node has them
+    }
+    result = search(values, run=tmp_path / "run", address=cluster.address, train=read_pictures)
+    cluster.remove_node(bare)
+    assert {trial.status for trial in result.trials} == {"complete"}
+    notes = (tmp_path / "run" / "checkpoints").glob("*.data")
+    assert {note.read_text() for note in notes} == {str(tmp_path / "none")}
+    dataset = ImageFolderConfig().open("train", ["classification"])
+    brightness = dataset.batch([0, 1]).images.mean().item()
+    (score,) = {trial.score("classification/robust/accuracy") for trial in result.trials}
+    assert score == pytest.approx(brightness)
 
 
 @pytest.mark.ray
