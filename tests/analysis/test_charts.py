@@ -14,6 +14,7 @@ from taskgroup.analysis.charts.learning_curves import CurvesData, collect_curves
 from taskgroup.analysis.charts.pareto import ParetoData, ParetoPoint, collect_pareto, draw_pareto
 from taskgroup.analysis.charts.slices import SlicesData, collect_slices, draw_slices
 from taskgroup.analysis.charts.task_set import TaskSetData, collect_task_set, draw_task_set
+from taskgroup.analysis.charts.transfer import collect_transfer, draw_transfer
 from taskgroup.errors import ConfigError
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
@@ -194,3 +195,21 @@ def test_the_main_scores_follow_the_objectives() -> None:
     study = replace(study_of(), objectives=(only,))
     assert study.clean == only
     assert study.robust == StudyObjective("depth/robust/abs_rel", "minimize")
+
+
+def test_transfer_is_a_matrix_with_the_attack_itself_on_the_diagonal(study: StudyData) -> None:
+    data = collect_transfer(study)
+    assert len(data.sources) == len(data.targets) == 4
+    assert data.sources == data.targets
+    for place, row in enumerate(data.values):
+        assert row[place] == 0.2
+        assert set(row) == {0.2, 0.4}
+    assert data.attack == "APGD, ε 4/255"
+    figure = draw_transfer(data)
+    assert figure.data[0].text[0][0] == "20.0 %"
+
+
+def test_without_company_there_is_no_transfer(study: StudyData) -> None:
+    alone = replace(study, transfers=())
+    assert collect_transfer(alone).sources == ()
+    assert CHARTS["transfer"](alone).figure is None

@@ -85,7 +85,8 @@ def test_a_suspect_number_carries_its_warning(study: StudyData) -> None:
 def test_attacks_for_other_models_have_a_section_of_their_own(study: StudyData) -> None:
     page = render_report(study)
     assert "Attacks made for another model" in page
-    assert "Attacks made for another model" not in render_report(replace(study, transfers=()))
+    assert 'id="chart-transfer"' in page
+    assert 'id="chart-transfer"' not in render_report(replace(study, transfers=()))
 
 
 def test_each_split_has_its_own_section(study: StudyData) -> None:

@@ -7,6 +7,15 @@ from taskgroup.analysis.charts import (
     rung_agreement,
     slices,
     task_set,
+    transfer,
 )
 
-__all__ = ["epsilon", "learning_curves", "pareto", "rung_agreement", "slices", "task_set"]
+__all__ = [
+    "epsilon",
+    "learning_curves",
+    "pareto",
+    "rung_agreement",
+    "slices",
+    "task_set",
+    "transfer",
+]
