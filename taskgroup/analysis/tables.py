@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,16 @@ from taskgroup.analysis.wording import (
     metric_title,
 )
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory, list_runs
 from taskgroup.study.selection import Limit
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+
+
+STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
+"""In the order of a table."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,14 @@ def _run_row(run: RunDirectory) -> Row:
     try:
         study = read_study(run)
     except TaskgroupError as error:
-        cells = (str(run.path), MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
-        return Row(cells, {"run": str(run.path), "error": str(error)})
+        cells = (run.place, MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
+        return Row(cells, {"run": run.place, "error": str(error)})
     best = study.best
     score = best.score(study.robust.metric) if best is not None else None
     begun = min((trial.started for trial in study.trials if trial.started), default="")
     label = best.label if best is not None else ""
     data = {
-        "run": str(run.path),
+        "run": run.place,
         "main_task": study.main_task,
         "trials": len(study.trials),
         "complete": len(study.complete),
@@ -131,7 +135,7 @@ def _run_row(run: RunDirectory) -> Row:
         "begun": begun or None,
     }
     cells = (
-        str(run.path),
+        run.place,
         study.main_task,
         str(len(study.trials)),
         str(len(study.complete)),
@@ -153,29 +157,57 @@ def trials_table(run: RunDirectory) -> Table:
 
 
 def study_table(study: StudyData) -> Table:
-    """The trials of a study: best robust score first, those without one last."""
+    """The trials of a study: best robust score first, those without one last.
+
+    Where there are other stages their trials follow, and a column says which: scores of different
+    stages cannot be compared.
+    """
     beyond = {trial.number for trial in study.infeasible}
     rows = tuple(
-        _trial_row(study, trial, is_infeasible=trial.number in beyond) for trial in ranked(study)
+        _trial_row(study, trial, is_infeasible=trial.number in beyond)
+        for stage in STAGES
+        for trial in ranked(study, stage)
     )
     clean, robust = metric_title(study.clean), metric_title(study.robust)
     columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
-    counts = Counter(trial.status for trial in study.trials)
-    note = f"{len(study.trials)} trials: " + ", ".join(
+    trials = (*study.trials, *study.staged)
+    counts = Counter(trial.status for trial in trials)
+    note = f"{len(trials)} trials: " + ", ".join(
         f"{number} {status}" for status, number in counts.items()
     )
-    return Table(columns, frozenset({0, 3, 4, 5, 7}), rows, (note,) if study.trials else ())
+    table = Table(columns, frozenset({0, 3, 4, 5, 7}), rows, (note,) if trials else ())
+    return _with_stages(table) if study.staged else table
 
 
-def ranked(study: StudyData) -> list[TrialResult]:
-    """Complete trials by falling robust score, then the rest by number."""
+def _with_stages(table: Table) -> Table:
+    """The same with the stage of each trial behind its label."""
+    rows = tuple(
+        replace(
+            row,
+            cells=(*row.cells[:2], row.data["stage"], *row.cells[2:]),
+            alarms=frozenset(index + (index >= 2) for index in row.alarms),
+        )
+        for row in table.rows
+    )
+    columns = (*table.columns[:2], "stage", *table.columns[2:])
+    return replace(
+        table,
+        columns=columns,
+        rows=rows,
+        numeric=frozenset(index + (index >= 2) for index in table.numeric),
+    )
+
+
+def ranked(study: StudyData, stage: Stage = "search") -> list[TrialResult]:
+    """Complete trials of one stage by falling robust score, then the rest by number."""
 
     def rank(trial: TrialResult) -> tuple[bool, float, int]:
         gain = study.robust.gain(trial)
         is_last = trial.status != "complete" or gain != gain
         return (is_last, 0.0 if is_last else -gain, trial.number)
 
-    return sorted(study.trials, key=rank)
+    own = [trial for trial in (*study.trials, *study.staged) if trial.stage == stage]
+    return sorted(own, key=rank)
 
 
 def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> Row:
@@ -197,6 +229,8 @@ def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> 
         "label": trial.label,
         "role": trial.role,
         "task_set": list(trial.task_set),
+        "stage": trial.stage,
+        "parent": trial.parent,
         "status": trial.status,
         "reason": trial.reason,
         "infeasible": is_infeasible,

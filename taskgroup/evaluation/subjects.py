@@ -9,6 +9,7 @@ from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory, newest
+from taskgroup.results.storage import Place, exists, is_address, run_of, within
 from taskgroup.study.constraint import max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import select_best
@@ -32,11 +33,11 @@ class Subject:
     trial: int
     label: str
     role: Role
-    checkpoint: Path
+    checkpoint: Place
 
 
 def resolve(
-    which: str, run: str | Path | None, runs: Path
+    which: str, run: str | Path | None, runs: Place
 ) -> tuple[list[Subject], RunDirectory | None]:
     """The networks that ``which`` names, and the run directory to write to.
 
@@ -55,12 +56,12 @@ def resolve(
             return winner_and_baselines(directory), directory
         return [one_trial(directory, int(which))], directory
     path = Path(which)
-    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+    if not is_address(which) and not path.suffix and len(path.parts) == 1 and not path.exists():
         raise ConfigError(
             f"evaluate takes best, a trial's number or a checkpoint's path, got {which!r}; "
             "see the trials with: taskgroup runs show"
         )
-    subject, home = one_checkpoint(path)
+    subject, home = one_checkpoint(which)
     return [subject], home if run is None else RunDirectory.open(run)
 
 
@@ -75,13 +76,14 @@ def winner_and_baselines(run: RunDirectory) -> list[Subject]:
     best = _best(run, trials)
     if best is None:
         raise DataError(
-            f"run {run.path} must hold a finished trial, found none among {len(trials)}; "
-            "go on with: taskgroup search --resume " + str(run.path)
+            f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
+            "go on with: taskgroup search --resume " + run.place
         )
     baselines = [
         trial
         for trial in trials
-        if trial.role == "baseline" and trial.status == "complete" and trial.number != best.number
+        if (trial.stage, trial.role, trial.status) == ("search", "baseline", "complete")
+        and trial.number != best.number
     ]
     return [
         _subject(run, best, "winner"),
@@ -105,29 +107,30 @@ def one_trial(run: RunDirectory, number: int) -> Subject:
             return _subject(run, trial, "winner" if is_best else other)
     known = f"0 to {max(trial.number for trial in trials)}" if trials else "none yet"
     raise ConfigError(
-        f"run {run.path} must hold the trial to evaluate, found no trial {number}; it has {known}"
+        f"run {run.place} must hold the trial to evaluate, found no trial {number}; it has {known}"
     )
 
 
-def one_checkpoint(path: Path) -> tuple[Subject, RunDirectory | None]:
+def one_checkpoint(place: Place) -> tuple[Subject, RunDirectory | None]:
     """A checkpoint file, and the run that it belongs to, if any.
 
     Raises:
         DataError: There is no file.
     """
-    if not path.is_file():
-        raise DataError(f"checkpoint {path} must be a file, found none; check the path")
-    folder = path.absolute().parent.parent
-    if (folder / SPACE_FILE).is_file():
+    if not exists(place):
+        raise DataError(f"checkpoint {place} must be a file, found none; check the path")
+    folder, name = run_of(place)
+    if exists(within(folder, SPACE_FILE)):
         run = RunDirectory.open(folder)
         for trial in run.trials():
-            if trial.checkpoint and (folder / trial.checkpoint).resolve() == path.resolve():
+            if trial.checkpoint == name:
                 return one_trial(run, trial.number), run
-    return Subject(ELSEWHERE, path.stem, "other", path), None
+    stem = name.rpartition("/")[2].rpartition(".")[0]
+    return Subject(ELSEWHERE, stem, "other", place), None
 
 
 def _best(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | None:
-    space = parse_yaml(run.space_text(), source=str(run.path / SPACE_FILE))
+    space = parse_yaml(run.space_text(), source=run.place_of(SPACE_FILE))
     objectives = _objectives(run, space)
     limits = study_limits(trials, objectives, max_clean_drop(space))
     return select_best(trials, objectives, limits=limits)
@@ -135,7 +138,7 @@ def _best(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | Non
 
 def _objectives(run: RunDirectory, space: Mapping[str, Any]) -> list[StudyObjective]:
     """The ``objectives:`` of the run's space."""
-    source = str(run.path / SPACE_FILE)
+    source = run.place_of(SPACE_FILE)
     entries = space.get("objectives")
     found = [
         StudyObjective(str(metric), direction)
@@ -153,8 +156,8 @@ def _objectives(run: RunDirectory, space: Mapping[str, Any]) -> list[StudyObject
 
 
 def _subject(run: RunDirectory, trial: TrialResult, role: Role) -> Subject:
-    path = None if trial.checkpoint is None else run.path / trial.checkpoint
-    if path is None or not path.is_file():
+    path = None if trial.checkpoint is None else run.place_of(trial.checkpoint)
+    if path is None or not exists(path):
         raise DataError(
             f"trial {trial.number} ({trial.label}) must have a checkpoint, "
             f"found {'none on record' if path is None else f'no file {path}'}; "

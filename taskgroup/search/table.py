@@ -74,8 +74,10 @@ class _LogLines:
 
 def log_line(progress: Progress, record: TrialResult) -> str:
     """One line about a trial that ended."""
+    stage = progress.name.partition(", ")[2]
+    count = f"{progress.num_ended}/{progress.total}"
     parts = [
-        f"[{progress.num_ended}/{progress.total}] trial {record.number} {record.label}",
+        f"[{f'{stage} {count}' if stage else count}] trial {record.number} {record.label}",
         parameter_text(record.parameters),
         f"clean {score_text(record.score(progress.clean))}",
         f"robust {score_text(record.score(progress.robust))}",
