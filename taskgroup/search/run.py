@@ -1,7 +1,7 @@
 """Searches a space: check, run, answer."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from taskgroup.search.progress import Progress
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.sequence import Stage, stages_of
+from taskgroup.search.stages.source import judged
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import Show, shown
 from taskgroup.search.tuner.connection import connected
 from taskgroup.search.tuner.dashboard import shown_in_dashboard
 from taskgroup.search.tuner.loggers import check_loggers
 from taskgroup.search.tuner.run import check_resources, run_study
+from taskgroup.study.objectives import StudyObjective
 from taskgroup.training.fit import fit
 
 
@@ -127,23 +129,35 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
     """Run stage after stage, each planned from the records of those before it."""
     begin = time.monotonic()
     left = 0
+    rungs: tuple[int, ...] = ()
+    objectives = tuple(objective.as_study for objective in space.objectives)
+    _judge_again(directory, objectives)
     budget = TimeBudget(space.search.max_seconds, spent=busy_seconds(directory.trials()))
     for open_stage in stages_of(space):
         stage = open_stage(directory, directory.trials())
+        rungs = rungs or stage.space.rungs
         left = _run_stage(stage, directory, train, show, budget)
         if left > 0:
             break
     trials = tuple(directory.trials())
     return StudyResult(
         run=directory,
-        objectives=tuple(objective.as_study for objective in space.objectives),
+        objectives=objectives,
         trials=trials,
         total=left + sum(trial.status != "interrupted" for trial in trials),
         seconds=time.monotonic() - begin,
-        rungs=space.rungs,
+        rungs=rungs,
         max_clean_drop=space.max_clean_drop,
         is_over_budget=left > 0 and budget.is_over,
     )
+
+
+def _judge_again(directory: RunDirectory, objectives: Sequence[StudyObjective]) -> None:
+    """Fail complete trials without a finite score that a killed session had no time to judge."""
+    for record in directory.trials():
+        kept = judged(record, objectives)
+        if kept != record:
+            directory.write_trial(kept)
 
 
 def _run_stage(
