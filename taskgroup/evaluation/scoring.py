@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError
-from taskgroup.evaluation.conditions import Combine
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.objective import TaskObjective
 from taskgroup.metrics.base import SumMetric
@@ -42,8 +41,6 @@ class Attacker:
         attacked_tasks: Names of tasks.
         seed: Seed of random starts and noise.
         autocast: Number format of the attack's forward passes; None is float32.
-        main_task: The task whose score some attacks follow; None where none does.
-        combine: How several attacked tasks become one ascent direction.
     """
 
     attack: str
@@ -51,8 +48,6 @@ class Attacker:
     attacked_tasks: tuple[str, ...]
     seed: int = 0
     autocast: torch.dtype | None = None
-    main_task: str | None = None
-    combine: Combine = "sum"
 
     def __call__(
         self, model: nn.Module, tasks: Sequence[Task], batch: Batch, number: int
@@ -75,12 +70,6 @@ class Attacker:
             budget=self.budget,
             generator=seeded_generator(self.seed, number),
         )
-
-    def members(
-        self, model: nn.Module, tasks: Sequence[Task], batch: Batch, number: int
-    ) -> dict[str, Tensor]:
-        """Attacked images by member of the attack; one without a name where it has none."""
-        return {"": self(model, tasks, batch, number)}
 
 
 def score_model(

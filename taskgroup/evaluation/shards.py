@@ -28,6 +28,8 @@ from taskgroup.evaluation.shown import NUM_SHOWN, Shown, show
 
 BATCH_PIXELS = 2**17
 """Most pixels per shard, 32 images of 64 pixels; more is no faster on a CPU."""
+BATCH_NUMBERS = 2**23
+"""Most numbers that the main task predicts per shard: with many classes they fill the memory."""
 BATCH_PIXELS_GPU = 2**21
 
 
@@ -247,7 +249,14 @@ def pieces(count: int, most: int) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
-def images_per_shard(num_pixels: int, device: torch.device) -> int:
-    """How many images of ``num_pixels`` pixels one shard takes."""
-    most = BATCH_PIXELS if device.type == "cpu" else BATCH_PIXELS_GPU
-    return max(1, most // num_pixels)
+def images_per_shard(num_pixels: int, device: torch.device, *, channels: int = 1) -> int:
+    """How many images one shard takes.
+
+    Args:
+        num_pixels: Pixels of an image.
+        device: Where the networks lie.
+        channels: Numbers that the main task predicts per pixel.
+    """
+    if device.type != "cpu":
+        return max(1, BATCH_PIXELS_GPU // num_pixels)
+    return max(1, min(BATCH_PIXELS // num_pixels, BATCH_NUMBERS // (num_pixels * channels)))

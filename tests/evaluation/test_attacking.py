@@ -1,0 +1,104 @@
+"""From a condition to attacked images: ensembles by member, several tasks in four ways."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from taskgroup.attacks.base import AttackBudget
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.attacking import attacked_images
+from taskgroup.evaluation.combined import combined_objective
+from taskgroup.evaluation.conditions import Condition
+from taskgroup.evaluation.network import fixed_network
+from taskgroup.evaluation.objective import TaskObjective
+
+BALL = AttackBudget(epsilon=8 / 255, steps=4)
+BOTH = ("segmentation", "depth")
+
+
+@pytest.fixture
+def network_with_tasks(make_bench, trained, batch):
+    return make_bench([trained], batch).networks[0]
+
+
+def losses(trained, batch, images, task):
+    objective = TaskObjective(
+        trained.model, trained.tasks, batch.targets, main_task=None, attacked_tasks=(task,)
+    )
+    with torch.no_grad():
+        return objective(images, 0.0).loss
+
+
+@pytest.mark.parametrize("way", ["sum", "unit_gradient", "loss_ratio", "worst_task"])
+def test_every_way_raises_both_tasks_inside_the_ball(way, network_with_tasks, batch):
+    condition = Condition("apgd_tasks", "apgd", BALL, BOTH, role="tasks", combine=way)
+    with fixed_network(network_with_tasks.model):
+        found = attacked_images(network_with_tasks, batch, condition, seed=0, number=0)
+    (images,) = found.values()
+    assert (images - batch.images).abs().amax() <= 8 / 255 + 1e-6
+    for task in BOTH:
+        before = losses(network_with_tasks, batch, batch.images, task).sum()
+        assert losses(network_with_tasks, batch, images, task).sum() > before
+
+
+def gradient_of(trained, batch, way, tasks=BOTH):
+    objective = combined_objective(
+        trained.model, trained.tasks, batch.targets, batch.images,
+        attacked_tasks=tasks, combine=way,
+    )  # fmt: skip
+    moved = (batch.images + 0.02).clamp(0, 1)
+    return objective, *objective.gradient(moved, 0.0)
+
+
+def test_unit_gradients_have_equal_say(network_with_tasks, batch):
+    with fixed_network(network_with_tasks.model):
+        _, whole, _ = gradient_of(network_with_tasks, batch, "unit_gradient")
+        alone = [gradient_of(network_with_tasks, batch, "unit_gradient", (t,))[1] for t in BOTH]
+    for part in alone:
+        torch.testing.assert_close(part.flatten(1).norm(dim=1), torch.ones(len(batch)))
+    torch.testing.assert_close(whole, alone[0] + alone[1])
+
+
+def test_the_worst_task_is_followed_alone(network_with_tasks, batch):
+    with fixed_network(network_with_tasks.model):
+        objective, whole, found = gradient_of(network_with_tasks, batch, "worst_task")
+        parts = [gradient_of(network_with_tasks, batch, "worst_task", (t,)) for t in BOTH]
+    ratios = torch.stack([part[2].loss for part in parts])
+    torch.testing.assert_close(found.loss, ratios.amin(0))
+    for image in range(len(batch)):
+        torch.testing.assert_close(whole[image], parts[int(ratios[:, image].argmin())][1][image])
+    few = objective.select(torch.tensor([2, 5]))
+    assert few.before.shape == (2, 2)
+
+
+def test_loss_ratios_weigh_by_growth(network_with_tasks, batch):
+    with fixed_network(network_with_tasks.model):
+        _, whole, _ = gradient_of(network_with_tasks, batch, "loss_ratio")
+        parts = [gradient_of(network_with_tasks, batch, "loss_ratio", (t,)) for t in BOTH]
+    ratios = torch.stack([part[2].loss for part in parts])
+    weights = ratios / ratios.mean(0)
+    expected = sum(w[:, None, None, None] * p[1] for w, p in zip(weights, parts, strict=True))
+    torch.testing.assert_close(whole, expected)
+
+
+def test_an_ensemble_gives_its_members(network_with_tasks, batch):
+    condition = Condition("sea", "sea", replace_steps(12), ("segmentation",))
+    with fixed_network(network_with_tasks.model):
+        found = attacked_images(network_with_tasks, batch, condition, seed=0, number=0)
+    assert len(found) >= 2
+    for images in found.values():
+        assert (images - batch.images).abs().amax() <= 8 / 255 + 1e-6
+        before = losses(network_with_tasks, batch, batch.images, "segmentation").sum()
+        assert losses(network_with_tasks, batch, images, "segmentation").sum() > before
+
+
+def replace_steps(steps):
+    return BALL.model_copy(update={"steps": steps})
+
+
+def test_sea_needs_a_class_map(network_with_tasks, batch):
+    depth = replace(network_with_tasks, main_task="depth")
+    condition = Condition("sea", "sea", BALL, ("depth",))
+    with pytest.raises(ConfigError, match="needs a class map"):
+        attacked_images(depth, batch, condition, seed=0, number=0)
