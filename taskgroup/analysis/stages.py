@@ -51,7 +51,7 @@ def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
         for objective, score in zip(study.objectives, group.scores, strict=True)
     ]
     cells = (
-        f"{group.first.label} (trial {group.first.parent})",
+        _name(group),
         str(group.scores[0].seeds),
         *scores,
         _difference(study.objectives[0], difference),
@@ -66,6 +66,13 @@ def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
         "verdict": group.verdict,
     }
     return Row(cells, data)
+
+
+def _name(group: Confirmed) -> str:
+    """The label with the trial that was confirmed, unless the label names it."""
+    named = f"trial {group.first.parent}"
+    label = group.first.label
+    return label if label.endswith(named) else f"{label} ({named})"
 
 
 def _alone_note(study: StudyData, found: tuple[Confirmed, ...]) -> tuple[str, ...]:
