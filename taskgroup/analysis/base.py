@@ -96,14 +96,14 @@ def read_study(run: RunDirectory) -> StudyData:
         ConfigError: ``space.yaml`` names no main task or no objectives.
     """
     text = run.space_text()
-    source = str(run.path / SPACE_FILE)
+    source = run.place_of(SPACE_FILE)
     space = parse_yaml(text, source=source)
     trials = run.trials()
     if not isinstance(space.get("main_task"), str):
         raise ConfigError(f"{source} must name a main_task, got {space.get('main_task')!r}; add it")
     return StudyData(
         name=run.name,
-        path=str(run.path),
+        path=run.place,
         main_task=space["main_task"],
         objectives=_objectives(space.get("objectives"), source=source),
         trials=tuple(trial for trial in trials if trial.stage == "search"),

@@ -1,7 +1,5 @@
 """The report: one HTML file that answers the question, shows why, and opens offline."""
 
-from pathlib import Path
-
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup import __version__
 from taskgroup.analysis import page
@@ -28,7 +26,7 @@ PANELS_CAPTION = (
 )
 
 
-def write_report(run: RunDirectory) -> Path:
+def write_report(run: RunDirectory) -> str:
     """Write ``report.html`` into a run directory and return where it lies.
 
     Raises:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,18 +10,20 @@ import typer
 if TYPE_CHECKING:
     from taskgroup.results.run_directory import RunDirectory
 
-DEFAULT_RUNS = Path("runs")
+DEFAULT_RUNS = "runs"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
-Runs = Annotated[Path, typer.Option(help="Folder that holds the run directories.")]
-Run = Annotated[Path | None, typer.Option(help="A run directory; by default the newest.")]
+Runs = Annotated[
+    str, typer.Option(help="Folder that holds the run directories, or an address: s3://bucket/runs.")
+]
+Run = Annotated[str | None, typer.Option(help="A run directory; by default the newest.")]
 Fix = Annotated[
     list[str] | None,
     typer.Option(help="Pin a key of the space, such as adversary.epsilon=4/255 (repeatable)."),
 ]
 
 
-def open_run(run: Path | None, runs: Path) -> "RunDirectory":
+def open_run(run: str | None, runs: str) -> "RunDirectory":
     """The run directory given, or the newest below ``runs``."""
     from taskgroup.results.run_directory import RunDirectory, newest
 

@@ -1,6 +1,5 @@
 """``runs``: list and inspect run directories."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
 
 @runs_app.command("show")
 def runs_show(
-    run: Annotated[Path | None, typer.Argument(help="Run directory; default: newest.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run directory; default: newest.")] = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,12 +18,12 @@ def search(
     ] = None,
     fix: Fix = None,
     run: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Run directory, new or to go on with; default: the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run directory where it stopped.")
+        str | None, typer.Option(help="Go on with this run directory where it stopped.")
     ] = None,
     address: Annotated[
         str | None,
@@ -58,7 +57,7 @@ def search(
 @app.command()
 def confirm(
     run: Annotated[
-        Path | None, typer.Argument(help="Run directory of a search; default: newest.")
+        str | None, typer.Argument(help="Run directory of a search; default: newest.")
     ] = None,
     top: Annotated[
         int | None, typer.Option(help="Searched trials to confirm, best first; default 2.")
@@ -79,7 +78,7 @@ def confirm(
     from taskgroup.search.run import confirm as run_confirm
 
     directory = open_run(run, runs)
-    result = run_confirm(str(directory.path), top=top, seeds=seeds, epochs=epochs)
+    result = run_confirm(directory.place, top=top, seeds=seeds, epochs=epochs)
     report = write_report(result.run)
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
@@ -92,7 +91,7 @@ def train(
     space: Annotated[str, typer.Option(help="Search space: a YAML file or a shipped name.")],
     fix: Fix = None,
     run: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="New run directory; by default the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,

@@ -1,7 +1,6 @@
 """From checkpoints to networks side by side with their images, in any process."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from taskgroup.data.loading import open_dataset
@@ -36,7 +35,7 @@ def open_bench(plan: BenchPlan) -> Bench:
         ConfigError: A checkpoint names what this installation lacks.
     """
     device = evaluation_device()
-    networks = tuple(load_trained(Path(path)) for path in plan.checkpoints)
+    networks = tuple(load_trained(path) for path in plan.checkpoints)
     for trained in networks:
         trained.model.to(device)
     datasets = tuple(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,6 +11,7 @@ from taskgroup.config import parse
 from taskgroup.data.base import DatasetConfig, parse_dataset
 from taskgroup.errors import DataError
 from taskgroup.models.checkpoint import load_checkpoint, rebuild
+from taskgroup.results.storage import Place
 from taskgroup.tasks.base import Task, build_task
 
 
@@ -45,7 +45,7 @@ class TrainedModel:
         return (self.main_task, *others)
 
 
-def load_trained(path: Path) -> TrainedModel:
+def load_trained(path: Place) -> TrainedModel:
     """Rebuild the network of a checkpoint.
 
     Raises:
@@ -68,14 +68,14 @@ def load_trained(path: Path) -> TrainedModel:
     )
 
 
-def _main_task(config: Mapping[str, Any], tasks: tuple[Task, ...], path: Path) -> str:
+def _main_task(config: Mapping[str, Any], tasks: tuple[Task, ...], path: Place) -> str:
     main_task = config.get("main_task")
     if main_task not in [task.name for task in tasks]:
         raise _foreign(path, f"its main_task {main_task!r} is none of its tasks")
     return str(main_task)
 
 
-def _threat(config: Mapping[str, Any], path: Path) -> ThreatModel:
+def _threat(config: Mapping[str, Any], path: Place) -> ThreatModel:
     """The ball of the ``validation:`` section."""
     validation = config.get("validation")
     if not isinstance(validation, Mapping) or not {"norm", "epsilon"} <= set(validation):
@@ -84,7 +84,7 @@ def _threat(config: Mapping[str, Any], path: Path) -> ThreatModel:
     return parse(ThreatModel, named, source=f"{path}: validation")
 
 
-def _foreign(path: Path, found: str) -> DataError:
+def _foreign(path: Place, found: str) -> DataError:
     return DataError(
         f"{path} must be a checkpoint of a taskgroup trial, but {found}; "
         "choose one below a run directory's checkpoints"

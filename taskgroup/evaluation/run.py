@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from taskgroup.evaluation.bench import BenchPlan, ScoredSplit, check_labels, judges, open_bench
 from taskgroup.evaluation.measured import Measured, put_together
@@ -31,6 +30,7 @@ from taskgroup.results.shards import (
     write_images,
     write_transfers,
 )
+from taskgroup.results.storage import Place
 
 Progress = Callable[[int, int, str], None]
 """Told what is done, what there is to do, and what is being done."""
@@ -52,14 +52,14 @@ class Evaluated:
     panels: tuple[Panel, ...]
     transfers: tuple[TransferRow, ...]
     worst_images: tuple[ImageRow, ...]
-    path: Path | None
+    path: str | None
 
 
 def evaluate(
     which: str | int = "best",
     *,
-    run: str | Path | None = None,
-    runs: str | Path = DEFAULT_PARENT,
+    run: Place | None = None,
+    runs: Place = DEFAULT_PARENT,
     options: EvaluationOptions | None = None,
     progress: Progress | None = None,
 ) -> Evaluated:
@@ -82,7 +82,7 @@ def evaluate(
         ConfigError: An unknown trial number, or an option out of range.
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
-    subjects, directory = resolve(str(which), run, Path(runs))
+    subjects, directory = resolve(str(which), run, runs)
     return _evaluated(subjects, directory, options or EvaluationOptions(), progress)
 
 
@@ -122,7 +122,7 @@ def _evaluated(
     results, panels = _run(bench, plan, plans, subjects, options, store, progress)
     done = finished(results)
     measured = [put_together(bench, plans, done, place) for place in range(len(subjects))]
-    path = None if directory is None else directory.path
+    path = None if directory is None else directory.place
     found = _described(subjects, bench, plan, options, measured, panels, path)
     if directory is not None:
         _write(directory, found)
@@ -219,7 +219,7 @@ def _described(
     options: EvaluationOptions,
     measured: Sequence[Measured],
     panels: Sequence[Panel],
-    path: Path | None,
+    path: str | None,
 ) -> Evaluated:
     """What was measured, as records."""
     makers = [

@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from taskgroup.results.shards import (
     write_images,
     write_shard_panels,
 )
-from taskgroup.results.storage import Storage
+from taskgroup.results.storage import Storage, read_place
 
 FOLDER = "shards"
 KEY_LETTERS = 16
@@ -47,9 +46,7 @@ class ShardStore:
     @cached_property
     def _fingerprints(self) -> tuple[str, ...]:
         """Hashes of the checkpoints: training on changes what was found."""
-        return tuple(
-            hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in self.plan.checkpoints
-        )
+        return tuple(hashlib.sha256(read_place(path)).hexdigest() for path in self.plan.checkpoints)
 
     def name(self, shard: Shard) -> str:
         """Where a shard lies, by everything that its numbers depend on."""

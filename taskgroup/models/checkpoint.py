@@ -5,24 +5,22 @@ A file is torch's zip format holding plain values and tensors only, so that it l
 """
 
 import io
-import os
 import pickle
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from taskgroup.config import parse
-from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
+from taskgroup.results.storage import Place, exists, read_place, write_place
 from taskgroup.tasks.base import TaskInfo, build_task
 
 FORMAT = "taskgroup checkpoint"
@@ -52,15 +50,15 @@ class Checkpoint:
     source: str = field(default="the checkpoint", compare=False)
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write ``path``, replacing what is there; a crash leaves the old file or the new one.
+def save_checkpoint(checkpoint: Checkpoint, place: Place) -> None:
+    """Write ``place``, replacing what is there; a crash leaves the old file or the new one.
 
     Args:
         checkpoint: Plain data and tensors only.
-        path: File in an existing folder.
+        place: File, or an address in an object store, which takes one upload.
 
     Raises:
-        ResourceError: The folder is missing, not writable, or full.
+        ResourceError: The place is not writable, or full, or cannot be reached.
         TypeError: Something that is neither plain data nor a tensor (our own mistake).
     """
     content = {
@@ -74,25 +72,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     buffer = io.BytesIO()  # torch reports a full disk as a RuntimeError of many lines
     torch.save(content, buffer)
-    try:
-        _replace(path, buffer.getbuffer())
-    except OSError as error:
-        raise ResourceError(
-            f"checkpoint {path} must be writable, got: {error.strerror or error}; free space or "
-            "choose another run directory"
-        ) from None
+    write_place(place, buffer.getbuffer())
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Place) -> Checkpoint:
     """Read a checkpoint to the CPU; nothing in the file is executed.
 
     Args:
-        path: A file that ``save_checkpoint`` wrote.
+        path: What ``save_checkpoint`` wrote: a file, or an address.
 
     Raises:
         DataError: A file that is missing, damaged, foreign, of a later version, or that holds code.
     """
-    if not path.is_file():
+    if not exists(path):
         raise DataError(f"checkpoint {path} must be a file, found none; check the path")
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -140,25 +132,12 @@ def _plain(value: Any, key: str) -> Any:
     raise TypeError(f"checkpoint value {key} must be plain data or a tensor, got {type(value)}")
 
 
-def _replace(path: Path, content: memoryview) -> None:
-    """Write a neighbour of ``path`` and rename it over ``path``."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _read(path: Path) -> Any:
+def _read(path: Place) -> Any:
     """What the file holds, by weights-only loading."""
-    _check_archive(path)
+    content = read_place(path)
+    _check_archive(content, path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{path} must hold plain data and tensors only, found pickled code or damage; nothing "
@@ -172,17 +151,13 @@ def _read(path: Path) -> Any:
         ) from None
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(content: bytes, path: Place) -> None:
     """Compare every stored check sum, which torch's own reader does not do for tensors."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             intact = archive.testzip() is None
     except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error):
         intact = False
-    except OSError as error:
-        raise DataError(
-            f"{path} must be readable, got: {error.strerror}; check permissions"
-        ) from None
     if not intact:
         raise DataError(
             f"{path} must be a checkpoint, found a damaged or foreign file; "
@@ -190,7 +165,7 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _parse(content: Mapping[str, Any], path: Path) -> Checkpoint:
+def _parse(content: Mapping[str, Any], path: Place) -> Checkpoint:
     """A checkpoint from a file's content; DataError where a part has the wrong type."""
     expected = {"config": dict, "tasks": list, "weights": dict, "epoch": int}
     for key, kind in expected.items():
@@ -214,7 +189,7 @@ def _parse(content: Mapping[str, Any], path: Path) -> Checkpoint:
     )
 
 
-def _task_info(values: Any, path: Path) -> TaskInfo:
+def _task_info(values: Any, path: Place) -> TaskInfo:
     known = {entry.name for entry in fields(TaskInfo)}
     if not isinstance(values, dict) or "name" not in values or not set(values) <= known:
         raise DataError(f"{path} must describe tasks as taskgroup does; the file is foreign")

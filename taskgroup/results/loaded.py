@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -39,12 +38,12 @@ class LoadedRun:
     """What a run holds, read once.
 
     Attributes:
-        path: The run directory.
+        place: The run directory: a path, or an address.
         trials: Every trial, by number.
         evaluations: The rows of each trial's latest evaluation.
     """
 
-    path: Path
+    place: str
     trials: tuple[TrialResult, ...]
     evaluations: tuple[EvaluationRow, ...]
 

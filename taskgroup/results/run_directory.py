@@ -5,7 +5,8 @@ Layout (``docs/records.md``)::
     space.yaml                 the search space as given
     study.journal              Optuna's journal, rebuilt from the records if lost
     trials/00000.parquet       one file per trial
-    checkpoints/00000.pt       one file per trial
+    checkpoints/00000.pt       the newest epoch of each trial
+    checkpoints/00000.best.pt  its best epoch
     evaluations/0001-....parquet    one file per run of ``evaluate``
     panels/0001-....parquet    the pictures that belong to it
     report.html                the report
@@ -14,21 +15,32 @@ Layout (``docs/records.md``)::
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results import schema
+from taskgroup.results.lease import hold_lease
 from taskgroup.results.loaded import LoadedRun
 from taskgroup.results.locking import lock_directory
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
-from taskgroup.results.storage import Storage, local_storage, reason
+from taskgroup.results.snapshots import copied_file, scratch_folder
+from taskgroup.results.storage import (
+    LEFTOVER_SECONDS,
+    Place,
+    Storage,
+    make_folder,
+    open_storage,
+    within,
+)
 
 SPACE_FILE = "space.yaml"
+JOURNAL_FILE = "study.journal"
+REPORT_FILE = "report.html"
 DEFAULT_PARENT = Path("runs")
 
 
@@ -37,94 +49,146 @@ class RunDirectory:
     """One run directory. Holds no state but its place: what is read is what lies there now.
 
     Attributes:
-        path: The local folder.
+        place: Where it lies, as it was given: a path, or an address such as ``s3://bucket/run``.
         storage: How files below it are read and written.
     """
 
-    path: Path
+    place: str
     storage: Storage
 
     @classmethod
-    def create(cls, parent: str | Path, name: str, space_text: str) -> Self:
+    def create(cls, parent: Place, name: str, space_text: str) -> Self:
         """Make ``parent/name-1``, or the first number that is free, and write the space there.
 
         Raises:
-            ConfigError: ``name`` cannot be the name of a folder.
+            ConfigError: ``name`` cannot be the name of a folder, or ``parent`` is no place.
             ResourceError: ``parent`` is not writable or the disk is full; nothing is left behind.
         """
-        if not name or name.startswith(".") or "/" in name or "\0" in name:
+        if not name or name.startswith(".") or re.search(r"[/\0?#]", name):
             raise ConfigError(
                 f"name must be usable as the name of a folder, got {name!r}; take another"
             )
         number = 1
-        while not _make_folder(Path(parent) / f"{name}-{number}"):
+        while not (storage := open_storage(within(parent, f"{name}-{number}"))).make_root():
             number += 1
-        return cls._begin(Path(parent) / f"{name}-{number}", space_text)
+        return cls._begin(within(parent, f"{name}-{number}"), storage, space_text)
 
     @classmethod
-    def create_at(cls, path: str | Path, space_text: str) -> Self:
-        """Make the run directory ``path`` itself and write the space there.
+    def create_at(cls, place: Place, space_text: str) -> Self:
+        """Make the run directory ``place`` itself and write the space there.
 
         Raises:
-            ConfigError: ``path`` exists and is not an empty folder.
+            ConfigError: ``place`` exists and is not an empty folder, or is no place.
             ResourceError: It is not writable or the disk is full; nothing is left behind.
         """
-        path = Path(path)
-        if not _make_folder(path) and (not path.is_dir() or any(path.iterdir())):
+        storage = open_storage(place)
+        path = storage.folder
+        is_used = path is None or not path.is_dir() or any(path.iterdir())
+        if not storage.make_root() and is_used:
             raise ConfigError(
-                f"a new run directory must not exist or be empty, but {path} is not; "
+                f"a new run directory must not exist or be empty, but {place} is not; "
                 "continue it with --resume, or choose another"
             )
-        return cls._begin(path, space_text)
+        return cls._begin(str(place), storage, space_text)
 
     @classmethod
-    def _begin(cls, path: Path, space_text: str) -> Self:
-        run = cls(path, local_storage(path))
+    def _begin(cls, place: str, storage: Storage, space_text: str) -> Self:
+        run = cls(place, storage)
         try:
             run.storage.write(SPACE_FILE, space_text.encode("utf-8"))
         except ResourceError:
-            path.rmdir()
+            if storage.folder is not None:
+                storage.folder.rmdir()
             raise
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
+    def open(cls, place: Place) -> Self:
         """An existing run directory.
 
         Raises:
-            DataError: There is none at ``path``.
+            DataError: There is none at ``place``, or its storage cannot be reached.
+            ConfigError: ``place`` is an address that no filesystem has.
         """
-        run = cls(Path(path), local_storage(path))
+        run = cls(str(place), open_storage(place))
         if not run.storage.exists(SPACE_FILE):
             raise DataError(
-                f"{path} must be a run directory, but it has no {SPACE_FILE}; "
+                f"{place} must be a run directory, but it has no {SPACE_FILE}; "
                 "see what exists with: taskgroup runs list"
             )
         return run
 
     @property
-    def name(self) -> str:
-        """Name of the folder, which names the run for a reader."""
-        return self.path.absolute().name
+    def uri(self) -> str:
+        """How other processes and machines open it: an absolute path, or the address."""
+        return self.storage.uri
 
     @property
-    def report_path(self) -> Path:
-        """Where the report lies once it is written."""
-        return self.path / "report.html"
+    def name(self) -> str:
+        """Name of the folder, which names the run for a reader."""
+        return self.storage.root.rpartition("/")[2]
+
+    @property
+    def path(self) -> Path:
+        """The folder of a local run, as it was given; only for those who know that it is local."""
+        assert self.storage.folder is not None, f"{self.uri} is not local"
+        return self.storage.folder if "://" in self.place else Path(self.place)
+
+    def place_of(self, name: str) -> str:
+        """Where a file of the run lies, for a reader and for ``storage.read_place``."""
+        return within(self.place, name)
+
+    @property
+    def report_path(self) -> str:
+        """Where the report lies once it is written: a path, or an address."""
+        return self.place_of(REPORT_FILE)
 
     @property
     def journal_path(self) -> Path:
-        """Where Optuna's journal lies."""
-        return self.path / "study.journal"
+        """The local file that Optuna's journal is written to.
 
-    def checkpoint_path(self, number: int) -> Path:
-        """Where the checkpoint of a trial lies once it is written; its folder is made here.
+        In a remote run it lies in this machine's temporary folder and is copied to the run
+        directory now and then and at the end, while the lock is held: an object store cannot
+        append, and the journal is rebuilt from the records anyway.
+        """
+        if self.storage.folder is not None:
+            return self.path / JOURNAL_FILE
+        return scratch_folder(self.uri) / JOURNAL_FILE
+
+    def checkpoint_name(self, number: int, which: Literal["newest", "best"] = "newest") -> str:
+        """Name of a trial's checkpoint below the run directory."""
+        return f"checkpoints/{number:05d}{'' if which == 'newest' else '.best'}.pt"
+
+    def checkpoint_path(self, number: int) -> Place:
+        """Where the newest checkpoint of a trial lies once it is written.
+
+        Returns:
+            A path whose folder exists, or an address in a remote run.
 
         Raises:
             ResourceError: The folder cannot be made.
         """
-        _make_folder(self.path / "checkpoints")
-        return self.path / "checkpoints" / f"{number:05d}.pt"
+        name = self.checkpoint_name(number)
+        if self.storage.folder is None:
+            return self.place_of(name)
+        make_folder(self.path / "checkpoints")
+        return self.path / name
+
+    def keep_best(self, number: int) -> None:
+        """Make the newest checkpoint of a trial its best one.
+
+        Raises:
+            ResourceError: The disk is full or not writable.
+        """
+        self.storage.copy(self.checkpoint_name(number), self.checkpoint_name(number, "best"))
+
+    def drop_best(self, number: int) -> None:
+        """Forget the best checkpoint of a trial that starts anew.
+
+        Raises:
+            ResourceError: The place is not ours to write.
+        """
+        self.storage.delete(self.checkpoint_name(number, "best"))
 
     def space_text(self) -> str:
         """The search space, as it was written."""
@@ -132,13 +196,17 @@ class RunDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other search out of this run directory.
+        """Keep every other search out of this run directory, and clear what a killed one left.
 
         Raises:
             ConfigError: Another search is in it.
         """
-        with lock_directory(self.path):
-            yield
+        local = self.storage.folder is not None
+        with lock_directory(self.path) if local else hold_lease(self.storage):
+            self.storage.clear_leftovers(("", "trials", "checkpoints"))
+            self.storage.clear_leftovers(("evaluations", "panels"), older_than=LEFTOVER_SECONDS)
+            with nullcontext() if local else copied_file(self.storage, self.journal_path):
+                yield
 
     def write_trial(self, result: TrialResult) -> None:
         """Write one trial; an older record of the same number is replaced.
@@ -155,9 +223,10 @@ class RunDirectory:
         Raises:
             DataError: A file is torn, foreign, or of another schema version.
         """
+        names = self.storage.names("trials", ".parquet")
         tables = [
-            schema.decode(self.storage.read(name), schema.TRIAL_SCHEMA, source=self._full(name))
-            for name in self.storage.names("trials", ".parquet")
+            schema.decode(content, schema.TRIAL_SCHEMA, source=self._full(name))
+            for name, content in zip(names, self.storage.read_all(names), strict=True)
         ]
         return pa.concat_tables([schema.TRIAL_SCHEMA.empty_table(), *tables]).sort_by("number")
 
@@ -224,50 +293,41 @@ class RunDirectory:
         table = schema.decode(self.storage.read(name), schema.PANEL_SCHEMA, source=source)
         return schema.records(schema.table_to_panels, table, source=source)
 
-    def write_report(self, html: str) -> Path:
+    def write_report(self, html: str) -> str:
         """Write the report and return where it lies.
 
         Raises:
             ResourceError: The disk is full or not writable.
         """
-        self.storage.write(self.report_path.name, html.encode("utf-8"))
+        self.storage.write(REPORT_FILE, html.encode("utf-8"))
         return self.report_path
 
     def _full(self, name: str) -> str:
-        return str(self.path / name)
+        return self.place_of(name)
 
 
-def _make_folder(path: Path) -> bool:
-    """Make a folder with its parents; False if something stands there already."""
-    local_storage(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-    except FileExistsError:
-        if path.parent.is_dir():
-            return False
-        raise _not_writable(path, NotADirectoryError(20, "")) from None
-    except OSError as error:
-        raise _not_writable(path, error) from None
-    return True
+def list_runs(parent: Place = DEFAULT_PARENT) -> list[RunDirectory]:
+    """Every run directory right below ``parent``, oldest first; none if it does not exist.
+
+    Raises:
+        DataError: The storage cannot be reached.
+        ConfigError: ``parent`` is an address that no filesystem has.
+    """
+    storage = open_storage(parent)
+    names = [info.base_name for info in storage.listed("") if not info.is_file]
+
+    def begun(name: str) -> int | None:
+        files = storage.listed(name)
+        found = [info.mtime_ns for info in files if info.base_name == SPACE_FILE]
+        return found[0] if found else None
+
+    dated = zip(storage.map(begun, names), names, strict=True)
+    found = sorted((time, name) for time, name in dated if time is not None)
+    places = [(name, within(parent, name)) for _, name in found]
+    return [RunDirectory(place, open_storage(place)) for _, place in places]
 
 
-def _not_writable(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"{path} must be a folder that can be made: {reason(error)}; "
-        "change the permissions above it, or choose another run directory"
-    )
-
-
-def list_runs(parent: str | Path = DEFAULT_PARENT) -> list[RunDirectory]:
-    """Every run directory right below ``parent``, oldest first; none if it does not exist."""
-    folder = Path(parent)
-    found = sorted(folder.glob(f"*/{SPACE_FILE}")) if folder.is_dir() else []
-    found.sort(key=lambda space: space.stat().st_mtime_ns)
-    return [RunDirectory.open(space.parent) for space in found]
-
-
-def newest(parent: str | Path = DEFAULT_PARENT) -> RunDirectory:
+def newest(parent: Place = DEFAULT_PARENT) -> RunDirectory:
     """The run directory below ``parent`` that was begun last.
 
     Raises:
@@ -282,7 +342,7 @@ def newest(parent: str | Path = DEFAULT_PARENT) -> RunDirectory:
     return runs[-1]
 
 
-def load_run(path: str | Path | None = None) -> LoadedRun:
+def load_run(path: Place | None = None) -> LoadedRun:
     """Read a run for a notebook.
 
     Args:
@@ -292,4 +352,4 @@ def load_run(path: str | Path | None = None) -> LoadedRun:
         DataError: There is none, or one of its files is torn, foreign, or of another version.
     """
     run = RunDirectory.open(path) if path is not None else newest()
-    return LoadedRun(run.path, tuple(run.trials()), tuple(run.evaluations()))
+    return LoadedRun(run.place, tuple(run.trials()), tuple(run.evaluations()))

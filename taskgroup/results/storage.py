@@ -1,16 +1,40 @@
 """Reading and writing below one root folder: the only place that touches files of a run.
 
-Everything goes through a pyarrow filesystem, so that another one can take its place.
+Local files appear by write-then-rename; files elsewhere by one upload, which object stores show
+when it is complete. Either way a file is wholly there or not at all.
 """
 
 import os
-import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
-from pyarrow import fs
+from pyarrow import ArrowException, fs
 
-from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.errors import DataError, ResourceError
+from taskgroup.results.places import (
+    Place,
+    connect,
+    is_address,
+    local_path,
+    parent_of,
+    reason,
+    within,
+)
+
+THREADS = 32
+"""Requests at once: a remote read waits for the network, not for this machine."""
+LEFTOVER_SECONDS = 3600
+PART = ".part"
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -20,31 +44,60 @@ class Storage:
     Attributes:
         filesystem: Where the root lies.
         root: The root folder on it, without a trailing slash.
+        uri: How any other process reaches the root: an absolute path, or an address.
     """
 
     filesystem: fs.FileSystem
     root: str
+    uri: str
+
+    @property
+    def folder(self) -> Path | None:
+        """The root as a local folder, or None if it lies elsewhere."""
+        return Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
     def full(self, name: str) -> str:
-        """The path of ``name`` on the filesystem."""
-        return f"{self.root}/{name}" if name else self.root
+        """The place of ``name``, for messages: a path, or an address."""
+        return within(self.uri, name) if name else self.uri
 
     def exists(self, name: str) -> bool:
-        """Whether a file of that name is there."""
-        return bool(self.filesystem.get_file_info(self.full(name)).type == fs.FileType.File)
+        """Whether a file of that name is there.
+
+        Raises:
+            DataError: The storage cannot be reached.
+        """
+        try:
+            info = self.filesystem.get_file_info(self._on_it(name))
+        except (OSError, ArrowException) as error:
+            raise self._unreadable(name, error) from None
+        return bool(info.type == fs.FileType.File)
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """Names of the files in ``folder`` that end in ``suffix``, sorted; none if it is missing.
 
         Files that begin with a dot are being written, or were when the process died.
+
+        Raises:
+            DataError: The storage cannot be reached.
         """
-        selector = fs.FileSelector(self.full(folder), allow_not_found=True)
-        found = (info.base_name for info in self.filesystem.get_file_info(selector))
+        found = (info.base_name for info in self.listed(folder) if info.type == fs.FileType.File)
         return sorted(
             f"{folder}/{name}" if folder else name
             for name in found
             if name.endswith(suffix) and not name.startswith(".")
         )
+
+    def listed(self, folder: str) -> list[fs.FileInfo]:
+        """Everything right below ``folder``; nothing if it is missing.
+
+        Raises:
+            DataError: The storage cannot be reached.
+        """
+        selector = fs.FileSelector(self._on_it(folder), allow_not_found=True)
+        try:
+            return list(self.filesystem.get_file_info(selector))
+        except (OSError, ArrowException) as error:
+            raise self._unreadable(folder, error) from None
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -53,61 +106,264 @@ class Storage:
             DataError: It is missing or cannot be read.
         """
         try:
-            with self.filesystem.open_input_stream(self.full(name)) as stream:
+            with self.filesystem.open_input_stream(self._on_it(name)) as stream:
                 return bytes(stream.read())
-        except OSError as error:
-            problem = reason(error)
-            raise DataError(f"{self.full(name)} must be a readable file: {problem}") from None
+        except (OSError, ArrowException) as error:
+            raise self._unreadable(name, error) from None
 
-    def write(self, name: str, content: bytes) -> None:
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """``function`` of each item, at once where each waits for the network."""
+        if self.folder is not None or len(items) < 2:
+            return [function(item) for item in items]
+        return list(_threads().map(function, items))
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """The contents of many files, read at once where they are remote.
+
+        Raises:
+            DataError: One is missing or cannot be read.
+        """
+        return self.map(self.read, names)
+
+    def write(self, name: str, content: bytes | memoryview) -> None:
         """Write a file that is either wholly there or not at all; an older one is replaced.
 
         Raises:
-            ResourceError: The disk is full, read-only, or not ours to write.
+            ResourceError: The disk is full, read-only, or not ours to write; or no storage answers.
         """
-        folder = name.rpartition("/")[0]
         try:
-            self.filesystem.create_dir(self.full(folder), recursive=True)
-            if isinstance(self.filesystem, fs.LocalFileSystem):
-                self._write_then_rename(name, content)
+            if self.folder is not None:
+                _write_then_rename(self.folder / name, content)
             else:
-                self._put(self.full(name), content)
-        except OSError as error:
-            problem = reason(error)
-            raise ResourceError(
-                f"{self.full(name)} must be writable: {problem}; "
-                "free space, change its permissions, or choose another run directory"
-            ) from None
+                # in a thread, so that Ctrl-C cannot end an upload half-way
+                _threads().submit(self._put, self._on_it(name), content).result()
+        except (OSError, ArrowException) as error:
+            raise self._unwritable(name, error) from None
 
-    def _write_then_rename(self, name: str, content: bytes) -> None:
-        folder, _, base = name.rpartition("/")
-        part = self.full(f"{folder}/" if folder else "") + f".{base}.{os.getpid()}.part"
+    def copy(self, source: str, target: str) -> None:
+        """Give a file a second name, without moving its content; an older one is replaced.
+
+        Raises:
+            ResourceError: The place is not ours to write, or no storage answers.
+        """
         try:
-            self._put(part, content)
-            self.filesystem.move(part, self.full(name))
-        except OSError:
-            if self.filesystem.get_file_info(part).type == fs.FileType.File:
-                self.filesystem.delete_file(part)
-            raise
+            if self.folder is not None:
+                _link(self.folder / source, self.folder / target)
+            else:
+                self.filesystem.copy_file(self._on_it(source), self._on_it(target))
+        except (OSError, ArrowException) as error:
+            raise self._unwritable(target, error) from None
 
-    def _put(self, path: str, content: bytes) -> None:
+    def delete(self, name: str) -> None:
+        """Remove a file if it is there.
+
+        Raises:
+            ResourceError: The place is not ours to write, or no storage answers.
+        """
+        try:
+            with suppress(FileNotFoundError):
+                self.filesystem.delete_file(self._on_it(name))
+        except (OSError, ArrowException) as error:
+            raise self._unwritable(name, error) from None
+
+    def clear_leftovers(self, folders: Iterable[str], *, older_than: float = 0.0) -> None:
+        """Remove what killed processes were writing; uploads leave nothing behind.
+
+        Args:
+            folders: Where to look.
+            older_than: Seconds since a leftover was last written to.
+        """
+        limit = time.time() - older_than
+        for folder in folders if self.folder is not None else ():
+            assert self.folder is not None
+            for path in (self.folder / folder).glob(f".*{PART}"):
+                with suppress(OSError):
+                    if path.stat().st_mtime <= limit:
+                        path.unlink()
+
+    def make_root(self) -> bool:
+        """Make the root with its parents; False if something lies there already.
+
+        Raises:
+            ResourceError: It cannot be made, or no storage answers.
+        """
+        if self.folder is not None:
+            return make_folder(self.folder)
+        try:
+            return not self.listed("")
+        except DataError as error:
+            raise ResourceError(str(error)) from None
+
+    def _put(self, path: str, content: bytes | memoryview) -> None:
+        if not _is_flat(self.filesystem):
+            self.filesystem.create_dir(path.rpartition("/")[0], recursive=True)
         with self.filesystem.open_output_stream(path) as stream:
             stream.write(content)
 
+    def _on_it(self, name: str) -> str:
+        """The path of ``name`` on the filesystem."""
+        return f"{self.root}/{name}" if name else self.root
 
-def local_storage(path: str | Path) -> Storage:
-    """The storage of a local folder, which need not exist yet.
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(f"{self.full(name)} must be readable: {reason(_as_os_error(error))}")
+
+    def _unwritable(self, name: str, error: Exception) -> ResourceError:
+        return ResourceError(
+            f"{self.full(name)} must be writable: {reason(_as_os_error(error))}; "
+            "free space, change its permissions, or choose another run directory"
+        )
+
+
+def open_storage(place: Place) -> Storage:
+    """The storage of a place, which need not exist yet; nothing is read or sent.
 
     Raises:
-        ConfigError: ``path`` is an address such as ``s3://bucket/run``.
+        ConfigError: No filesystem has such an address.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
-        raise ConfigError(f"a run directory must be a local path, got {path}; give a local folder")
-    return Storage(fs.LocalFileSystem(), str(Path(path).absolute()))
+    path = local_path(place)
+    if path is not None:
+        return Storage(fs.LocalFileSystem(), str(path.absolute()), str(path.absolute()))
+    filesystem, root = connect(str(place))
+    return Storage(filesystem, root, str(place))
 
 
-def reason(error: OSError) -> str:
-    """One line that says why an operating system call failed, without the path."""
-    if error.errno is not None and 0 < error.errno < 200:
-        return os.strerror(error.errno).lower()
-    return " ".join(str(error).split())
+def read_place(place: Place) -> bytes:
+    """The content of one file, wherever it lies.
+
+    Raises:
+        DataError: It is missing or cannot be read.
+        ConfigError: No filesystem has such an address.
+    """
+    storage, name = _split(place)
+    return storage.read(name)
+
+
+def write_place(place: Place, content: bytes | memoryview) -> None:
+    """Write one file, wholly or not at all, wherever it lies.
+
+    Raises:
+        ResourceError: The place is full or not ours to write.
+        ConfigError: No filesystem has such an address.
+    """
+    storage, name = _split(place)
+    storage.write(name, content)
+
+
+def exists(place: Place) -> bool:
+    """Whether there is a file at a place.
+
+    Raises:
+        DataError: The storage cannot be reached.
+        ConfigError: No filesystem has such an address.
+    """
+    storage, name = _split(place)
+    return storage.exists(name)
+
+
+def run_of(place: Place) -> tuple[str, str]:
+    """The run directory that a checkpoint would lie in, and its name below that."""
+    path = local_path(place)
+    if path is not None:
+        found = path.resolve()
+        return str(found.parent.parent), f"{found.parent.name}/{found.name}"
+    folder, name = parent_of(str(place))
+    run, middle = parent_of(folder)
+    return run, f"{middle}/{name}"
+
+
+def _split(place: Place) -> tuple[Storage, str]:
+    path = local_path(place)
+    if path is not None:
+        return open_storage(path.absolute().parent), path.name
+    folder, name = parent_of(str(place))
+    return open_storage(folder), name
+
+
+def make_folder(path: Path) -> bool:
+    """Make a local folder with its parents; False if something stands there already.
+
+    Raises:
+        ResourceError: It cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError:
+        if path.parent.is_dir():
+            return False
+        raise _not_a_folder(path, NotADirectoryError(20, "")) from None
+    except OSError as error:
+        raise _not_a_folder(path, error) from None
+    return True
+
+
+def _not_a_folder(path: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"{path} must be a folder that can be made: {reason(error)}; "
+        "change the permissions above it, or choose another run directory"
+    )
+
+
+def _write_then_rename(path: Path, content: bytes | memoryview) -> None:
+    """Write a neighbour of ``path``, wait until the disk has it, and rename it over ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, since the source is replaced and never changed; a copy where there are none."""
+    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part)
+    except OSError:
+        shutil.copyfile(source, part)
+    os.replace(part, target)
+    part.unlink(missing_ok=True)  # renaming one name of a file over another does nothing
+
+
+def _is_flat(filesystem: fs.FileSystem) -> bool:
+    """Whether the storage has objects only, and no folders to make."""
+    return filesystem.type_name in ("s3", "gcs", "abfs")
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="taskgroup-storage")
+
+
+def _as_os_error(error: Exception) -> OSError:
+    return error if isinstance(error, OSError) else OSError(str(error))
+
+
+__all__ = [
+    "Place",
+    "Storage",
+    "exists",
+    "is_address",
+    "make_folder",
+    "open_storage",
+    "read_place",
+    "reason",
+    "run_of",
+    "within",
+    "write_place",
+]

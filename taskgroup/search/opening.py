@@ -112,7 +112,7 @@ def _existing(run: str | Path | None) -> RunDirectory | None:
 
 
 def _continued(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> Opening:
-    text, source = directory.space_text(), str(directory.path / SPACE_FILE)
+    text, source = directory.space_text(), directory.place_of(SPACE_FILE)
     own = read_space(parse_yaml(text, source=source), source=source, text=text)
     if space is not None:
         wanted = load_space(space, fixes=fixes)
@@ -154,7 +154,7 @@ def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, 
             for key, (old, new) in refused.items()
         )
         raise ConfigError(
-            f"run {directory.path} must go on with its own space, but {listed}; give --resume "
+            f"run {directory.place} must go on with its own space, but {listed}; give --resume "
             f"alone, or search into a new run (only {', '.join(CHANGEABLE)} may change)"
         )
 

@@ -1,21 +1,22 @@
 """Keeps the record of one trial while it trains. Runs without Ray."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from platform import python_version
 from typing import Protocol
 
-from taskgroup.config import parse
+from taskgroup.config import parse, parse_yaml
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.storage import Place, exists
 from taskgroup.search.planning import last_epoch
+from taskgroup.study.objectives import StudyObjective
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.reporter import Reporter
@@ -30,8 +31,8 @@ class Train(Protocol):
         config: TrialConfig,
         reporter: Reporter,
         *,
-        checkpoint: Path | None = None,
-        resume: Path | None = None,
+        checkpoint: Place | None = None,
+        resume: Place | None = None,
         group: WorkerGroup = ALONE,
     ) -> None:
         """Train ``config`` and tell ``reporter``; ``group`` comes with several workers only."""
@@ -84,6 +85,9 @@ class TrialRecorder:
     def epoch(self, row: EpochRow) -> None:
         """Write an epoch; the last one makes the trial complete."""
         epochs = (*(r for r in self.record.epochs if r.epoch < row.epoch), row)
+        checkpoint = self._checkpoint_name()
+        if checkpoint is not None and is_best(epochs, first_objective(self._run)):
+            self._run.keep_best(self.record.number)
         done = row.epoch >= self.record.planned_epochs
         self._write(
             replace(
@@ -91,7 +95,7 @@ class TrialRecorder:
                 epochs=epochs,
                 status="complete" if done else "interrupted",
                 reason=None if done else self.record.reason,
-                checkpoint=self._checkpoint_name(),
+                checkpoint=checkpoint,
                 peak_memory=max(r.peak_memory for r in epochs),
             )
         )
@@ -104,6 +108,8 @@ class TrialRecorder:
             self.epoch(rows[-1])
         else:
             self._seconds_before = 0.0
+            if self.record.attempts > 1:
+                self._run.drop_best(self.record.number)
 
     def fail(self, why: str) -> None:
         """Say that the trial failed, and why, in one line; written if the disk allows it."""
@@ -118,8 +124,8 @@ class TrialRecorder:
         self._clock.last_record = time.perf_counter()
 
     def _checkpoint_name(self) -> str | None:
-        path = self._run.checkpoint_path(self.record.number)
-        return str(path.relative_to(self._run.path)) if path.exists() else None
+        name = self._run.checkpoint_name(self.record.number)
+        return name if self._run.storage.exists(name) else None
 
 
 def record_trial(
@@ -156,14 +162,40 @@ def record_trial(
     return recorder.record
 
 
-def _resumable(recorder: TrialRecorder, checkpoint: Path) -> Path | None:
+def _resumable(recorder: TrialRecorder, checkpoint: Place) -> Place | None:
     """The checkpoint to continue from; a damaged one means that the trial starts anew."""
     try:
-        rows = read_rows(checkpoint) if checkpoint.exists() else ()
+        rows = read_rows(checkpoint) if exists(checkpoint) else ()
     except DataError:
         rows = ()
     recorder.restore(rows)
     return checkpoint if rows else None
+
+
+def is_best(epochs: Sequence[EpochRow], objective: StudyObjective | None) -> bool:
+    """Whether the last epoch is the best so far; never where it was not scored."""
+    if objective is None or objective.metric not in epochs[-1].metrics:
+        return False
+    sign = 1 if objective.direction == "maximize" else -1
+    found = [
+        sign * row.metrics[objective.metric] for row in epochs if objective.metric in row.metrics
+    ]
+    return found[-1] == max(found)
+
+
+def first_objective(run: RunDirectory) -> StudyObjective | None:
+    """The first objective of a run's space, by which the best epoch is kept, if it has one."""
+    return _first_objective(run.uri)
+
+
+@lru_cache(maxsize=16)
+def _first_objective(uri: str) -> StudyObjective | None:
+    """Read once per process: it never changes during a run."""
+    entries = parse_yaml(RunDirectory.open(uri).space_text(), source=uri).get("objectives")
+    for entry in entries if isinstance(entries, list) else ():
+        for direction, metric in entry.items():
+            return StudyObjective(str(metric), direction)
+    return None
 
 
 def why_failed(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
+from taskgroup.results.storage import Place
 from taskgroup.search.baselines import middle_trial
 from taskgroup.search.planning import plan_trial
 from taskgroup.search.preflight import check_names
@@ -23,7 +24,7 @@ def train_one(
     runs: str | Path = DEFAULT_PARENT,
     echo: Callable[[str], None] = print,
     train: Train = fit,
-) -> Path:
+) -> Place:
     """Train the middle of a space, all candidates included, but for what ``fixes`` pin.
 
     Args:

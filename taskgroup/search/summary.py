@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,7 @@ class StudyResult:
         """The answer as plain data."""
         best = self.best
         return {
-            "run": str(self.run.path),
+            "run": self.run.place,
             "trials": dict(Counter(trial.status for trial in self.trials)),
             "total": self.total,
             "interrupted": self.is_interrupted,
@@ -163,7 +162,7 @@ class StudyResult:
             "checkpoint": trial.checkpoint,
         }
 
-    def summary(self, report: Path | None = None) -> str:
+    def summary(self, report: str | None = None) -> str:
         """The last words of the search, several lines.
 
         Args:
@@ -241,9 +240,9 @@ class StudyResult:
             ]
         return [
             "  not confirmed: one seed, chosen on the validation split it is reported on; run "
-            f"'taskgroup confirm {self.run.path}'",
+            f"'taskgroup confirm {self.run.place}'",
             "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
-            f"--run {self.run.path}' for stronger attacks",
+            f"--run {self.run.place}' for stronger attacks",
         ]
 
     def _gains(self, best: TrialResult) -> list[str]:
@@ -271,11 +270,11 @@ class StudyResult:
     def _scores(self, trial: TrialResult) -> str:
         return ", ".join(f"{o.metric} {score_text(o.value(trial))}" for o in self.objectives)
 
-    def _places(self, report: Path | None) -> list[str]:
+    def _places(self, report: str | None) -> list[str]:
         best = self.best
-        lines = ["", f"Run directory: {self.run.path}"]
+        lines = ["", f"Run directory: {self.run.place}"]
         if best is not None and best.checkpoint is not None:
-            lines.append(f"Checkpoint:    {self.run.path / best.checkpoint}")
+            lines.append(f"Checkpoint:    {self.run.place_of(best.checkpoint)}")
         if report is not None:
             lines.append(f"Report:        {report}")
         lines.append(f"Engine overhead: {self._overhead_text()}")
@@ -288,7 +287,7 @@ class StudyResult:
         return f"{mean:.2f} s a trial (mean of {len(self.overheads)})"
 
     def _next_commands(self) -> str:
-        path = self.run.path
+        path = self.run.place
         commands: Sequence[str] = (
             *([self._resume_command()] if self.is_interrupted else []),
             *([f"taskgroup evaluate best --run {path}"] if self.best is not None else []),
@@ -298,7 +297,7 @@ class StudyResult:
 
     def _resume_command(self) -> str:
         budget = " --fix search.max_seconds=SECONDS" if self.is_over_budget else ""
-        return f"taskgroup search --resume {self.run.path}{budget}"
+        return f"taskgroup search --resume {self.run.place}{budget}"
 
 
 def _intervals_json(

@@ -3,13 +3,13 @@
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.models.checkpoint import load_checkpoint
 from taskgroup.models.multitask import output_dimension
 from taskgroup.results.records import EpochRow
+from taskgroup.results.storage import Place
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_outputs
@@ -33,8 +33,8 @@ def fit(
     config: TrialConfig,
     reporter: Reporter,
     *,
-    checkpoint: Path | None = None,
-    resume: Path | None = None,
+    checkpoint: Place | None = None,
+    resume: Place | None = None,
     group: WorkerGroup = ALONE,
 ) -> None:
     """Train and score one trial on this process's device, alone or as one of several workers.
@@ -76,7 +76,7 @@ def fit(
 
 
 def prepare(
-    config: TrialConfig, *, resume: Path | None = None, group: WorkerGroup = ALONE
+    config: TrialConfig, *, resume: Place | None = None, group: WorkerGroup = ALONE
 ) -> tuple[TrialState, tuple[EpochRow, ...]]:
     """Check a trial and build its network, without touching a single image.
 

@@ -6,7 +6,6 @@ step and generators of the epoch, so the number of finished epochs is all the re
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.results.records import EpochRow
+from taskgroup.results.storage import Place
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.losses import TrainingLoss
@@ -42,7 +42,7 @@ class TrialState:
     optimizer: torch.optim.Optimizer
 
 
-def save_state(state: TrialState, rows: Sequence[EpochRow], path: Path) -> None:
+def save_state(state: TrialState, rows: Sequence[EpochRow], path: Place) -> None:
     """Write the state after the epochs of ``rows`` to ``path``."""
     checkpoint = Checkpoint(
         config=state.config.model_dump(mode="json"),
@@ -73,7 +73,7 @@ def restore_state(state: TrialState, checkpoint: Checkpoint) -> tuple[EpochRow, 
     return _rows(training)
 
 
-def read_rows(path: Path) -> tuple[EpochRow, ...]:
+def read_rows(path: Place) -> tuple[EpochRow, ...]:
     """The epochs that a checkpoint has behind it, for the record of a trial that continues.
 
     Raises:

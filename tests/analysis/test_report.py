@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_small_studies_have_reports(
     failed = make_trial(0, status="failed", reason="the loss became NaN", epochs=0)
     run = make_run([failed][:trials])
     assert write_report(run) == run.report_path
-    text = Page(run.report_path.read_text(encoding="utf-8")).text
+    text = Page(Path(run.report_path).read_text(encoding="utf-8")).text
     assert "No answer yet" in text
     assert ("1 failed: the loss became NaN." in text) is bool(trials)
 
@@ -126,7 +127,7 @@ def test_a_torn_record_stops_the_report(
     (run.path / "trials" / "00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"00000\.parquet must be a parquet file"):
         write_report(run)
-    assert not run.report_path.exists()
+    assert not Path(run.report_path).exists()
 
 
 def test_panels_come_by_image_with_the_winner_first(study: StudyData) -> None:

@@ -106,7 +106,7 @@ def test_best_is_the_winner_and_the_finished_baselines(run):
     found = evaluate("best", run=run.path, options=FEW, progress=lambda *n: told.append(n))
     parts = {(row.trial, row.role) for row in found.rows}
     assert parts == {(2, "winner"), (0, "baseline")}
-    assert found.path == run.path
+    assert found.path == run.place
     assert run.evaluations() == list(found.rows)
     done, totals, labels = zip(*told, strict=True)
     assert list(done) == sorted(done)

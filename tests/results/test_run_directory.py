@@ -164,7 +164,7 @@ def test_a_run_keeps_its_space_and_places(run: RunDirectory) -> None:
     assert run.checkpoint_path(3) == run.path / "checkpoints" / "00003.pt"
     assert run.checkpoint_path(3).parent.is_dir()
     assert run.write_report("<p>é</p>") == run.report_path
-    assert run.report_path.read_text(encoding="utf-8") == "<p>é</p>"
+    assert Path(run.report_path).read_text(encoding="utf-8") == "<p>é</p>"
 
 
 def test_runs_are_numbered_and_listed_oldest_first(tmp_path: Path) -> None:
@@ -194,8 +194,9 @@ def test_missing_runs_are_named_with_the_way_on(tmp_path: Path) -> None:
 
 
 def test_addresses_and_impossible_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="must be a local path, got s3://bucket/run"):
-        RunDirectory.open("s3://bucket/run")
+    for place in ("ftp://host/run", "s3:/bucket/run", "s3://key:secret@bucket/run", "s3://b/r?x=1"):
+        with pytest.raises(ConfigError, match=r"address"):
+            RunDirectory.open(place)
     for name in ("", "../x", ".hidden"):
         with pytest.raises(ConfigError, match="name of a folder"):
             RunDirectory.create(tmp_path, name, SPACE)
@@ -347,5 +348,5 @@ def test_data_frames_need_pandas(run: RunDirectory, monkeypatch: pytest.MonkeyPa
 def test_load_run_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     RunDirectory.create("runs", "small", SPACE)
-    assert load_run().path == Path("runs/small-1")
+    assert load_run().place == "runs/small-1"
     assert load_run().table.num_rows == 0

@@ -120,7 +120,7 @@ def run_study(
 
 def _address(run: RunDirectory) -> str:
     """The run directory as other processes and machines open it."""
-    return str(run.path.absolute())
+    return run.uri
 
 
 def _settled(space: SearchSpace, run: RunDirectory) -> Home:
