@@ -37,7 +37,7 @@ def test_all_stages_run_and_go_on_by_the_same_command(
     engine: None, values: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     values["search"] = {
-        "trials": 6, "sampler": "random", "scheduler": "asha",
+        "trials": 6, "sampler": "random",
         "proxy": {"epochs": 2, "top": 2}, "confirm": {"top": 1, "seeds": 2},
     }  # fmt: skip
     run = tmp_path / "run"
