@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
 from taskgroup.search.progress import duration_text, parameter_text, score_text
@@ -65,7 +65,9 @@ class StudyResult:
     @property
     def agreements(self) -> tuple[RungAgreement, ...]:
         """How well the order at each rung foretells the final one."""
-        return rung_agreements(self.trials, self.objectives, self.rungs)
+        has_proxy = any(trial.stage == "proxy" for trial in self.trials)
+        stage: Stage = "proxy" if has_proxy else "search"  # the one that rungs thin out
+        return rung_agreements(self.trials, self.objectives, self.rungs, stage=stage)
 
     @property
     def best(self) -> TrialResult | None:

@@ -51,10 +51,13 @@ class ParetoData:
 
 
 def collect_pareto(study: StudyData) -> ParetoData:
-    """The finished trials that have both scores."""
+    """The finished trials that have both scores; infeasible ones are never on the front."""
     pair = (study.clean, study.robust)
     trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
-    front = pareto_front(objective_gains(trials, pair)) if trials else ()
+    beyond = {trial.number for trial in study.infeasible}
+    gains = objective_gains(trials, pair)
+    gains[[trial.number in beyond for trial in trials]] = math.nan
+    front = pareto_front(gains) if trials else ()
     points = tuple(
         ParetoPoint(
             trial.number,
