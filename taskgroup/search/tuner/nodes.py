@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import ray
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from taskgroup.data.base import DatasetConfig
@@ -53,9 +54,11 @@ def check_nodes(
         (name, _look.options(scheduling_strategy=place).remote(folder, home, tuple(datasets)))
         for name, place in _other_nodes()
     ]
-    looks = [_answer(name, reference) for name, reference in asked]
-    for (name, _), look in zip(asked, looks, strict=True):
-        _check_shared(run, name, look.token)
+    answers = [(name, _answer(name, reference)) for name, reference in asked]
+    looks = [look for _, look in answers if look is not None]
+    for name, look in answers:
+        if look is not None:
+            _check_shared(run, name, look.token)
     return tuple({config for look in looks for config in look.missing})
 
 
@@ -93,9 +96,12 @@ def _lacks_files(dataset: DatasetConfig) -> TypeGuard[ReaderConfig]:
     return False
 
 
-def _answer(name: str, reference: Any) -> Look:
+def _answer(name: str, reference: Any) -> Look | None:
+    """What a node found; None when it was lost meanwhile, which Ray notices after some seconds."""
     try:
         look: Look = ray.get(reference, timeout=PATIENCE)
+    except (TaskUnschedulableError, NodeDiedError):
+        return None
     except Exception as error:
         cause = getattr(error, "cause", None) or error
         found = str(cause) if isinstance(cause, TaskgroupError) else why_failed(cause)
