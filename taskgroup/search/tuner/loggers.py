@@ -165,5 +165,5 @@ def _wandb(study: str, run: RunDirectory) -> LoggerCallback:
     return WandbLoggerCallback(
         project=os.environ.get("WANDB_PROJECT") or study,
         group=run.name,
-        dir=str(run.path.absolute()),
+        dir=None if run.storage.folder is None else str(run.path.absolute()),
     )
