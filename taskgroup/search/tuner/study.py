@@ -165,12 +165,16 @@ def _has_ended_as_reference(record: TrialResult) -> bool:
 def _create(space: SearchSpace, journal: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.unlink(missing_ok=True)
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=JournalStorage(UnsyncedJournal(journal)),
         sampler=build_sampler(space.search),
         study_name=space.name,
         directions=[objective.direction for objective in space.objectives],
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective.metric for objective in space.objectives])
+    return study
 
 
 def _missing_points(space: SearchSpace, records: Sequence[TrialResult]) -> list[Drawn]:

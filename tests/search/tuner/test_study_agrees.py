@@ -109,6 +109,12 @@ def told(journal: Path) -> list[FrozenTrial]:
     return list(optuna.load_study(study_name="little", storage=storage).trials)
 
 
+def test_journal_names_the_objectives(make_space: Make, tmp_path: Path) -> None:
+    Study(make_space(objectives=TWO), tmp_path / "journal")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
+    assert optuna.load_study(study_name="little", storage=storage).metric_names == [ROBUST, CLEAN]
+
+
 def is_point(space: SearchSpace, record: TrialResult) -> bool:
     return replay(space, record.parameters, parse(TrialConfig, record.config)) is not None
 
