@@ -4,7 +4,7 @@ import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup import __version__
 from taskgroup.analysis import page
 from taskgroup.analysis.base import CHARTS, StudyData, read_study
-from taskgroup.analysis.evaluations import evaluation_table, robustness_table, transfer_table
+from taskgroup.analysis.evaluations import evaluation_table, robustness_table
 from taskgroup.analysis.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
 from taskgroup.analysis.panels import collect_panels
 from taskgroup.analysis.stages import (
@@ -18,7 +18,7 @@ from taskgroup.analysis.tables import study_table
 from taskgroup.analysis.wording import format_score, metric_parts, metric_title
 from taskgroup.results.run_directory import RunDirectory
 
-ORDER = ("pareto", "task_set", "epsilon", "slices", "learning_curves")
+ORDER = ("pareto", "task_set", "epsilon", "transfer", "slices", "learning_curves")
 """Charts in the order of the argument; a chart that is not named here comes after them."""
 PANELS_CAPTION = (
     "The first test images: each model's prediction without attack, the image after the attack on "
@@ -48,7 +48,6 @@ def render_report(study: StudyData) -> str:
         *(_chart(study, name) for name in names[:3]),
         _evaluation(study, "test"),
         _evaluation(study, "confirm"),
-        _transfer(study),
         _panels(study),
         *(_chart(study, name) for name in names[3:]),
         _proxy(study),
@@ -126,14 +125,6 @@ def _evaluation(study: StudyData, split: str) -> str:
     tables = [robustness_table(own, study.trials), evaluation_table(rows, study.trials)]
     content = "\n".join(page.table(table, mark_column=0) for table in tables)
     return page.section(f"Evaluation on the {split} split", caption, content)
-
-
-def _transfer(study: StudyData) -> str:
-    if not study.transfers:
-        return ""
-    caption = "How far adversarial images travel; never part of a robustness score."
-    content = page.table(transfer_table(study.transfers), mark_column=0)
-    return page.section("Attacks made for another model", caption, content)
 
 
 def _panels(study: StudyData) -> str:

@@ -63,7 +63,8 @@ class CombinedObjective:
     def _weights(self, gradients: Tensor, ratios: Tensor) -> Tensor:
         """Weight of each task's gradient for each image, ``(T, N)``."""
         if self.combine == "unit_gradient":
-            return 1 / gradients.flatten(2).norm(dim=2).clamp(min=TINY)
+            lengths: Tensor = torch.linalg.vector_norm(gradients.flatten(2), dim=2)
+            return 1 / lengths.clamp(min=TINY)
         if self.combine == "loss_ratio":
             return ratios / ratios.mean(0).clamp(min=TINY)
         least = ratios.argmin(0)

@@ -165,7 +165,9 @@ def plan_networks(bench: Bench, options: EvaluationOptions) -> list[NetworkPlan]
                 ),
                 transferred=strong_condition(options.chosen_suite, threat, trained.main),
                 count=count,
-                per_shard=images_per_shard(pixels[0].numel(), bench.device),
+                per_shard=images_per_shard(
+                    pixels[0].numel(), bench.device, channels=trained.main.channels
+                ),
                 judges=others[place],
             )
         )

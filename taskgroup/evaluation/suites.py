@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
+from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.evaluation.conditions import Combine, Condition, sweep_radii
 from taskgroup.tasks.base import Task
 
@@ -53,7 +53,7 @@ def suite_conditions(
         num_pixels: Numbers per image, ``3 H W``.
     """
     balls = (threat,) if suite == "quick" or suite == "standard" else full_balls(threat, num_pixels)
-    found = [c for c in _checks(suite, threat, main_task.name) if (c.attack or "noise") in ATTACKS]
+    found = [*_checks(suite, threat, main_task.name)]
     for ball in balls:
         found.append(strong_condition(suite, ball, main_task))
         found += _several_tasks(suite, ball, attacked_tasks)
