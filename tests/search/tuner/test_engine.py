@@ -14,7 +14,7 @@ import pytest
 import ray.cloudpickle
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from taskgroup.config import to_yaml
 from taskgroup.errors import ConfigError, DivergedError, ResourceError
@@ -36,6 +36,21 @@ def pretend(config: Any, reporter: Any, *, checkpoint: Any = None, resume: Any =
     strength = 0.0 if config.adversary.attack == "none" else config.training.learning_rate
     for epoch in range(1, config.training.epochs + 1):
         reporter.epoch(EpochRow(epoch, {ROBUST: strength * epoch, CLEAN: 0.5}, 0.01, 1000))
+
+
+def pretend_trade_off(config: Any, reporter: Any, **paths: Any) -> None:
+    reporter.started(7)
+    rate = 100 * config.training.learning_rate if config.adversary.attack != "none" else 0.0
+    for epoch in range(1, config.training.epochs + 1):
+        scores = {ROBUST: rate * epoch, CLEAN: 1.0 - rate / 2 - 0.01 * len(config.auxiliary_tasks)}
+        reporter.epoch(EpochRow(epoch, scores, 0.01, 1000))
+
+
+def pretend_slowly(config: Any, reporter: Any, **paths: Any) -> None:
+    reporter.started(7)
+    for epoch in range(1, config.training.epochs + 1):
+        time.sleep(0.2)
+        reporter.epoch(EpochRow(epoch, {ROBUST: 0.1, CLEAN: 0.5}, 0.2, 1000))
 
 
 def diverge_without_auxiliaries(config: Any, reporter: Any, **paths: Any) -> None:
@@ -68,10 +83,13 @@ def run_search(
     return run
 
 
-def told(result: StudyResult) -> dict[int, TrialState]:
+def told_trials(result: StudyResult) -> list[FrozenTrial]:
     storage = JournalStorage(JournalFileBackend(str(result.run.journal_path)))
-    trials = optuna.load_study(study_name="little", storage=storage).trials
-    return {trial.user_attrs["number"]: trial.state for trial in trials}
+    return list(optuna.load_study(study_name="little", storage=storage).trials)
+
+
+def told(result: StudyResult) -> dict[int, TrialState]:
+    return {trial.user_attrs["number"]: trial.state for trial in told_trials(result)}
 
 
 @pytest.mark.ray
@@ -106,10 +124,65 @@ def test_asha_stops_weak_trials_and_spares_baselines(
     for trial in pruned:
         assert len(trial.epochs) < trial.planned_epochs
         assert trial.reason is not None
-        assert "below" in trial.reason
+        assert trial.reason.startswith("not in the best 1/3 at the rung of epoch")
         assert told(result)[trial.number] == TrialState.PRUNED
     full = [t for t in result.trials if len(t.epochs) == t.planned_epochs]
     assert {trial.status for trial in full} == {"complete"}
+
+
+@pytest.mark.ray
+def test_several_objectives_are_stopped_by_dominance_within_a_constraint(
+    engine: None, run_search: Callable[..., StudyResult]
+) -> None:
+    """Clean scores fall as robust ones rise, so that the most robust trials are infeasible."""
+    result = run_search(
+        "search={trials: 16, sampler: random, scheduler: asha, reduction: 2}",
+        train=pretend_trade_off,
+        objectives=[{"maximize": ROBUST}, {"maximize": CLEAN}],
+        constraint={"clean_drop": 0.2},
+    )
+    statuses = {trial.status for trial in result.trials}
+    assert statuses == {"complete", "pruned"}
+    full = [t for t in result.trials if len(t.epochs) == t.planned_epochs]
+    assert {trial.status for trial in full} == {"complete"}
+    assert result.infeasible
+    assert result.best is not None
+    assert result.best.score(CLEAN) >= 0.8  # type: ignore[operator]
+    assert {found.trials for found in result.agreements} == {
+        sum(t.is_adversarial for t in result.trials if t.status == "complete")
+    }
+    text = result.summary()
+    assert f"infeasible: trial {result.infeasible[0].number}" in text
+    assert "rung of epoch 1, segmentation/robust/miou: Spearman" in text
+    trials = {trial.user_attrs["number"]: trial for trial in told_trials(result)}
+    for trial in result.trials[1:]:  # the natural baseline is no point of this space
+        limited = {"clean_drop"} if trial.status == "complete" else set()
+        assert set(trials[trial.number].constraints) == limited
+        assert len(trials[trial.number].user_attrs["vectors"]) == len(trial.epochs)
+
+
+@pytest.mark.ray
+def test_time_budget_stops_cleanly_and_can_be_raised(
+    engine: None, run_search: Callable[..., StudyResult]
+) -> None:
+    fixes = ("search.trials=40", "search.max_seconds=6", "training.epochs=40")
+    result = run_search(*fixes, train=pretend_slowly)
+    assert result.is_over_budget
+    assert result.is_interrupted
+    cut = [trial for trial in result.trials if trial.status == "interrupted"]
+    assert cut
+    for trial in cut:
+        assert str(trial.reason).startswith("search.max_seconds was over after epoch")
+    assert TrialState.RUNNING not in told(result).values()
+    assert "Stopped by search.max_seconds after" in result.summary()
+    assert "--fix search.max_seconds=SECONDS" in result.summary()
+    same = search(resume=result.run.path, train=pretend_slowly)
+    assert same.is_over_budget
+    fixes = ("search.max_seconds=600", "search.trials=3")
+    more = search(resume=result.run.path, fixes=fixes, train=pretend)
+    assert not more.is_interrupted
+    assert {trial.status for trial in more.trials} == {"complete"}
+    assert len(more.trials) == max(3, len(result.trials))
 
 
 @pytest.mark.ray
