@@ -10,7 +10,16 @@ from taskgroup import __version__
 from taskgroup.cli import app
 
 OPTIONS = {
-    ("search",): ["--space", "--fix", "--run", "--runs", "--resume", "--address", "--json"],
+    ("search",): [
+        "--space",
+        "--fix",
+        "--run",
+        "--runs",
+        "--resume",
+        "--address",
+        "--dashboard",
+        "--json",
+    ],
     ("evaluate",): [
         "--suite",
         "--epsilon",

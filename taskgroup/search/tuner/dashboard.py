@@ -1,6 +1,7 @@
 """Ray's dashboard: starting it with a search, where it is, and what trials are called in it."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -60,7 +61,13 @@ def dashboard_address() -> str | None:
     found = _internal_kv_get(
         ray_constants.DASHBOARD_ADDRESS, namespace=ray_constants.KV_NAMESPACE_DASHBOARD
     )
-    return found.decode() if found else None
+    address = found.decode() if found else ""
+    host, _, port = address.rpartition(":")
+    try:  # the address is there even where no dashboard was asked for
+        socket.create_connection((host.strip("[]"), int(port or 0)), timeout=2).close()
+    except OSError:
+        return None
+    return address
 
 
 def metrics_pages() -> tuple[str, ...]:

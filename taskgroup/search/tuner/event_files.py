@@ -47,7 +47,7 @@ class EventFiles:
             records: Trials of the run so far; those without a file get one.
         """
         self._run = run
-        self._is_local = run.storage.filesystem.type_name == "local"
+        self._is_local = run.storage.folder is not None
         self._files: dict[int, str] = {}
         self._written: dict[int, TrialResult] = {}
         for record in records:
