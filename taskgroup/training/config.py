@@ -92,8 +92,8 @@ class TrainingConfig(Config):
 class ValidationConfig(AttackBudget):
     """The ``validation:`` section: how every epoch's robust score is measured."""
 
-    attack: str = "pgd"
-    """Registry name of the attack."""
+    attack: str = "apgd"
+    """Registry name of the attack; few steps of apgd are cheap enough for every epoch."""
     split: Literal["validation", "confirm"] = "validation"
     """Split that is scored; a search sees validation only, the confirm stage confirm only."""
     images: Annotated[int, Field(ge=1)] | None = None

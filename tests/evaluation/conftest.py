@@ -14,7 +14,12 @@ from taskgroup.evaluation.shards import Bench
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
 
 INFOS = (
-    TaskInfo("segmentation", num_classes=3, class_names=("dark", "middle", "bright")),
+    TaskInfo(
+        "segmentation",
+        num_classes=3,
+        class_names=("dark", "middle", "bright"),
+        class_shares=(0.3, 0.4, 0.3),
+    ),
     TaskInfo("depth"),
     TaskInfo("classification", num_classes=2),
 )
