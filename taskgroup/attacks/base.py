@@ -4,7 +4,8 @@ An attack knows no model, task or data set: it raises an :class:`Objective` of i
 :class:`ThreatModel`, with the budget of an :class:`AttackBudget`.
 """
 
-from typing import Annotated, Literal, NamedTuple, Protocol, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from pydantic import Field, field_validator
@@ -43,6 +44,38 @@ class GradientObjective(Objective, Protocol):
 
     def gradient(self, images: Tensor, progress: float) -> tuple[Tensor, Evaluation]:
         """Ascent direction ``(N, C, H, W)`` and the evaluation it comes from."""
+
+
+@runtime_checkable
+class LossObjective(Objective, Protocol):
+    """An objective whose attack loss can be exchanged by name; ``LOSSES`` has the names."""
+
+    def with_loss(
+        self,
+        loss: str,
+        *,
+        tracks: Literal["task", "raised"] = "task",
+        towards: Tensor | None = None,
+    ) -> Objective:
+        """The same images under another attack loss of the main task.
+
+        Args:
+            loss: Name of the loss to raise.
+            tracks: Loss that judges iterates: the task's own or the one that is raised.
+            towards: Class to be predicted instead, of the target's shape; targeted losses.
+        """
+
+
+@runtime_checkable
+class LogitObjective(LossObjective, Protocol):
+    """An objective of one class per image, for attacks that look for the decision boundary."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Class numbers ``(N,)`` int64; -1 where an image has none."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(N, K)`` float32 of images ``(N, C, H, W)``; differentiable."""
 
 
 class ThreatModel(Config):
@@ -107,6 +140,22 @@ class Attack(Protocol):
         generator: torch.Generator,
     ) -> Tensor:
         """Perturbed images of the shape and type of ``images``, ``(N, C, H, W)``."""
+        ...
+
+
+@runtime_checkable
+class EnsembleAttack(Attack, Protocol):
+    """An attack of several members; called as an attack it returns each image's worst."""
+
+    def members(
+        self,
+        objective: Objective,
+        images: Tensor,
+        *,
+        budget: AttackBudget,
+        generator: torch.Generator,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Name and perturbed images ``(N, C, H, W)`` of one member after the other."""
         ...
 
 

@@ -87,7 +87,7 @@ def _norms(change: Tensor) -> Tensor:
 
 def _slack(images: Tensor) -> float:
     """What rounding each pixel once can add to an l2 length."""
-    return ROUNDING * math.sqrt(images[0].numel())
+    return ROUNDING * math.sqrt(math.prod(images.shape[1:]))
 
 
 def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:

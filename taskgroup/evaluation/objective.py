@@ -36,6 +36,8 @@ class TaskObjective:
         main_task: str | None,
         attacked_tasks: Sequence[str],
         loss: str | None = None,
+        tracks: Literal["task", "raised"] = "task",
+        towards: Tensor | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
         """Bind a network to a batch.
@@ -48,6 +50,8 @@ class TaskObjective:
                 metric, and the score is NaN.
             attacked_tasks: Tasks whose losses are raised, at least one.
             loss: Attack loss of the main task, by name; None is the task's own loss.
+            tracks: Loss that judges iterates where ``loss`` is given: the tasks' own or ``loss``.
+            towards: Class that a targeted loss goes towards, of the main target's shape.
             autocast: Number format of the forward pass; None is float32. Losses are float32.
 
         Raises:
@@ -61,7 +65,7 @@ class TaskObjective:
         self.attacked_tasks = tuple(attacked_tasks)
         self.autocast = autocast
         named = {task.name: task for task in tasks}
-        self.loss = loss
+        self.loss, self.tracks, self.towards = loss, tracks, towards
         _check_attacked(self.attacked_tasks, tuple(named))
         _check_loss(loss, main_task, self.attacked_tasks)
         self._attacked = [named[name] for name in self.attacked_tasks]
@@ -82,6 +86,8 @@ class TaskObjective:
         if self.loss is not None and self._main is not None:
             raised = self._attack_loss(self._main, predictions[self._main.name], progress)
             loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
+        if self.tracks == "raised":
+            tracked = loss
         return Evaluation(loss, tracked.detach(), self._score(predictions, len(images)))
 
     def select(self, index: Tensor) -> "TaskObjective":
@@ -90,20 +96,74 @@ class TaskObjective:
             name: Target(target.values[index], target.valid[index])
             for name, target in self.targets.items()
         }
+        towards = None if self.towards is None else self.towards[index]
+        return self._with(targets, self.main_task, self.loss, self.tracks, towards)
+
+    def with_loss(
+        self,
+        loss: str,
+        *,
+        tracks: Literal["task", "raised"] = "task",
+        towards: Tensor | None = None,
+    ) -> "TaskObjective":
+        """The same images under another attack loss of the main task, scored by that task.
+
+        Without a main task the first attacked one is it.
+        """
+        main_task = self.main_task or self.attacked_tasks[0]
+        return self._with(self.targets, main_task, loss, tracks, towards)
+
+    @property
+    def labels(self) -> Tensor:
+        """Classes of the main task ``(N,)``; -1 where an image has none."""
+        target = self.targets[self._named_main.name]
+        return target.values.where(target.valid, -1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of the main task, float32.
+
+        Raises:
+            ConfigError: The main task does not give one class per image.
+        """
+        task = self._named_main
+        if task.info.num_classes is None or task.output != "vector":
+            raise ConfigError(
+                f"this attack needs one class per image, but task {task.name!r} is no "
+                "classification; choose sea for class maps, apgd for numbers"
+            )
+        with autocast(images.device, self.autocast):
+            return self.model(images, [task.name])[task.name].float()  # type: ignore[no-any-return]
+
+    @property
+    def _named_main(self) -> Task:
+        return self._main if self._main is not None else self._attacked[0]
+
+    def _with(
+        self,
+        targets: Mapping[str, Target],
+        main_task: str | None,
+        loss: str | None,
+        tracks: Literal["task", "raised"],
+        towards: Tensor | None,
+    ) -> "TaskObjective":
         return TaskObjective(
             self.model,
             self.tasks,
             targets,
-            main_task=self.main_task,
+            main_task=main_task,
             attacked_tasks=self.attacked_tasks,
-            loss=self.loss,
+            loss=loss,
+            tracks=tracks,
+            towards=towards,
             autocast=self.autocast,
         )
 
     def _attack_loss(self, task: Task, prediction: Tensor, progress: float) -> Tensor:
         assert self.loss is not None
         target = self.targets[task.name]
-        setting = Setting(progress, inverse_shares(task.info.class_shares))
+        # Without known shares all classes weigh alike.
+        shares = task.info.class_shares or (1.0,) * (task.info.num_classes or 0)
+        setting = Setting(progress, inverse_shares(shares), self.towards)
         return LOSSES[self.loss](prediction.float(), target.values, target.valid, setting)
 
     def _loss(self, task: Task, prediction: Tensor) -> Tensor:
