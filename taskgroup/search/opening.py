@@ -22,7 +22,6 @@ CHANGEABLE = (
     "search.loggers",
     "search.max_retries",
     "search.epoch_timeout",
-    "search.max_seconds",
     "search.proxy.top",
     "search.confirm",
 )
