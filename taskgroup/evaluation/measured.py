@@ -124,7 +124,7 @@ def _worst(
 def _look(bench: Bench, plan: NetworkPlan, network: int) -> list[str]:
     """What the network itself shows on a few images."""
     trained = bench.networks[network]
-    batch = bench.batch(network, 0, min(plan.count, CHECKED_IMAGES))
+    batch = bench.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
     return check_network(trained.model, trained.tasks, batch, main_task=trained.main_task)
 
 
