@@ -48,17 +48,20 @@ def run_trial(
     planned, run = from_text(config[RECORD]), RunDirectory.open(folder)
     if named:
         name_actor(trial_name(planned))
-    emit = partial(report_record, run=run.name)
+    emit = partial(report_record, run=run.name, named=named)
     record_trial(train, run, planned, clock=_CLOCK, emit=emit)
 
 
-def report_record(record: TrialResult, *, run: str) -> None:
+def report_record(record: TrialResult, *, run: str, named: bool = False) -> None:
     """Publish how the trial goes, and send Tune the record, which decides everything.
 
     Args:
         record: The record so far.
         run: Name of the run.
+        named: Whether to give the trial's name again, to a dashboard that started late.
     """
+    if named:
+        name_actor(trial_name(record))
     publish_trial(run, record)
     metrics = dict(record.epochs[-1].metrics) if record.epochs else {}
     epoch = last_epoch(record)

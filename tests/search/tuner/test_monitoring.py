@@ -59,6 +59,14 @@ def wait_for(ask: Callable[[], Any]) -> Any:
     return found
 
 
+def is_up(address: str) -> bool:
+    """Whether the dashboard's part behind an address has started."""
+    try:
+        return bool(fetch(address))
+    except OSError:
+        return False
+
+
 def watch_oneself(config: Any, reporter: Any, *, dashboard: str, page: str, **paths: Any) -> None:
     """A training that ends once this process's name and numbers can be seen from outside."""
     reporter.started(7)
@@ -120,6 +128,7 @@ def result(engine: None, folder: Path, lines: list[str]) -> StudyResult:
             "loggers": ["tensorboard", "mlflow", "wandb"],
         },
     }
+    wait_for(lambda: is_up(f"http://{dashboard_address()}/logical/actors"))
     train = partial(watch_oneself, dashboard=dashboard_address(), page=metrics_pages()[0])
     return search(space, run=folder / "watched", train=train, dashboard=lines.append)
 
