@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -33,7 +34,7 @@ OPTIONS = {
         "--address",
         "--json",
     ],
-    ("confirm",): ["--top", "--seeds", "--epochs", "--runs", "--json"],
+    ("confirm",): ["--top", "--seeds", "--epochs", "--runs", "--address", "--json"],
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],
     ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],
@@ -121,3 +122,12 @@ def test_spaces_list_names_the_shipped_ones():
 
 def test_spaces_show_prints_the_file():
     assert run("spaces", "show", "smoke").output.startswith(("name: smoke", "#"))
+
+
+@pytest.mark.parametrize(("failures", "status"), [(True, 1), (False, 0)])
+def test_a_search_in_which_every_trial_failed_exits_1(failures, status, monkeypatch):
+    found = SimpleNamespace(run=None, has_only_failures=failures, summary=lambda report: "summary")
+    monkeypatch.setattr("taskgroup.search.run.search", lambda *args, **kwargs: found)
+    monkeypatch.setattr("taskgroup.analysis.report.write_report", lambda run: "report.html")
+    answer = CliRunner().invoke(app, ["search", "--space", "smoke"])
+    assert (answer.exit_code, answer.stdout) == (status, "summary\n")

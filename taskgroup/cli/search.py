@@ -2,12 +2,19 @@
 
 import json
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs, open_run
+
+if TYPE_CHECKING:
+    from taskgroup.search.summary import StudyResult
+
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT.")
+]
 
 
 @app.command()
@@ -25,17 +32,13 @@ def search(
     resume: Annotated[
         str | None, typer.Option(help="Go on with this run directory where it stopped.")
     ] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT."),
-    ] = None,
+    address: Address = None,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Run Ray's dashboard, on loopback; prints where.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Search a space and write the answer, the checkpoints and a report into a run directory."""
-    from taskgroup.analysis.report import write_report
     from taskgroup.search.run import search as run_search
 
     result = run_search(
@@ -47,11 +50,7 @@ def search(
         address=address,
         dashboard=partial(typer.echo, err=True) if dashboard else None,
     )
-    report = write_report(result.run)
-    if as_json:
-        typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
-    else:
-        typer.echo(result.summary(report))
+    _print_result(result, as_json)
 
 
 @app.command()
@@ -67,6 +66,7 @@ def confirm(
         int | None, typer.Option(help="Epochs of each; default: each trial's own.")
     ] = None,
     runs: Runs = DEFAULT_RUNS,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Train the best trials and the baselines again with several seeds, on unseen images.
@@ -74,16 +74,24 @@ def confirm(
     Each is scored on the confirm split, which no search sees, and compared with the main task alone
     under the same recipe, seed by seed. What was confirmed before is not trained again.
     """
-    from taskgroup.analysis.report import write_report
     from taskgroup.search.run import confirm as run_confirm
 
     directory = open_run(run, runs)
-    result = run_confirm(directory.place, top=top, seeds=seeds, epochs=epochs)
+    result = run_confirm(directory.place, top=top, seeds=seeds, epochs=epochs, address=address)
+    _print_result(result, as_json)
+
+
+def _print_result(result: "StudyResult", as_json: bool) -> None:
+    """Write the report and print the answer; exits 1 when every trial failed."""
+    from taskgroup.analysis.report import write_report
+
     report = write_report(result.run)
     if as_json:
         typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
     else:
         typer.echo(result.summary(report))
+    if result.has_only_failures:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -92,6 +92,11 @@ class StudyResult:
         return sum(trial.status != "interrupted" for trial in self.trials) < self.total
 
     @property
+    def has_only_failures(self) -> bool:
+        """Whether trials ran and every one of them failed."""
+        return bool(self.trials) and all(trial.status == "failed" for trial in self.trials)
+
+    @property
     def overheads(self) -> tuple[float, ...]:
         """Engine overhead in seconds of every trial that was not its worker's first."""
         found = (trial.overhead_seconds for trial in self.trials)

@@ -207,3 +207,10 @@ def test_running_tallies_are_what_counting_anew_gives(
         )  # fmt: skip
         assert progress.best == anew.best
         assert progress.num_ended == anew.num_ended
+
+
+def test_a_search_of_failures_only_says_so(tmp_path: Path, planned: list[TrialResult]) -> None:
+    broken = [replace(trial, status="failed", reason="NaN") for trial in planned[:2]]
+    assert result(tmp_path, *broken, total=2).has_only_failures
+    assert not result(tmp_path, *broken, ended(planned[2], 0.3), total=3).has_only_failures
+    assert not result(tmp_path, total=3).has_only_failures
