@@ -14,7 +14,8 @@ DEFAULT_RUNS = "runs"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
 Runs = Annotated[
-    str, typer.Option(help="Folder that holds the run directories, or an address: s3://bucket/runs.")
+    str,
+    typer.Option(help="Folder that holds the run directories, or an address: s3://bucket/runs."),
 ]
 Run = Annotated[str | None, typer.Option(help="A run directory; by default the newest.")]
 Fix = Annotated[
