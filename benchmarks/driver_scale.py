@@ -250,9 +250,14 @@ def measure(trials: int, sampler: str, scheduler: str, marks: set[int]) -> list[
 def simulated() -> Iterator[None]:
     """Tune with simulated actors on a pretended cluster."""
     ray.init(
-        address="local", num_cpus=NODES, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-        object_store_memory=100 * 2**20, _system_config={"enable_worker_prestart": False},
-    )  # fmt: skip
+        address="local",
+        num_cpus=NODES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=100 * 2**20,
+        _system_config={"enable_worker_prestart": False},
+    )
     with patch("ray.tune.execution.tune_controller.RayActorManager", SimulatedActors):
         try:
             yield
