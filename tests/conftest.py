@@ -29,6 +29,18 @@ def scene_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_way_into_ray() -> Iterator[None]:
+    """Start every Ray without tokens: a process keeps the first way that it used.
+
+    ``ray.init`` turns tokens on where nothing is said, a cluster of several raylets does not; the
+    one would refuse the other. The main job, run on its own, uses Ray's default.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """A seeded generator."""

@@ -57,9 +57,8 @@ def train_with_checkpoints(
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head without cores for trials but with a client server, and a node with one core."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves sockets to the collector
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
         head |= {"ray_client_server_port": CLIENT_PORT}
         cluster = Cluster(initialize_head=True, head_node_args=head)
