@@ -19,7 +19,8 @@ from taskgroup.analysis.wording import (
 )
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import Stage, TrialResult
-from taskgroup.results.run_directory import RunDirectory, list_runs
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ Fix = Annotated[
 
 def open_run(run: str | None, runs: str) -> "RunDirectory":
     """The run directory given, or the newest below ``runs``."""
-    from taskgroup.results.run_directory import RunDirectory, newest
+    from taskgroup.results.run_directory import RunDirectory
+    from taskgroup.results.runs import newest
 
     return RunDirectory.open(run) if run is not None else newest(runs)
 

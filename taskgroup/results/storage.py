@@ -4,9 +4,6 @@ Local files appear by write-then-rename; files elsewhere by one upload, which ob
 when it is complete. Either way a file is wholly there or not at all.
 """
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +16,7 @@ from typing import TypeVar
 from pyarrow import ArrowException, fs
 
 from taskgroup.errors import DataError, ResourceError
+from taskgroup.results.local_files import PART, link, make_folder, write_then_rename
 from taskgroup.results.places import (
     Place,
     connect,
@@ -32,7 +30,6 @@ from taskgroup.results.places import (
 THREADS = 32
 """Requests at once: a remote read waits for the network, not for this machine."""
 LEFTOVER_SECONDS = 3600
-PART = ".part"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -133,7 +130,7 @@ class Storage:
         """
         try:
             if self.folder is not None:
-                _write_then_rename(self.folder / name, content)
+                write_then_rename(self.folder / name, content)
             else:
                 # in a thread, so that Ctrl-C cannot end an upload half-way
                 _threads().submit(self._put, self._on_it(name), content).result()
@@ -148,7 +145,7 @@ class Storage:
         """
         try:
             if self.folder is not None:
-                _link(self.folder / source, self.folder / target)
+                link(self.folder / source, self.folder / target)
             else:
                 self.filesystem.copy_file(self._on_it(source), self._on_it(target))
         except (OSError, ArrowException) as error:
@@ -279,67 +276,6 @@ def _split(place: Place) -> tuple[Storage, str]:
     return open_storage(folder), name
 
 
-def make_folder(path: Path) -> bool:
-    """Make a local folder with its parents; False if something stands there already.
-
-    Raises:
-        ResourceError: It cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
-    except FileExistsError:
-        if path.parent.is_dir():
-            return False
-        raise _not_a_folder(path, NotADirectoryError(20, "")) from None
-    except OSError as error:
-        raise _not_a_folder(path, error) from None
-    return True
-
-
-def _not_a_folder(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"{path} must be a folder that can be made: {reason(error)}; "
-        "change the permissions above it, or choose another run directory"
-    )
-
-
-def _write_then_rename(path: Path, content: bytes | memoryview) -> None:
-    """Write a neighbour of ``path``, wait until the disk has it, and rename it over ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
-
-
-@cache
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link, since the source is replaced and never changed; a copy where there are none."""
-    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:
-        shutil.copyfile(source, part)
-    os.replace(part, target)
-    part.unlink(missing_ok=True)  # renaming one name of a file over another does nothing
-
-
 def _is_flat(filesystem: fs.FileSystem) -> bool:
     """Whether the storage has objects only, and no folders to make."""
     return filesystem.type_name in ("s3", "gcs", "abfs")
@@ -359,7 +295,6 @@ __all__ = [
     "Storage",
     "exists",
     "is_address",
-    "make_folder",
     "open_storage",
     "read_place",
     "reason",

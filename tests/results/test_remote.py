@@ -13,7 +13,8 @@ import pytest
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results import lease
 from taskgroup.results.records import EpochRow, TrialResult
-from taskgroup.results.run_directory import RunDirectory, list_runs, load_run, newest
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.runs import list_runs, load_run, newest
 from taskgroup.results.storage import open_storage, read_place, write_place
 
 SPACE = "name: small\nmain_task: segmentation\n"

@@ -17,7 +17,8 @@ import pytest
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
-from taskgroup.results.run_directory import RunDirectory, list_runs, load_run, newest
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.runs import list_runs, load_run, newest
 
 SPACE = "name: small\nmain_task: segmentation\n"
 
