@@ -9,6 +9,7 @@ import numpy as np
 
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.answer_json import answer_json
 from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
 from taskgroup.search.progress import duration_text, parameter_text, score_text
 from taskgroup.search.stages.words import (
@@ -17,11 +18,9 @@ from taskgroup.search.stages.words import (
     proxy_lines,
     stage_counts,
 )
-from taskgroup.study.confirmation import Confirmed, MeanInterval, confirmed_task_sets
 from taskgroup.study.constraint import infeasible_trials, study_limits
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
-from taskgroup.study.proxy import proxy_agreement
 from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
 from taskgroup.study.selection import Limit, select_best, selection_rule
 
@@ -109,65 +108,7 @@ class StudyResult:
 
     def to_json(self) -> dict[str, Any]:
         """The answer as plain data."""
-        best = self.best
-        return {
-            "run": self.run.place,
-            "trials": dict(Counter(trial.status for trial in self.trials)),
-            "total": self.total,
-            "interrupted": self.is_interrupted,
-            "seconds": self.seconds,
-            "engine_overhead_seconds": self.engine_overhead,
-            "over_budget": self.is_over_budget,
-            "rule": selection_rule(self.objectives, limits=self.limits),
-            "infeasible": [trial.number for trial in self.infeasible],
-            "rung_agreement": [self._agreement_json(found) for found in self.agreements],
-            "confirmed": is_confirmed(self.trials),
-            "confirmation": [
-                self._confirmed_json(found)
-                for found in confirmed_task_sets(self.trials, self.objectives)
-            ],
-            "proxy_agreement": self._proxy_json(),
-            "best": None if best is None else self._trial_json(best),
-            "pareto": [self._trial_json(trial) for trial in self.pareto],
-        }
-
-    def _agreement_json(self, found: RungAgreement) -> dict[str, Any]:
-        numbers = {"spearman": found.spearman.value, "kendall": found.kendall}
-        known = {name: None if value != value else value for name, value in numbers.items()}
-        return {"epoch": found.epoch, "metric": found.metric, "trials": found.trials, **known}
-
-    def _confirmed_json(self, found: Confirmed) -> dict[str, Any]:
-        metrics = [objective.metric for objective in self.objectives]
-        return {
-            "trial": found.first.parent,
-            "label": found.first.label,
-            "task_set": list(found.first.task_set),
-            "scores": _intervals_json(metrics, found.scores),
-            "against": None if found.partner is None else found.partner.label,
-            "differences": _intervals_json(metrics, found.differences),
-            "verdict": found.verdict,
-        }
-
-    def _proxy_json(self) -> dict[str, Any] | None:
-        if not any(trial.stage == "proxy" for trial in self.trials):
-            return None
-        found = proxy_agreement(self.trials, self.objectives[0])
-        return {
-            "spearman": _known(found.value),
-            "low": _known(found.low),
-            "high": _known(found.high),
-            "trials": found.pairs,
-        }
-
-    def _trial_json(self, trial: TrialResult) -> dict[str, Any]:
-        return {
-            "number": trial.number,
-            "label": trial.label,
-            "task_set": list(trial.task_set),
-            "parameters": dict(trial.parameters),
-            "scores": {o.metric: o.value(trial) for o in self.objectives},
-            "checkpoint": trial.checkpoint,
-        }
+        return answer_json(self)
 
     def summary(self, report: str | None = None) -> str:
         """The last words of the search, several lines.
@@ -305,17 +246,3 @@ class StudyResult:
     def _resume_command(self) -> str:
         budget = " --fix search.max_seconds=SECONDS" if self.is_over_budget else ""
         return f"taskgroup search --resume {self.run.place}{budget}"
-
-
-def _intervals_json(
-    metrics: Sequence[str], intervals: Sequence[MeanInterval]
-) -> dict[str, dict[str, float | None]]:
-    return {
-        metric: {name: _known(value) for name, value in found._asdict().items()}
-        for metric, found in zip(metrics, intervals, strict=False)
-    }
-
-
-def _known(value: float) -> float | None:
-    """A number for JSON, which knows no NaN."""
-    return None if value != value else value
