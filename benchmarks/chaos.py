@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--every", type=float, default=8, help="mean seconds between kills")
+    parser.add_argument("--every", type=float, default=20, help="mean seconds between kills")
     parser.add_argument("--lives", type=int, default=40, help="most drivers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fix", action="append", default=[])
