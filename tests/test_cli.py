@@ -1,5 +1,6 @@
 """The command line's face: option names, one-line errors, exit codes, and speed of help."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -34,7 +35,16 @@ OPTIONS = {
         "--address",
         "--json",
     ],
-    ("confirm",): ["--top", "--seeds", "--epochs", "--runs", "--address", "--json"],
+    ("confirm",): [
+        "--top",
+        "--seeds",
+        "--epochs",
+        "--suite",
+        "--images",
+        "--runs",
+        "--address",
+        "--json",
+    ],
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],
     ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],
@@ -131,3 +141,10 @@ def test_a_search_in_which_every_trial_failed_exits_1(failures, status, monkeypa
     monkeypatch.setattr("taskgroup.analysis.report.write_report", lambda run: "report.html")
     answer = CliRunner().invoke(app, ["search", "--space", "smoke"])
     assert (answer.exit_code, answer.stdout) == (status, "summary\n")
+
+
+def test_a_folder_without_runs_says_how_to_begin_one(tmp_path):
+    listed = run("runs", "list", "--runs", str(tmp_path))
+    assert listed.exit_code == 0
+    assert f"No runs below {tmp_path} yet; start one" in listed.stderr
+    assert json.loads(run("runs", "list", "--runs", str(tmp_path), "--json").stdout) == []

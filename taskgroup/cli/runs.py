@@ -16,7 +16,12 @@ def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
     """List run directories, newest first."""
     from taskgroup.analysis.tables import runs_table
 
-    print_table(runs_table(runs), as_json)
+    table = runs_table(runs)
+    print_table(table, as_json)
+    if not table.rows:
+        typer.echo(
+            f"No runs below {runs} yet; start one: taskgroup search --space quickstart", err=True
+        )
 
 
 @runs_app.command("show")

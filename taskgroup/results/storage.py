@@ -88,13 +88,21 @@ class Storage:
         """Everything right below ``folder``; nothing if it is missing.
 
         Raises:
-            DataError: The storage cannot be reached.
+            DataError: The storage cannot be reached, or has no such bucket.
         """
         selector = fs.FileSelector(self._on_it(folder), allow_not_found=True)
         try:
-            return list(self.filesystem.get_file_info(selector))
+            found = list(self.filesystem.get_file_info(selector))
+            if not found and not folder and _is_flat(self.filesystem):
+                self._check_bucket()
         except (OSError, ArrowException) as error:
             raise self._unreadable(folder, error) from None
+        return found
+
+    def _check_bucket(self) -> None:
+        bucket = self.root.partition("/")[0]
+        if self.filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise FileNotFoundError(f"NO_SUCH_BUCKET: {bucket}")
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -205,10 +213,10 @@ class Storage:
         return DataError(f"{self.full(name)} must be readable: {reason(_as_os_error(error))}")
 
     def _unwritable(self, name: str, error: Exception) -> ResourceError:
-        return ResourceError(
-            f"{self.full(name)} must be writable: {reason(_as_os_error(error))}; "
-            "free space, change its permissions, or choose another run directory"
-        )
+        why = reason(_as_os_error(error))
+        if ";" not in why:
+            why += "; free space, change its permissions, or choose another run directory"
+        return ResourceError(f"{self.full(name)} must be writable: {why}")
 
 
 def open_storage(place: Place) -> Storage:

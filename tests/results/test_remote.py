@@ -114,8 +114,11 @@ def test_the_lease_of_another_machine_expires(
 
 
 def test_a_missing_bucket_is_named(bucket: str) -> None:
-    with pytest.raises(ResourceError, match=r"there is no such bucket; create it"):
+    message = r"there is no such bucket; create it, or check its name and region$"
+    with pytest.raises(ResourceError, match=message):
         RunDirectory.create(f"{bucket}-none/runs", "small", SPACE)
+    with pytest.raises(DataError, match=message):
+        list_runs(f"{bucket}-none/runs")
     with pytest.raises(DataError, match=r"must be a run directory"):
         RunDirectory.open(f"{bucket}-none/runs/small-1")
 
