@@ -147,8 +147,15 @@ def _weights(state: _Draw, node: Any, chosen: Sequence[str]) -> dict[str, float]
 
 
 def _restrict_attacked(section: Mapping[str, Any], task_set: Sequence[str]) -> Mapping[str, Any]:
-    """Listed attacked tasks that this trial does not train are left out; main if none is left."""
-    attacked = section.get("attacked_tasks")
+    """Listed attacked tasks that this trial does not train are left out; main if none is left.
+
+    The main task alone attacks itself, whatever the space says, so that a grid has it once.
+    """
+    if "attacked_tasks" not in section:
+        return section
+    if len(task_set) == 1:
+        return {**section, "attacked_tasks": "main"}
+    attacked = section["attacked_tasks"]
     if not isinstance(attacked, list | tuple):
         return section
     kept = tuple(name for name in attacked if name in task_set)

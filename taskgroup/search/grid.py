@@ -33,7 +33,9 @@ def grid_points(space: SearchSpace) -> list[Drawn]:
         ConfigError: A key has infinitely many values, or there are more than 10 000 points.
     """
     check_grid(space)
-    points = {drawn.config.model_dump_json(): drawn for drawn in _all_draws(space)}
+    points: dict[str, Drawn] = {}
+    for drawn in _all_draws(space):
+        points.setdefault(drawn.config.model_dump_json(), drawn)
     return list(points.values())
 
 

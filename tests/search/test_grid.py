@@ -37,6 +37,24 @@ def test_grid_respects_size_limits_and_conditions(make_space: Make) -> None:
     assert len(grid_points(space)) == 3 * 2 * 3
 
 
+def test_grid_has_the_main_task_alone_once_whatever_is_attacked(make_space: Make) -> None:
+    space = make_space(
+        "training.learning_rate=0.01",
+        "adversary.epsilon=0.01",
+        "adversary.steps=1",
+        "loss_weights={shared: 1}",
+        "adversary.attack={choice: [none, pgd]}",
+        "adversary.attacked_tasks={choice: [main, all, [depth]]}",
+        auxiliary_tasks={"subset": ["depth"]},
+    )
+    points = grid_points(space)
+    alone = [point for point in points if not point.config.auxiliary_tasks]
+    assert [point.config.adversary.attacked_tasks for point in alone] == ["main", "main"]
+    assert [point.parameters.get("adversary.attacked_tasks") for point in alone] == [None, "main"]
+    attacked = [p.config.adversary for p in points if p.config.auxiliary_tasks]
+    assert [a.attacked_tasks for a in attacked if a.attack == "pgd"] == ["main", "all", ("depth",)]
+
+
 def test_grid_refuses_keys_without_a_list_of_values(make_space: Make) -> None:
     with pytest.raises(ConfigError, match="got loguniform at loss_weights"):
         check_grid(make_space())
