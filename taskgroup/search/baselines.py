@@ -11,13 +11,13 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, Literal
 
-from taskgroup.config import parse
+from taskgroup.config import flat, parse
 from taskgroup.results.records import TrialResult
 from taskgroup.search.distributions import Distribution
 from taskgroup.search.drawing import Drawn, Middle, draw_tree
 from taskgroup.search.fixes import with_value
 from taskgroup.search.planning import plan_trial
-from taskgroup.search.space import SearchSpace, flat
+from taskgroup.search.space import SearchSpace
 from taskgroup.training.config import TrialConfig, ValidationConfig
 
 NATURAL_LABEL = "main only, natural"

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from taskgroup.config import parse, parse_yaml, to_yaml
+from taskgroup.config import flat, parse, parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.search.distributions import Choice, Distribution, Subset, leaves, read_tree
 from taskgroup.search.find import find_space
@@ -251,18 +251,6 @@ def _check_baseline(tree: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
                 parse(TrialConfig, with_value(_plain(tree), key, value))
         except ConfigError as error:
             raise ConfigError(f"baseline: {error}") from None
-
-
-def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, name)
-        else:
-            found[name] = value
-    return found
 
 
 def _corners(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

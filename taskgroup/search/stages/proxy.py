@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from taskgroup.config import flat
 from taskgroup.errors import ConfigError
 from taskgroup.results.records import TrialResult
 from taskgroup.search.baselines import plan_baselines
@@ -15,7 +16,7 @@ from taskgroup.search.distributions import Distribution
 from taskgroup.search.drawing import Replay, draw
 from taskgroup.search.fixes import with_value
 from taskgroup.search.planning import plan_trial, with_epochs
-from taskgroup.search.space import SearchSpace, flat
+from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.config import ProxyConfig
 from taskgroup.search.stages.source import TrialSource
 from taskgroup.study.constraint import study_limits
