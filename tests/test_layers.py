@@ -54,7 +54,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "optuna": ("search.tuner",),
     "tensorboardX": ("search.tuner",),
     "plotly": ("analysis",),
-    "rich": ("cli", "search.table", "analysis.tables"),
+    "rich": ("cli", "evaluation.bar", "search.table", "analysis.tables"),
     "typer": ("cli",),
     "click": ("cli",),
 }

@@ -16,6 +16,7 @@ from taskgroup.results.shards import TransferRow, read_transfers
 from taskgroup.study.constraint import infeasible_trials, max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import Limit, select_best
+from taskgroup.study.suite_scores import SuiteScores, suite_scores
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class StudyData:
     staged: tuple[TrialResult, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     space_text: str = ""
+
+    @property
+    def suite(self) -> SuiteScores:
+        """What the suite of the confirm stage left of its trials."""
+        return suite_scores(self.staged, self.evaluations)
 
     @property
     def complete(self) -> tuple[TrialResult, ...]:

@@ -122,7 +122,9 @@ def _evaluation(study: StudyData, split: str) -> str:
         "Strong attacks on images that the search never saw. The worst case takes, image by image, "
         "the attack inside the threat model that hurt most."
     )
-    tables = [robustness_table(own, study.trials), evaluation_table(rows, study.trials)]
+    tables = [robustness_table(own, (*study.trials, *study.staged))]
+    if split == "test":
+        tables.append(evaluation_table(rows, study.trials))
     content = "\n".join(page.table(table, mark_column=0) for table in tables)
     return page.section(f"Evaluation on the {split} split", caption, content)
 

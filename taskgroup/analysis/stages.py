@@ -14,6 +14,7 @@ from taskgroup.analysis.wording import (
 from taskgroup.study.confirmation import (
     Confirmed,
     MeanInterval,
+    attack_words,
     best_alone,
     confirmed_task_sets,
     verdict_text,
@@ -37,11 +38,24 @@ PROXY_CAPTION = (
 
 def confirm_table(study: StudyData) -> Table:
     """Each confirmed configuration: mean and interval, paired difference, what that says."""
-    found = confirmed_task_sets(study.staged, study.objectives)
+    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
     heads = [metric_title(objective) for objective in study.objectives]
     columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "so")
     rows = tuple(_confirmed_row(study, group) for group in found)
-    return Table(columns, frozenset(range(1, 3 + len(heads))), rows, _alone_note(study, found))
+    notes = (*_attack_notes(study), *_alone_note(study, found))
+    return Table(columns, frozenset(range(1, 3 + len(heads))), rows, notes)
+
+
+def _attack_notes(study: StudyData) -> tuple[str, ...]:
+    """What each column was measured under."""
+    words = [
+        f"{metric_title(objective)}: {attack_words(objective.metric, study.suite)}"
+        for objective in study.objectives
+    ]
+    text = "; ".join(words)
+    waiting = len(study.suite.missing)
+    left_out = f"{waiting} confirmations are not scored by the suite yet and left out."
+    return (f"{text[:1].upper()}{text[1:]}.", *([left_out] if waiting else []))
 
 
 def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
@@ -55,7 +69,7 @@ def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
         str(group.scores[0].seeds),
         *scores,
         _difference(study.objectives[0], difference),
-        verdict_text(group) or MISSING,
+        "; ".join(filter(None, (verdict_text(group), *group.suspicions))) or MISSING,
     )
     data: dict[str, Any] = {
         "trial": group.first.parent,
@@ -64,8 +78,10 @@ def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
         "against": None if group.partner is None else group.partner.label,
         "difference": None if difference is None else difference._asdict(),
         "verdict": group.verdict,
+        "suspicions": list(group.suspicions),
     }
-    return Row(cells, data)
+    alarms = frozenset({len(cells) - 1}) if group.suspicions else frozenset[int]()
+    return Row(cells, data, None, alarms)
 
 
 def _name(group: Confirmed) -> str:
@@ -107,7 +123,7 @@ def _score(objective: StudyObjective) -> str:
 
 def confirmation_sentence(study: StudyData) -> str | None:
     """What the stage says about the winner, or that only others were confirmed; None without it."""
-    found = confirmed_task_sets(study.staged, study.objectives)
+    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
     if not any(group.scores[0].seeds for group in found):
         return None
     best = study.best

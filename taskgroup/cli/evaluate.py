@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from taskgroup.cli.app import app
-from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table, progress_bar
+from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.run import Evaluated
@@ -54,6 +54,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Attack a trained model and the run's baselines on the test split."""
+    from taskgroup.evaluation.bar import progress_bar
     from taskgroup.evaluation.options import EvaluationOptions
     from taskgroup.evaluation.run import evaluate as run_evaluate
 
@@ -67,7 +68,7 @@ def evaluate(
         workers=workers,
         address=_checked(address),
     )
-    with progress_bar(not as_json) as progress:
+    with progress_bar() as progress:
         done = run_evaluate(target, run=run, runs=runs, options=options, progress=progress)
     _print_evaluation(done, as_json)
 

@@ -1,8 +1,6 @@
 """Options that several commands share, and what several commands do with them."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,23 +38,3 @@ def print_table(table: Any, as_json: bool) -> None:
     from rich.console import Console
 
     Console().print(table.to_rich())
-
-
-@contextmanager
-def progress_bar(shown: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """A progress bar with the time left on stderr; None where nothing should be shown."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("evaluate", total=None)
-        yield lambda done, total, label: bar.update(
-            task, completed=done, total=total, description=label
-        )

@@ -65,6 +65,11 @@ def confirm(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of each; default: each trial's own.")
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="Attacks to score each with: quick, standard or none; default standard."),
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="Images to attack; default 128.")] = None,
     runs: Runs = DEFAULT_RUNS,
     address: Address = None,
     as_json: Json = False,
@@ -77,7 +82,15 @@ def confirm(
     from taskgroup.search.run import confirm as run_confirm
 
     directory = open_run(run, runs)
-    result = run_confirm(directory.place, top=top, seeds=seeds, epochs=epochs, address=address)
+    result = run_confirm(
+        directory.place,
+        top=top,
+        seeds=seeds,
+        epochs=epochs,
+        suite=suite,
+        images=images,
+        address=address,
+    )
     _print_result(result, as_json)
 
 

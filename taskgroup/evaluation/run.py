@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from taskgroup.evaluation.bench import BenchPlan, ScoredSplit, check_labels, judges, open_bench
+from taskgroup.evaluation.bench import BenchPlan, check_labels, judges, open_bench
 from taskgroup.evaluation.measured import Measured, put_together
-from taskgroup.evaluation.options import DEFAULT_IMAGES, EvaluationOptions
+from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.outcomes import finished
 from taskgroup.evaluation.panels import shard_panels
 from taskgroup.evaluation.rows import RowMaker, transfer_rows
@@ -18,8 +18,8 @@ from taskgroup.evaluation.shards import (
     plan_shards,
 )
 from taskgroup.evaluation.store import ShardStore
-from taskgroup.evaluation.subjects import Subject, one_trial, resolve
-from taskgroup.evaluation.suites import Suite, strong_condition, suite_conditions
+from taskgroup.evaluation.subjects import Subject, resolve
+from taskgroup.evaluation.suites import strong_condition, suite_conditions
 from taskgroup.evaluation.workers import run_here
 from taskgroup.results.records import EvaluationRow, Panel
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
@@ -83,36 +83,20 @@ def evaluate(
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
     subjects, directory = resolve(str(which), run, runs)
-    return _evaluated(subjects, directory, options or EvaluationOptions(), progress)
+    return evaluate_subjects(subjects, directory, options or EvaluationOptions(), progress)
 
 
-def evaluate_trials(
-    run: RunDirectory,
-    numbers: Sequence[int],
-    *,
-    suite: Suite = "standard",
-    split: ScoredSplit = "confirm",
-    images: int = DEFAULT_IMAGES,
-    seed: int = 0,
-    workers: int = 1,
+def evaluate_subjects(
+    subjects: Sequence[Subject],
+    directory: RunDirectory | None,
+    options: EvaluationOptions,
     progress: Progress | None = None,
 ) -> Evaluated:
-    """Attack some trials of a run, such as those of the confirm stage on the confirm split.
+    """Attack some networks side by side and write what was found, if there is a run directory.
 
     Raises:
         DataError, ConfigError, ResourceError: As ``evaluate``.
     """
-    subjects = [one_trial(run, number) for number in numbers]
-    options = EvaluationOptions(suite, images, seed, split=split, workers=workers)
-    return _evaluated(subjects, run, options, progress)
-
-
-def _evaluated(
-    subjects: Sequence[Subject],
-    directory: RunDirectory | None,
-    options: EvaluationOptions,
-    progress: Progress | None,
-) -> Evaluated:
     plan = BenchPlan(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
     bench = open_bench(plan)
     plans = plan_networks(bench, options)
@@ -169,6 +153,7 @@ def plan_networks(bench: Bench, options: EvaluationOptions) -> list[NetworkPlan]
                     pixels[0].numel(), bench.device, channels=trained.main.channels
                 ),
                 judges=others[place],
+                has_pictures=options.split == "test",
             )
         )
     return plans

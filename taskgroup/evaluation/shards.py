@@ -200,6 +200,7 @@ class NetworkPlan:
         count: Number of images.
         per_shard: Images of one shard.
         judges: Positions of the other networks that are scored on its images.
+        has_pictures: Whether pictures of the first images are kept.
     """
 
     threat: ThreatModel
@@ -208,6 +209,7 @@ class NetworkPlan:
     count: int
     per_shard: int
     judges: tuple[int, ...] = ()
+    has_pictures: bool = True
 
 
 def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
@@ -227,7 +229,9 @@ def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
                     first,
                     stop,
                     judges=plan.judges if travels else (),
-                    is_shown=first < NUM_SHOWN and (travels or condition.role == "clean"),
+                    is_shown=plan.has_pictures
+                    and first < NUM_SHOWN
+                    and (travels or condition.role == "clean"),
                 )
                 for first, stop in pieces(count, plan.per_shard)
             ]

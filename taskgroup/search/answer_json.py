@@ -32,9 +32,11 @@ def answer_json(result: StudyResult) -> dict[str, Any]:
         "infeasible": [trial.number for trial in result.infeasible],
         "rung_agreement": [_agreement_json(found) for found in result.agreements],
         "confirmed": is_confirmed(result.trials),
+        "confirm_suite": result.suite.suite or None,
+        "confirm_images": result.suite.images or None,
         "confirmation": [
             _confirmed_json(result, found)
-            for found in confirmed_task_sets(result.trials, result.objectives)
+            for found in confirmed_task_sets(result.trials, result.objectives, result.suite)
         ],
         "proxy_agreement": _proxy_json(result),
         "best": None if best is None else _trial_json(result, best),
@@ -58,6 +60,7 @@ def _confirmed_json(result: StudyResult, found: Confirmed) -> dict[str, Any]:
         "against": None if found.partner is None else found.partner.label,
         "differences": _intervals_json(metrics, found.differences),
         "verdict": found.verdict,
+        "suspicions": list(found.suspicions),
     }
 
 

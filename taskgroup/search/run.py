@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from taskgroup.evaluation.bar import progress_bar
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.search.budget import TimeBudget, busy_seconds
 from taskgroup.search.grid import check_grid
@@ -14,10 +15,12 @@ from taskgroup.search.preflight import check_names, robust_objective
 from taskgroup.search.progress import Progress
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
+from taskgroup.search.stages.scoring import score_confirmations
 from taskgroup.search.stages.sequence import Stage, stages_of
 from taskgroup.search.stages.source import judged
 from taskgroup.search.summary import StudyResult
 from taskgroup.search.table import Show, shown
+from taskgroup.search.tuner.cluster import available_cpus, available_gpus, available_nodes
 from taskgroup.search.tuner.connection import connected
 from taskgroup.search.tuner.dashboard import shown_in_dashboard
 from taskgroup.search.tuner.loggers import check_loggers
@@ -89,6 +92,8 @@ def confirm(
     top: int | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
+    suite: str | None = None,
+    images: int | None = None,
     address: str | None = None,
     train: Train = fit,
     show: Show = shown,
@@ -102,6 +107,9 @@ def confirm(
         top: Searched trials to confirm; by default what the run says, or two.
         seeds: Seeds of each; by default what the run says, or three.
         epochs: Epochs of each; by default what the run says, or each trial's own.
+        suite: Attacks that each is scored with, ``quick``, ``standard`` or ``none``; by default
+            what the run says, or ``standard``.
+        images: Images that the suite attacks; by default what the run says, or 128.
         address: As for :func:`search`.
         train: Trains one trial.
         show: Shows the stage while it runs.
@@ -111,7 +119,7 @@ def confirm(
         DataError: There is no such run, or it is damaged.
         ResourceError: A trial does not fit the machine, or the run directory cannot be written.
     """
-    asked = {"top": top, "seeds": seeds, "epochs": epochs}
+    asked = {"top": top, "seeds": seeds, "epochs": epochs, "suite": suite, "images": images}
     fixes = [f"search.confirm.{key}={value}" for key, value in asked.items() if value is not None]
     space = open_search(None, resume=run).space
     if not fixes and space.search.confirm is None:
@@ -139,6 +147,7 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         left = _run_stage(stage, directory, train, show, budget)
         if left > 0:
             break
+    problems = {} if left > 0 or budget.is_over else _score(space, directory)
     trials = tuple(directory.trials())
     return StudyResult(
         run=directory,
@@ -149,7 +158,21 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         rungs=rungs,
         max_clean_drop=space.max_clean_drop,
         is_over_budget=left > 0 and budget.is_over,
+        evaluations=tuple(directory.evaluations()),
+        unscored=problems,
     )
+
+
+def _score(space: SearchSpace, directory: RunDirectory) -> Mapping[int, str]:
+    """Attack what the confirm stage trained; Ctrl-C stops it, and a later call goes on."""
+    confirm = space.search.confirm
+    if confirm is None:
+        return {}
+    machines = available_nodes()
+    workers = (available_gpus() or available_cpus()) if machines else 1
+    with progress_bar() as progress, suppress(KeyboardInterrupt):
+        return score_confirmations(directory, confirm, workers=workers, progress=progress)
+    return {}
 
 
 def _judge_again(directory: RunDirectory, objectives: Sequence[StudyObjective]) -> None:

@@ -1,13 +1,13 @@
 """The last words of a search: the answer, how sure it is, where it lies, what to do next."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from taskgroup.results.records import Stage, TrialResult
+from taskgroup.results.records import EvaluationRow, Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer_json import answer_json
 from taskgroup.search.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
@@ -17,12 +17,14 @@ from taskgroup.search.stages.words import (
     is_confirmed,
     proxy_lines,
     stage_counts,
+    unscored_lines,
 )
 from taskgroup.study.constraint import infeasible_trials, study_limits
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
 from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
 from taskgroup.study.selection import Limit, select_best, selection_rule
+from taskgroup.study.suite_scores import SuiteScores, suite_scores
 
 REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)
 
@@ -40,6 +42,8 @@ class StudyResult:
         max_clean_drop: What the best trial may give up of the clean score; None without a limit.
         rungs: Epochs after which trials were compared; empty where none was stopped.
         is_over_budget: Whether ``search.max_seconds`` ended it.
+        evaluations: The rows of each trial's latest evaluation on each split.
+        unscored: Why confirmations could not be scored by their suite, by number.
     """
 
     run: RunDirectory
@@ -50,6 +54,13 @@ class StudyResult:
     max_clean_drop: float | None = None
     rungs: tuple[int, ...] = ()
     is_over_budget: bool = False
+    evaluations: tuple[EvaluationRow, ...] = ()
+    unscored: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def suite(self) -> SuiteScores:
+        """What the suite of the confirm stage left of its trials."""
+        return suite_scores(self.trials, self.evaluations)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -174,7 +185,8 @@ class StudyResult:
             f"  chosen by: {selection_rule(self.objectives, limits=self.limits)}",
             *self._doubt(),
             *proxy_lines(self.trials, self.objectives[0]),
-            *confirm_lines(self.trials, self.objectives),
+            *confirm_lines(self.trials, self.objectives, self.suite),
+            *unscored_lines(self.suite, self.unscored, self.run.place),
         ]
         if len(self.objectives) > 1:
             lines += ["", "Pareto set:", *(self._point(trial) for trial in self.pareto)]

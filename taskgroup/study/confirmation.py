@@ -7,7 +7,7 @@ a baseline of another recipe could come from the recipe.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,8 +16,10 @@ from scipy.stats import t
 
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.suite_scores import SuiteScores
 
 Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
+NO_SUITE = SuiteScores()
 
 
 class MeanInterval(NamedTuple):
@@ -90,6 +92,7 @@ class Confirmed:
             not trained.
         differences: This minus the partner, paired by seed, of each objective; empty without one.
         verdict: What the first objective's difference shows; None without a partner.
+        suspicions: What sanity checks of the suite found in its networks, each once.
     """
 
     trials: tuple[TrialResult, ...]
@@ -97,6 +100,7 @@ class Confirmed:
     partner: TrialResult | None = None
     differences: tuple[MeanInterval, ...] = ()
     verdict: Verdict | None = None
+    suspicions: tuple[str, ...] = ()
 
     @property
     def first(self) -> TrialResult:
@@ -105,13 +109,17 @@ class Confirmed:
 
 
 def confirmed_task_sets(
-    trials: Iterable[TrialResult], objectives: Sequence[StudyObjective]
+    trials: Iterable[TrialResult],
+    objectives: Sequence[StudyObjective],
+    suite: SuiteScores = NO_SUITE,
 ) -> tuple[Confirmed, ...]:
     """What the confirm stage measured, configuration by configuration, in the order planned.
 
     Args:
         trials: All trials of a run; those of other stages are left out.
         objectives: What the study optimised; the first gives the verdict.
+        suite: Scores under a suite of attacks, which count instead of the validation attack's
+            where it measures an objective.
     """
     groups: dict[str, list[TrialResult]] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
@@ -123,7 +131,7 @@ def confirmed_task_sets(
         if not group[0].auxiliary_tasks
     }
     return tuple(
-        _confirmed(group, recipes.get(_key(single_task_config(group[0].config))), objectives)
+        _confirmed(group, recipes.get(_key(single_task_config(group[0].config))), objectives, suite)
         for group in groups.values()
     )
 
@@ -132,22 +140,32 @@ def _confirmed(
     group: Sequence[TrialResult],
     partner: Sequence[TrialResult] | None,
     objectives: Sequence[StudyObjective],
+    suite: SuiteScores,
 ) -> Confirmed:
-    ours = [_by_seed(group, objective) for objective in objectives]
+    ours = [_by_seed(group, objective, suite) for objective in objectives]
     scores = tuple(t_interval(list(values.values())) for values in ours)
+    found = [suite.verdicts[trial.number] for trial in group if trial.number in suite.verdicts]
+    alone = Confirmed(tuple(group), scores, suspicions=tuple(dict.fromkeys(found)))
     if partner is None or not group[0].auxiliary_tasks:
-        return Confirmed(tuple(group), scores)
-    theirs = [_by_seed(partner, objective) for objective in objectives]
+        return alone
+    theirs = [_by_seed(partner, objective, suite) for objective in objectives]
     differences = tuple(
         t_interval([own[seed] - other[seed] for seed in own if seed in other])
         for own, other in zip(ours, theirs, strict=True)
     )
     verdict = _verdict(differences[0], objectives[0].sign)
-    return Confirmed(tuple(group), scores, partner[0], differences, verdict)
+    return replace(alone, partner=partner[0], differences=differences, verdict=verdict)
 
 
-def _by_seed(group: Sequence[TrialResult], objective: StudyObjective) -> dict[int, float]:
-    return {trial.seed: objective.value(trial) for trial in group if trial.status == "complete"}
+def _by_seed(
+    group: Sequence[TrialResult], objective: StudyObjective, suite: SuiteScores
+) -> dict[int, float]:
+    is_covered = suite.covers(objective.metric)
+    return {
+        trial.seed: suite.value(trial, objective.metric) if is_covered else objective.value(trial)
+        for trial in group
+        if trial.status == "complete"
+    }
 
 
 def _verdict(difference: MeanInterval, sign: int) -> Verdict:
@@ -187,3 +205,14 @@ def verdict_text(found: Confirmed) -> str:
     if found.verdict == "no evidence":
         return f"no evidence that {named} help{end} {found.first.main_task}"
     return f"{named} {found.verdict.removesuffix('s')}{end} {found.first.main_task}"
+
+
+def attack_words(metric: str, suite: SuiteScores) -> str:
+    """What a confirmed score was measured under, in words."""
+    is_clean, is_covered = "/clean/" in metric, suite.covers(metric)
+    if not is_covered:
+        return "without attack" if is_clean else "under the validation attack, as in the search"
+    images = f"{suite.images} images" if suite.images != 1 else "one image"
+    if is_clean:
+        return f"without attack on {images}"
+    return f"the worst of all attacks of suite {suite.suite} on each of {images}"

@@ -15,7 +15,7 @@ from taskgroup.analysis.stages import (
     proxy_table,
 )
 from taskgroup.analysis.tables import study_table
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 
 MakeTrial = Callable[..., TrialResult]
 
@@ -66,7 +66,10 @@ def test_confirmation_is_a_table_with_a_verdict(staged: StudyData) -> None:
     assert depth.cells[2] == "26.0 % (23.5\N{EN DASH}28.5)"
     assert depth.cells[-2] == "+6.0 points (+3.5 to +8.5)"
     assert depth.cells[-1] == "depth helps segmentation"
-    assert table.notes == ("Best recipe without auxiliary tasks: main only, adversarial, 20.0 %.",)
+    assert table.notes == (
+        "Robust mIoU: under the validation attack, as in the search; clean mIoU: without attack.",
+        "Best recipe without auxiliary tasks: main only, adversarial, 20.0 %.",
+    )
 
 
 def test_report_says_confirmed_only_then(staged: StudyData) -> None:
@@ -96,3 +99,31 @@ def test_trials_of_all_stages_are_listed_stage_by_stage(staged: StudyData) -> No
     assert [row.cells[2] for row in table.rows] == ["search"] * 2 + ["confirm"] * 6 + ["proxy"] * 2
     assert [row.cells[0] for row in table.rows][:2] == ["3", "2"]
     assert "stage" not in study_table(replace(staged, staged=())).columns
+
+
+def test_confirmation_by_a_suite_says_so_and_warns_in_red(staged: StudyData) -> None:
+    rows = tuple(
+        EvaluationRow(
+            trial=trial.number, label=trial.label, role="other", condition="worst_case",
+            attacked_tasks=(), norm="linf", epsilon=4 / 255, steps=300, restarts=1,
+            task="segmentation", score_name="miou", direction="maximize",
+            score=0.1 + trial.seed / 1e5, low=0.0, high=1.0, images=64, seed=0,
+            verdict="gradient masking suspected: noise beats the attack"
+            if trial.auxiliary_tasks else "ok",
+            seconds=1.0, suite="standard", split="confirm",
+        )
+        for trial in staged.staged
+        if trial.stage == "confirm"
+    )  # fmt: skip
+    study = replace(staged, evaluations=rows)
+    table = confirm_table(study)
+    alone, depth = table.rows
+    assert alone.cells[2].startswith("11.0 %")
+    assert depth.cells[-1].startswith("no evidence that depth helps segmentation; gradient masking")
+    assert (alone.alarms, depth.alarms) == (frozenset(), frozenset({len(depth.cells) - 1}))
+    assert "the worst of all attacks of suite standard on each of 64 images" in table.notes[0]
+    html = render_report(study)
+    assert '<span class="alarm">no evidence' in html
+    assert "Evaluation on the confirm split" in html
+    partial = confirm_table(replace(study, evaluations=rows[:-1]))
+    assert "1 confirmations are not scored by the suite yet and left out." in partial.notes

@@ -17,9 +17,10 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.evaluation.bench import check_labels
 from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.run import evaluate, evaluate_trials
+from taskgroup.evaluation.run import evaluate
 from taskgroup.evaluation.shards import Bench
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
+from taskgroup.evaluation.trials import evaluate_trials
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
@@ -251,10 +252,41 @@ def test_who_is_fooled_by_whose_images_is_no_robustness(run):
     assert read_transfers(run.storage) == list(found.transfers)
 
 
+CONFIRM = EvaluationOptions("quick", images=1, split="confirm")
+
+
 def test_trials_are_scored_on_the_confirm_split(run):
-    found = evaluate_trials(run, [0, 2], suite="quick", images=1)
+    told = []
+    found = evaluate_trials(run, [0, 2], options=CONFIRM, progress=lambda *n: told.append(n))
     assert {(row.trial, row.split) for row in found.rows} == {(0, "confirm"), (2, "confirm")}
     assert run.evaluations() == list(found.rows)
+    assert run.panels() == []
+    assert read_transfers(run.storage) == []
+    assert {row.attacked_tasks for row in found.rows if row.epsilon} == {
+        ("segmentation",), ("segmentation", "classification")
+    }  # fmt: skip
+    assert not [row for row in found.rows if row.condition.startswith("apgd_tasks")]
+    done = [news[0] for news in told]
+    assert done == sorted(done)
+    assert told[-1][0] == told[-1][1]
+
+
+def test_trials_that_were_scored_are_left_alone(run):
+    first = evaluate_trials(run, [0], options=CONFIRM)
+    assert evaluate_trials(run, [0], options=CONFIRM).rows == ()
+    both = evaluate_trials(run, [0, 2], options=CONFIRM)
+    assert {row.trial for row in both.rows} == {2}
+    more = evaluate_trials(run, [0], options=replace(CONFIRM, images=2))
+    assert {row.images for row in more.rows if row.condition == "clean"} == {2}
+    assert {row.images for row in first.rows} == {1}
+
+
+def test_a_trial_that_cannot_be_scored_does_not_stop_the_others(run):
+    write_checkpoint(run.checkpoint_path(0), spoil=True)
+    found = evaluate_trials(run, [0, 1, 2], options=CONFIRM)
+    assert {row.trial for row in found.rows} == {2}
+    assert "must answer finite numbers" in found.problems[0]
+    assert "must have a checkpoint" in found.problems[1]
 
 
 def test_a_radius_may_be_given(run):

@@ -50,7 +50,8 @@ def collect_epsilon(study: StudyData) -> EpsilonData:
     rows = [
         row
         for row in study.evaluations
-        if row.task == study.main_task and row.score_name == score and row.condition == "sweep"
+        if (row.task, row.split, row.condition) == (study.main_task, "test", "sweep")
+        and row.score_name == score
     ]
     largest = _largest_drawn(rows)
     curves = tuple(

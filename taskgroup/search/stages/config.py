@@ -1,6 +1,6 @@
 """The sections of ``search:`` that add a stage before or behind the search itself."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,3 +48,8 @@ class ConfirmConfig(Config):
     """Seeds that each is trained with; none of them is a seed of the search."""
     epochs: Count | None = None
     """Epochs of each; by default those of its own full length."""
+    suite: Literal["quick", "standard", "none"] = "standard"
+    """Attacks that each is scored with once all are trained, as by ``taskgroup evaluate --suite``:
+    the worst of them image by image. ``none`` leaves the validation attack's scores to stand."""
+    images: Count = 128
+    """Images of the confirm split that the suite attacks; all where it has fewer."""

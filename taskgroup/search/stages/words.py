@@ -1,19 +1,22 @@
 """What the proxy and confirm stages found, in lines for a terminal."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from taskgroup.results.records import TrialResult
 from taskgroup.search.progress import score_text
 from taskgroup.study.confirmation import (
+    NO_SUITE,
     Confirmed,
     MeanInterval,
+    attack_words,
     best_alone,
     confirmed_task_sets,
     verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.proxy import agreement_text, proxy_agreement
+from taskgroup.study.suite_scores import SuiteScores
 
 
 def stage_counts(trials: Sequence[TrialResult]) -> str:
@@ -33,17 +36,35 @@ def proxy_lines(trials: Sequence[TrialResult], objective: StudyObjective) -> lis
     return ["", f"Proxy against real setting, {objective.metric}: {found}"]
 
 
-def confirm_lines(trials: Sequence[TrialResult], objectives: Sequence[StudyObjective]) -> list[str]:
+def confirm_lines(
+    trials: Sequence[TrialResult],
+    objectives: Sequence[StudyObjective],
+    suite: SuiteScores = NO_SUITE,
+) -> list[str]:
     """Means, intervals and paired differences of the confirm stage; empty without one."""
-    found = confirmed_task_sets(trials, objectives)
+    found = confirmed_task_sets(trials, objectives, suite)
     if not found:
         return []
     seeds = max(group.scores[0].seeds for group in found)
-    head = f"Confirm stage: {objectives[0].metric} on the confirm split, mean of {seeds} seeds"
-    lines = ["", f"{head} (95 % t interval over seeds):"]
+    metric = objectives[0].metric
+    head = f"Confirm stage: {metric} on the confirm split, mean of {seeds} seeds"
+    lines = ["", f"{head} (95 % t interval over seeds):", f"  {attack_words(metric, suite)}"]
     for group in found:
         lines += _group_lines(group)
     return [*lines, *_alone_line(found, objectives[0])]
+
+
+def unscored_lines(suite: SuiteScores, problems: Mapping[int, str], place: str) -> list[str]:
+    """Which confirmations the suite has not scored, and how to go on; empty where none is left."""
+    first = next(iter(problems.values()), "")
+    lines = [f"  {len(problems)} could not be scored and are left out: {first}"] if first else []
+    waiting = [number for number in suite.missing if number not in problems]
+    if waiting:
+        lines.append(
+            f"  {len(waiting)} confirmations are not scored by suite {suite.suite} yet and left "
+            f"out; go on with: taskgroup confirm {place}"
+        )
+    return lines
 
 
 def is_confirmed(trials: Sequence[TrialResult]) -> bool:
@@ -60,7 +81,7 @@ def _group_lines(group: Confirmed) -> list[str]:
         difference = _interval(group.differences[0], sign="+")
         lines.append(f"    {difference} against {group.partner.label}, the same recipe and seeds")
         lines.append(f"    {verdict_text(group)}")
-    return lines
+    return lines + [f"    {suspicion}" for suspicion in group.suspicions]
 
 
 def _alone_line(found: Sequence[Confirmed], objective: StudyObjective) -> list[str]:
