@@ -54,6 +54,9 @@ OPTIONS = {
     ("runs", "list"): ["--runs", "--json"],
     ("runs", "show"): ["--runs", "--json"],
     ("schema",): [],
+    ("table", "relative"): ["--split", "--out", "--runs", "--json"],
+    ("table", "attacks"): ["--split", "--out", "--runs", "--json"],
+    ("table", "vulnerability"): ["--split", "--out", "--runs", "--json"],
 }
 
 

@@ -8,6 +8,6 @@ from taskgroup.cli.app import app
 
 from taskgroup.cli import search  # isort: skip
 from taskgroup.cli import evaluate  # isort: skip
-from taskgroup.cli import data, runs, spaces
+from taskgroup.cli import data, runs, spaces, table
 
-__all__ = ["app", "data", "evaluate", "runs", "search", "spaces"]
+__all__ = ["app", "data", "evaluate", "runs", "search", "spaces", "table"]

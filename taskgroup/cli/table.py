@@ -1,0 +1,111 @@
+"""``table``: what a grid study says, task set by task set, over seeds."""
+
+import json
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskgroup.cli.app import app, group
+from taskgroup.cli.options import DEFAULT_RUNS, Json, Runs, open_run, print_table
+
+if TYPE_CHECKING:
+    from taskgroup.analysis.grid_tables import GridTable
+    from taskgroup.analysis.grids import Grid
+
+table_app = group("Tables of grid studies: task sets side by side, means over seeds.")
+app.add_typer(table_app, name="table")
+
+
+class SplitName(StrEnum):
+    """Names of ``--split``."""
+
+    test = "test"
+    confirm = "confirm"
+    validation = "validation"
+
+
+GridRuns = Annotated[
+    list[str] | None,
+    typer.Argument(help="Run directories, such as one per main task; by default the newest."),
+]
+ScoredSplit = Annotated[
+    SplitName | None,
+    typer.Option(
+        help="Scores of `evaluate` on test or confirm, or those that the search measured on "
+        "validation; by default test where anything was evaluated."
+    ),
+]
+Out = Annotated[
+    list[str] | None,
+    typer.Option(help="File to write the numbers to, .csv or .parquet (repeatable)."),
+]
+
+
+@table_app.command("relative")
+def relative(
+    grid_runs: GridRuns = None,
+    split: ScoredSplit = None,
+    out: Out = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Main task by auxiliary tasks: change of clean and robust score against the task alone."""
+    from taskgroup.analysis.grid_tables import relative_table
+
+    _show(relative_table, grid_runs, runs, split, out, as_json)
+
+
+@table_app.command("attacks")
+def attacks(
+    grid_runs: GridRuns = None,
+    split: ScoredSplit = None,
+    out: Out = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Attacks by task sets: the main task's score under each attack of the evaluations."""
+    from taskgroup.analysis.grid_tables import attacks_table
+
+    _show(attacks_table, grid_runs, runs, split or SplitName.test, out, as_json)
+
+
+@table_app.command("vulnerability")
+def vulnerability(
+    grid_runs: GridRuns = None,
+    split: ScoredSplit = None,
+    out: Out = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Relative vulnerability of the main task: growth of its error under each attack."""
+    from taskgroup.analysis.grid_tables import vulnerability_table
+
+    _show(vulnerability_table, grid_runs, runs, split or SplitName.test, out, as_json)
+
+
+def _show(
+    build: "Callable[[Grid], GridTable]",
+    grid_runs: list[str] | None,
+    runs: str,
+    split: SplitName | None,
+    out: list[str] | None,
+    as_json: bool,
+) -> None:
+    """Print a table and write its numbers where they were asked for."""
+    from taskgroup.analysis.base import read_study
+    from taskgroup.analysis.grids import open_grid
+    from taskgroup.results.flat_files import check_flat_file, write_flat_file
+
+    for place in out or ():
+        check_flat_file(place)
+    studies = [read_study(open_run(run, runs)) for run in grid_runs or (None,)]
+    found = build(open_grid(studies, None if split is None else split.value))
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        print_table(found.table, as_json)
+    for place in out or ():
+        write_flat_file(place, found.records)
+        typer.echo(f"Written to {place}", err=as_json)
