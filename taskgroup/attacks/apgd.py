@@ -14,6 +14,7 @@ from torch import Tensor
 from taskgroup.attacks.apgd_schedule import SHRINKING, Phase, checkpoints, phase_steps
 from taskgroup.attacks.apgd_state import State, begin
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
+from taskgroup.attacks.fit import check_no_slips
 from taskgroup.attacks.geometry import (
     assert_inside,
     project,
@@ -22,6 +23,7 @@ from taskgroup.attacks.geometry import (
     steepest,
 )
 from taskgroup.attacks.gradients import evaluate_only, input_gradient
+from taskgroup.attacks.looking import is_look
 from taskgroup.attacks.worst import Worst
 
 MOMENTUM = 0.75
@@ -65,6 +67,7 @@ def apgd(
     Returns:
         Perturbed images of the same shape, without a graph.
     """
+    check_no_slips("apgd", budget)
     images = images.detach()
     if budget.epsilon == 0:
         return images.clone()
@@ -96,6 +99,7 @@ def apgd_phases(
     random_start: bool = True,
     choose: Literal["score", "tracked"] = "score",
     stop_at: float | None = None,
+    stops: Literal["image", "batch"] = "image",
 ) -> Climb:
     """Climb in one ball after the other, each from where the previous phase ended.
 
@@ -115,6 +119,7 @@ def apgd_phases(
             highest tracked loss; an error, which is worse when it is high, needs ``tracked``.
         stop_at: In each phase an image whose score is this low or lower leaves the batch; None
             lets all images run. Zero fits accuracies, not errors.
+        stops: Whether each image leaves by itself, or all together when the last one may.
 
     Returns:
         The end of the last phase.
@@ -130,7 +135,9 @@ def apgd_phases(
             start = _random_start(images, ball, generator)
         else:
             start = project(point, images, ball)
-        end = climb(objective, images, start, threat=ball, steps=count, stop_at=stop_at)
+        end = climb(
+            objective, images, start, threat=ball, steps=count, stop_at=stop_at, stops=stops
+        )
         point = end.lowest if choose == "score" else end.best
     assert end is not None, "there must be a step to take"
     return end
@@ -145,6 +152,7 @@ def climb(
     steps: int,
     step_size: float | None = None,
     stop_at: float | None = None,
+    stops: Literal["image", "batch"] = "image",
 ) -> Climb:
     """One phase from ``start``, a point of the ball; the objective sees its progress from 0 to 1.
 
@@ -156,6 +164,7 @@ def climb(
         steps: Gradient steps, at least one.
         step_size: Length of the first step, by default 2 epsilon.
         stop_at: Score from which on an image leaves the batch; None lets all run.
+        stops: Whether each image leaves by itself, or all together when the last one may.
     """
     images, start = images.detach(), start.detach()
     gradient, evaluation = input_gradient(objective, start, 0.0)
@@ -164,7 +173,11 @@ def climb(
     end = _first_end(state)
     looks = checkpoints(steps)
     for number in range(1, steps + 1):
-        state, objective = _without_finished(state, objective, stop_at, end)
+        if stop_at is not None and is_look(number, images.device):
+            finished = state.lowest_score <= stop_at
+            if stops == "batch":
+                finished = finished.all().expand_as(finished)
+            state, objective = _without(finished, state, objective, end)
         if len(state.place) == 0:
             break
         state = _stepped(state, objective, threat, number=number, steps=steps)
@@ -192,13 +205,10 @@ def _next_point(state: State, threat: ThreatModel, *, share: float) -> Tensor:
     return project(state.point + mixed, state.images, threat)
 
 
-def _without_finished(
-    state: State, objective: Objective, stop_at: float | None, end: Climb
+def _without(
+    finished: Tensor, state: State, objective: Objective, end: Climb
 ) -> tuple[State, Objective]:
     """Drop the images that cannot get worse, after writing down where they ended."""
-    if stop_at is None:
-        return state, objective
-    finished = state.lowest_score <= stop_at
     if not finished.any():
         return state, objective
     _write(end, state.select(finished))

@@ -13,6 +13,7 @@ from torch import Tensor
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LogitObjective, Objective
 from taskgroup.attacks.fab import fab_targeted
+from taskgroup.attacks.fit import check_fit, check_no_slips
 from taskgroup.attacks.geometry import assert_inside, random_surface
 from taskgroup.attacks.square import random_search
 from taskgroup.errors import ConfigError, DivergedError
@@ -21,7 +22,6 @@ TARGETS = 9
 """Classes that the targeted attacks go towards: the runners-up of the clean image."""
 QUERIES_PER_STEP = 50
 """Square's 5000 queries beside 100 gradient steps."""
-LEAST_CLASSES = 4
 
 
 class _Robust(NamedTuple):
@@ -49,6 +49,7 @@ def autoattack(
         ConfigError: The task is no classification, or has fewer than 4 classes.
         DivergedError: The network gives NaN or infinite logits on the clean images.
     """
+    check_no_slips("autoattack", budget)
     images = images.detach()
     right = _right(_checked(objective, images), images)
     found = images.clone()
@@ -74,13 +75,10 @@ def _checked(objective: Objective, images: Tensor) -> LogitObjective:
             "attack 'autoattack' needs logits of one classification task, but the objective "
             "combines several; attack the main task alone, or choose apgd"
         )
+    check_fit("autoattack", objective.predicts)
     with torch.no_grad():
         logits = objective.logits(images)
-    if logits.shape[1] < LEAST_CLASSES:
-        raise ConfigError(
-            f"attack 'autoattack' needs at least {LEAST_CLASSES} classes for its logit ratios, "
-            f"got {logits.shape[1]}; choose apgd"
-        )
+    check_fit("autoattack", "class", num_classes=logits.shape[1])
     if not logits.isfinite().all():
         raise DivergedError(
             "an attacked network must give finite logits, got NaN or infinity on clean images; "
@@ -91,7 +89,9 @@ def _checked(objective: Objective, images: Tensor) -> LogitObjective:
 
 @torch.no_grad()
 def _right(objective: LogitObjective, images: Tensor) -> Tensor:
-    return objective.logits(images).argmax(1) == objective.labels
+    """Whether images are classified right; a network that answers NaN is wrong."""
+    logits = objective.logits(images)
+    return (logits.argmax(1) == objective.labels) & logits.isfinite().all(1)
 
 
 def _apgd(robust: _Robust) -> Tensor:

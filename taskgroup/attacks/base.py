@@ -46,9 +46,20 @@ class GradientObjective(Objective, Protocol):
         """Ascent direction ``(N, C, H, W)`` and the evaluation it comes from."""
 
 
+Predicts = Literal["class_map", "class", "numbers"]
+"""What a main task predicts: a class per pixel, a class per image, or numbers."""
+Scoring = Literal["main", "accuracy", "seed_accuracy"]
+"""What ``Evaluation.score`` is: the main score; the share of valid pixels that are right (SEA); or
+that share as the SEA code counts it, ignored pixels wrong at progress 0 and right later."""
+
+
 @runtime_checkable
 class LossObjective(Objective, Protocol):
     """An objective whose attack loss can be exchanged by name; ``LOSSES`` has the names."""
+
+    @property
+    def predicts(self) -> Predicts:
+        """What the main task predicts."""
 
     def with_loss(
         self,
@@ -56,6 +67,7 @@ class LossObjective(Objective, Protocol):
         *,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        score: Scoring = "main",
     ) -> Objective:
         """The same images under another attack loss of the main task.
 
@@ -63,6 +75,7 @@ class LossObjective(Objective, Protocol):
             loss: Name of the loss to raise.
             tracks: Loss that judges iterates: the task's own or the one that is raised.
             towards: Class to be predicted instead, of the target's shape; targeted losses.
+            score: What the evaluation's score is.
         """
 
 
@@ -110,6 +123,9 @@ class AttackBudget(ThreatModel):
     keep: Literal["best", "last"] = "best"
     """Iterate returned per image: the worst for the network (the image itself included), or the
     last one, which saves two forward passes and is what PGD adversarial training uses."""
+    seed_compatible: bool = False
+    """Repeat what the published code of the attack does wrong, to reproduce published numbers;
+    docs/attacks.md lists it. Attacks without published slips refuse it."""
 
     @property
     def effective_step_size(self) -> float:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import LogitObjective, ThreatModel
 from taskgroup.attacks.geometry import project
+from taskgroup.attacks.looking import is_look
 
 LARGEST_SHARE = 0.1
 """Most of a step that is taken from the image instead of the current point; alpha_max."""
@@ -31,20 +32,25 @@ def fab_targeted(
     """
     found = images.clone()
     place = torch.arange(len(images), device=images.device)
-    clean, point = images, images
-    for _ in range(steps):
+    clean, point, best = images, images, images
+    done = torch.zeros_like(place, dtype=torch.bool)
+    for number in range(1, steps + 1):
         point = _stepped(objective, point, clean, towards, threat)
         with torch.no_grad():
             crossed = objective.logits(point).argmax(1) != objective.labels
-        done = crossed & (_lengths(point - clean, threat) <= threat.epsilon)
-        found[place[done]] = project(point[done], clean[done], threat)
-        pulled = clean + PULL_BACK * (point - clean)
-        point = torch.where(crossed[:, None, None, None], pulled, point)[~done]
-        if done.any():
-            place, clean, towards = place[~done], clean[~done], towards[~done]
-            objective = objective.select(~done)  # type: ignore[assignment]
+        fits = crossed & (_lengths(point - clean, threat) <= threat.epsilon)
+        best = torch.where(_wide(fits & ~done), project(point, clean, threat), best)
+        done = done | fits
+        point = torch.where(_wide(crossed), clean + PULL_BACK * (point - clean), point)
+        if is_look(number, images.device) and done.any():
+            found[place] = best
+            going = ~done
+            place, clean, point, best = place[going], clean[going], point[going], best[going]
+            towards, done = towards[going], done[going]
+            objective = objective.select(going)  # type: ignore[assignment]
         if len(place) == 0:
             break
+    found[place] = best
     return found
 
 
@@ -100,6 +106,11 @@ def to_hyperplane(points: Tensor, normal: Tensor, missing: Tensor, threat: Threa
     pace_left = torch.where(index > 0, moving.gather(1, before), gains.sum(1, keepdim=True))
     length = (wanted[:, None] - base) / pace_left.clamp(min=TINY)
     return (sign * torch.minimum(length * pace, room)).view_as(points)
+
+
+def _wide(flags: Tensor) -> Tensor:
+    """Per image, to go with pixels."""
+    return flags[:, None, None, None]
 
 
 def _lengths(moves: Tensor, threat: ThreatModel) -> Tensor:

@@ -8,7 +8,8 @@ import math
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.errors import ConfigError
 
 ROUNDING = 2**-23
 """Largest error of one float32 operation on a pixel in [-1, 2]; l2 norms add up many of them."""
@@ -64,6 +65,27 @@ def random_surface(images: Tensor, threat: ThreatModel, generator: torch.Generat
     """Random corners of the linf ball or points of the l2 sphere, then projected to the box."""
     noise = steepest(_normal(images, generator), threat)
     return project(images + threat.epsilon * noise, images, threat)
+
+
+def starting_point(images: Tensor, budget: AttackBudget, generator: torch.Generator) -> Tensor:
+    """Where PGD and its relatives begin: at random inside the ball, or at the images themselves.
+
+    With ``seed_compatible`` a random start is none: the MTRobust code clips its noise with the
+    bounds swapped, which leaves the upper corner of the box, whatever was drawn.
+
+    Raises:
+        ConfigError: That corner is asked for in another ball than linf.
+    """
+    if not budget.random_start:
+        return images
+    if not budget.seed_compatible:
+        return random_inside(images, budget, generator)
+    if budget.norm != "linf":
+        raise ConfigError(
+            f"seed_compatible must go with norm linf, got {budget.norm}: the published attacks "
+            "start at a corner of that ball; remove it, or set random_start: false"
+        )
+    return (images + budget.epsilon).clamp(max=1)
 
 
 def assert_inside(perturbed: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:

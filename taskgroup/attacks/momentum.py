@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.geometry import assert_inside, project, random_inside, steepest
+from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
 from taskgroup.attacks.gradients import evaluate_only, input_gradient
 from taskgroup.attacks.pgd import pgd
 from taskgroup.attacks.worst import Worst
 
 DECAY = 1.0
 """Share of the gradients so far that is kept; mu of Dong et al."""
+SEED_DECAY = 0.5
+"""The same in the MTRobust code."""
 
 
 @ATTACKS.register("bim")
@@ -42,7 +44,7 @@ def mim_seed(
 ) -> Tensor:
     """MIM as in MTRobust (arXiv:2007.07236): decay 0.5, and gradients as long as they are."""
     return with_momentum(
-        objective, images, budget=budget, generator=generator, decay=0.5, normalised=False
+        objective, images, budget=budget, generator=generator, decay=SEED_DECAY, normalised=False
     )
 
 
@@ -72,7 +74,7 @@ def with_momentum(
     if budget.keep == "best":
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     for _ in range(budget.restarts):
-        last = random_inside(images, budget, generator) if budget.random_start else images
+        last = starting_point(images, budget, generator)
         total = torch.zeros_like(images)
         for step in range(budget.steps):
             gradient, evaluation = input_gradient(objective, last, step / budget.steps)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
+from taskgroup.attacks.fit import check_no_slips
 from taskgroup.attacks.geometry import assert_inside, random_surface
 from taskgroup.attacks.gradients import evaluate_only
 from taskgroup.attacks.worst import Worst
@@ -27,6 +28,7 @@ def noise(
     Returns:
         Perturbed images of the same shape, without a graph.
     """
+    check_no_slips("noise", budget)
     images = images.detach()
     if budget.epsilon == 0:
         return images.clone()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.geometry import assert_inside, project, random_inside, steepest
+from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
 from taskgroup.attacks.gradients import evaluate_only, input_gradient
 from taskgroup.attacks.worst import Worst
 
@@ -37,7 +37,7 @@ def pgd(
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     last = images
     for _ in range(budget.restarts):
-        start = random_inside(images, budget, generator) if budget.random_start else images
+        start = starting_point(images, budget, generator)
         last, worst = _climb(objective, images, start, budget=budget, worst=worst)
     return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
 

@@ -1,9 +1,11 @@
-"""Attacks that are PGD on a loss of their own: SegPGD and CosPGD, for class maps."""
+"""Attacks that are PGD or MIM on a loss of their own: SegPGD, CosPGD, Houdini; for class maps."""
 
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective
+from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
+from taskgroup.attacks.fit import check_fit
+from taskgroup.attacks.momentum import SEED_DECAY, with_momentum
 from taskgroup.attacks.pgd import pgd
 from taskgroup.errors import ConfigError
 
@@ -19,7 +21,7 @@ def segpgd(
     Raises:
         ConfigError: The objective has no exchangeable loss, or its task no classes.
     """
-    raised = raising(objective, "segpgd")
+    raised = raising(objective, "segpgd", attack="segpgd")
     return pgd(raised, images, budget=budget, generator=generator)
 
 
@@ -34,19 +36,69 @@ def cospgd(
     Raises:
         ConfigError: The objective has no exchangeable loss, or its task no classes.
     """
-    raised = raising(objective, "cospgd")
+    raised = raising(objective, "cospgd", attack="cospgd")
     return pgd(raised, images, budget=budget, generator=generator)
 
 
-def raising(objective: Objective, loss: str) -> Objective:
-    """The objective with the named attack loss.
+@ATTACKS.register("cospgd_softmax")
+def cospgd_softmax(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """CosPGD with the softmax of the logits instead of their sigmoids.
+
+    Arguments, result and errors are those of ``cospgd``.
+    """
+    raised = raising(objective, "cospgd_softmax", attack="cospgd_softmax")
+    return pgd(raised, images, budget=budget, generator=generator)
+
+
+@ATTACKS.register("houdini")
+def houdini(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """MIM on the Houdini loss (Cisse et al. 2017, arXiv:1707.05373), a stand-in for 1 - IoU.
+
+    Iterates are judged by the task's own loss. Arguments and result are those of ``mim``.
 
     Raises:
-        ConfigError: The objective's loss cannot be exchanged.
+        ConfigError: The objective has no exchangeable loss, or its task no class per pixel.
+    """
+    raised = raising(objective, "houdini", attack="houdini")
+    return with_momentum(raised, images, budget=budget, generator=generator)
+
+
+@ATTACKS.register("houdini_seed")
+def houdini_seed(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """``mim_seed`` on the Houdini loss of the MTRobust code; errors are those of ``houdini``."""
+    raised = raising(objective, "houdini_seed", attack="houdini_seed")
+    return with_momentum(
+        raised,
+        images,
+        budget=budget,
+        generator=generator,
+        decay=SEED_DECAY,
+        normalised=False,
+    )
+
+
+def raising(objective: Objective, loss: str, *, attack: str, score: Scoring = "main") -> Objective:
+    """The objective of a class map with the named attack loss.
+
+    Args:
+        objective: Whose loss is exchanged.
+        loss: Name of the loss.
+        attack: Who asks, for messages.
+        score: What the evaluation's score is.
+
+    Raises:
+        ConfigError: The objective's loss cannot be exchanged, or its task has no class per pixel.
     """
     if not isinstance(objective, LossObjective):
         raise ConfigError(
-            f"this attack raises the loss {loss!r} of one main task, but the objective combines "
-            "several; attack the main task alone, or choose apgd"
+            f"attack {attack!r} raises the loss {loss!r} of one main task, but the objective "
+            "combines several; attack the main task alone, or choose apgd"
         )
-    return objective.with_loss(loss)
+    check_fit(attack, objective.predicts)
+    return objective.with_loss(loss, score=score)

@@ -17,10 +17,15 @@ from taskgroup.attacks.pixel_losses import raising
 
 SEA_LOSSES = ("masked_balanced_cross_entropy", "masked_cross_entropy", "jensen_shannon")
 """The ensemble in its published order."""
+SEED_LOSSES = (*SEA_LOSSES[:2], "jensen_shannon_seed")
+"""The same with the published form of the last one, whose gradient is NaN at confident pixels."""
 
 
 class Sea:
-    """The three-loss ensemble for class maps; ``budget.steps`` steps per loss, 300 published."""
+    """The three-loss ensemble for class maps; ``budget.steps`` steps per loss, 300 published.
+
+    ``budget.restarts``, ``keep`` and ``step_size`` do not count.
+    """
 
     def __call__(
         self,
@@ -30,10 +35,9 @@ class Sea:
         budget: AttackBudget,
         generator: torch.Generator,
     ) -> Tensor:
-        """Each image's member with the lowest score."""
-        worst, lowest = images.detach().clone(), torch.full((len(images),), torch.inf)
-        scored = raising(objective, SEA_LOSSES[-1])
-        lowest = lowest.to(images.device)
+        """Each image's member with the lowest pixel accuracy."""
+        worst, lowest = images.detach().clone(), images.new_full((len(images),), torch.inf)
+        scored = raising(objective, SEA_LOSSES[-1], attack="sea", score="accuracy")
         for _, found in self.members(objective, images, budget=budget, generator=generator):
             score = evaluate_only(scored, found, 1.0).score
             lower = score < lowest
@@ -49,24 +53,29 @@ class Sea:
         budget: AttackBudget,
         generator: torch.Generator,
     ) -> Iterator[tuple[str, Tensor]]:
-        """Attack loss and perturbed images of each member; lowest score of the last phase.
+        """Attack loss and perturbed images of each member: lowest pixel accuracy of the last phase.
 
         Raises:
-            ConfigError: The task has no classes, or the objective combines several tasks.
+            ConfigError: The task has no class per pixel, or the objective combines several tasks.
         """
         images = images.detach()
-        for loss in SEA_LOSSES:
+        is_seed = budget.seed_compatible
+        for loss in SEED_LOSSES if is_seed else SEA_LOSSES:
+            raised = raising(
+                objective, loss, attack="sea", score="seed_accuracy" if is_seed else "accuracy"
+            )
             if budget.epsilon == 0:
                 yield loss, images.clone()
                 continue
             end = apgd_phases(
-                raising(objective, loss),
+                raised,
                 images,
                 threat=budget,
                 steps=budget.steps,
                 generator=generator,
                 random_start=budget.random_start,
                 stop_at=0.0,
+                stops="batch" if is_seed else "image",
             )
             yield loss, assert_inside(end.lowest, images, budget)
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
+from taskgroup.attacks.fit import check_no_slips
 from taskgroup.attacks.geometry import assert_inside, project
 from taskgroup.attacks.gradients import evaluate_only
+from taskgroup.attacks.looking import is_look
 from taskgroup.attacks.worst import Worst
 
 FIRST_SHARE = 0.8
@@ -36,6 +38,7 @@ def square(
         budget: Ball and number of queries.
         generator: Source of the patches.
     """
+    check_no_slips("square", budget)
     return random_search(objective, images, budget=budget, generator=generator)
 
 
@@ -69,6 +72,7 @@ def _restart(
     place = torch.arange(len(images), device=images.device)
     clean, offer = images, _start(images, budget, generator)
     current, end = Worst.before(images), Worst.before(images.clone())
+    going = torch.ones_like(place, dtype=torch.bool)
     for query in range(budget.steps):
         if query:
             offer = _changed(current.images, clean, budget, query, generator)
@@ -76,12 +80,13 @@ def _restart(
         current = current.offered(offer, evaluation.tracked)
         if stop_at is None:
             continue
-        going = evaluation.score > stop_at
-        if not going.all():
+        going = going & (evaluation.score > stop_at)
+        if is_look(query + 1, images.device) and not going.all():
             end.images[place] = current.images
             end.tracked[place] = current.tracked
             place, clean, objective = place[going], clean[going], objective.select(going)
             current = Worst(current.images[going], current.tracked[going])
+            going = going[going]
             if len(place) == 0:
                 return end
     return Worst(

@@ -25,16 +25,28 @@ class CombinedObjective:
       left out.
 
     What is tracked is the sum of the ratios, for the worst task their minimum. A gradient takes one
-    pass forward and back per task.
+    pass forward and back per task. A task that has no label in an image has no say there.
     """
 
     def __init__(
-        self, objectives: Sequence[TaskObjective], combine: Combine, before: Tensor
+        self,
+        objectives: Sequence[TaskObjective],
+        combine: Combine,
+        before: Tensor,
+        labelled: Tensor,
     ) -> None:
-        """Bind one objective per task; ``before`` holds their clean losses, ``(T, N)``."""
+        """Bind one objective per task.
+
+        Args:
+            objectives: What each task raises.
+            combine: How they become one.
+            before: Their clean losses, ``(T, N)``, above zero.
+            labelled: Whether a task has a label in an image, ``(T, N)`` bool.
+        """
         self.objectives = tuple(objectives)
         self.combine = combine
         self.before = before
+        self.labelled = labelled
 
     def __call__(self, images: Tensor, progress: float) -> Evaluation:
         """Evaluate images ``(N, 3, H, W)``."""
@@ -55,10 +67,15 @@ class CombinedObjective:
     def select(self, index: Tensor) -> "CombinedObjective":
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
         objectives = [objective.select(index) for objective in self.objectives]
-        return CombinedObjective(objectives, self.combine, self.before[:, index])
+        return CombinedObjective(
+            objectives, self.combine, self.before[:, index], self.labelled[:, index]
+        )
 
     def _joined(self, ratios: Tensor) -> Tensor:
-        return ratios.amin(0) if self.combine == "worst_task" else ratios.sum(0)
+        if self.combine != "worst_task":
+            return ratios.sum(0)
+        least = ratios.where(self.labelled, torch.inf).amin(0)
+        return torch.where(self.labelled.any(0), least, 0.0)
 
     def _weights(self, gradients: Tensor, ratios: Tensor) -> Tensor:
         """Weight of each task's gradient for each image, ``(T, N)``."""
@@ -66,8 +83,9 @@ class CombinedObjective:
             lengths: Tensor = torch.linalg.vector_norm(gradients.flatten(2), dim=2)
             return 1 / lengths.clamp(min=TINY)
         if self.combine == "loss_ratio":
-            return ratios / ratios.mean(0).clamp(min=TINY)
-        least = ratios.argmin(0)
+            mean = ratios.sum(0) / self.labelled.sum(0).clamp(min=1)
+            return ratios / mean.clamp(min=TINY)
+        least = ratios.where(self.labelled, torch.inf).argmin(0)
         return nn.functional.one_hot(least, len(ratios)).T.to(gradients)
 
 
@@ -104,4 +122,7 @@ def combined_objective(
     if combine == "sum":
         return objectives[0]
     before = torch.stack([evaluate_only(objective, images, 0.0).loss for objective in objectives])
-    return CombinedObjective(objectives, combine, before.clamp(min=TINY))
+    labelled = torch.stack(
+        [targets[name].valid.view(len(images), -1).any(1) for name in attacked_tasks]
+    )
+    return CombinedObjective(objectives, combine, before.clamp(min=TINY), labelled)

@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from taskgroup.attacks.base import Evaluation
+from taskgroup.attacks.base import Evaluation, Predicts, Scoring
 from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.network import autocast
+from taskgroup.evaluation.pixel_accuracy import pixel_accuracy, seed_pixel_accuracy
 from taskgroup.tasks.base import Target, Task
 
 
@@ -38,6 +39,7 @@ class TaskObjective:
         loss: str | None = None,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        score: Scoring = "main",
         autocast: torch.dtype | None = None,
     ) -> None:
         """Bind a network to a batch.
@@ -52,6 +54,7 @@ class TaskObjective:
             loss: Attack loss of the main task, by name; None is the task's own loss.
             tracks: Loss that judges iterates where ``loss`` is given: the tasks' own or ``loss``.
             towards: Class that a targeted loss goes towards, of the main target's shape.
+            score: What ``Evaluation.score`` is; another than ``main`` needs a main task of classes.
             autocast: Number format of the forward pass; None is float32. Losses are float32.
 
         Raises:
@@ -65,7 +68,7 @@ class TaskObjective:
         self.attacked_tasks = tuple(attacked_tasks)
         self.autocast = autocast
         named = {task.name: task for task in tasks}
-        self.loss, self.tracks, self.towards = loss, tracks, towards
+        self.loss, self.tracks, self.towards, self.scoring = loss, tracks, towards, score
         _check_attacked(self.attacked_tasks, tuple(named))
         _check_loss(loss, main_task, self.attacked_tasks)
         self._attacked = [named[name] for name in self.attacked_tasks]
@@ -88,7 +91,7 @@ class TaskObjective:
             loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
         if self.tracks == "raised":
             tracked = loss
-        return Evaluation(loss, tracked.detach(), self._score(predictions, len(images)))
+        return Evaluation(loss, tracked.detach(), self._score(predictions, progress, len(images)))
 
     def select(self, index: Tensor) -> "TaskObjective":
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
@@ -97,7 +100,7 @@ class TaskObjective:
             for name, target in self.targets.items()
         }
         towards = None if self.towards is None else self.towards[index]
-        return self._with(targets, self.main_task, self.loss, self.tracks, towards)
+        return self._with(targets, self.main_task, self.loss, self.tracks, towards, self.scoring)
 
     def with_loss(
         self,
@@ -105,13 +108,22 @@ class TaskObjective:
         *,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        score: Scoring = "main",
     ) -> "TaskObjective":
         """The same images under another attack loss of the main task, scored by that task.
 
         Without a main task the first attacked one is it.
         """
         main_task = self.main_task or self.attacked_tasks[0]
-        return self._with(self.targets, main_task, loss, tracks, towards)
+        return self._with(self.targets, main_task, loss, tracks, towards, score)
+
+    @property
+    def predicts(self) -> Predicts:
+        """What the main task predicts; without a main task, the first attacked one."""
+        task = self._named_main
+        if task.info.num_classes is None:
+            return "numbers"
+        return "class_map" if task.output == "map" else "class"
 
     @property
     def labels(self) -> Tensor:
@@ -126,7 +138,7 @@ class TaskObjective:
             ConfigError: The main task does not give one class per image.
         """
         task = self._named_main
-        if task.info.num_classes is None or task.output != "vector":
+        if self.predicts != "class":
             raise ConfigError(
                 f"this attack needs one class per image, but task {task.name!r} is no "
                 "classification; choose sea for class maps, apgd for numbers"
@@ -145,6 +157,7 @@ class TaskObjective:
         loss: str | None,
         tracks: Literal["task", "raised"],
         towards: Tensor | None,
+        score: Scoring,
     ) -> "TaskObjective":
         return TaskObjective(
             self.model,
@@ -155,6 +168,7 @@ class TaskObjective:
             loss=loss,
             tracks=tracks,
             towards=towards,
+            score=score,
             autocast=self.autocast,
         )
 
@@ -171,11 +185,15 @@ class TaskObjective:
         return task.loss(prediction.float(), target).loss_sum / target.valid[0].numel()
 
     @torch.no_grad()
-    def _score(self, predictions: Mapping[str, Tensor], count: int) -> Tensor:
+    def _score(self, predictions: Mapping[str, Tensor], progress: float, count: int) -> Tensor:
         if self._main is None or self._metric is None:
             return torch.full((count,), torch.nan)
         target = self.targets[self._main.name]
         prediction = predictions[self._main.name].detach().float()
+        if self.scoring == "accuracy":
+            return pixel_accuracy(prediction, target)
+        if self.scoring == "seed_accuracy":
+            return seed_pixel_accuracy(prediction, target, is_first=progress == 0)
         sums = self._metric.per_image(prediction, target.values, target.valid)
         return self._metric.score(sums)[self._main.main_score].float()
 

@@ -29,7 +29,9 @@ class NetworkObjective:
     def select(self, index: Tensor) -> "NetworkObjective":
         return NetworkObjective(self.network, self.labels[index])
 
-    def with_loss(self, loss, *, tracks="task", towards=None) -> "NetworkObjective":
+    predicts = "class"
+
+    def with_loss(self, loss, **options) -> "NetworkObjective":
         return self
 
     def logits(self, images: Tensor) -> Tensor:
@@ -79,7 +81,9 @@ def objective_from() -> Callable[[Callable[[Tensor], Tensor]], object]:
         def select(self, index: Tensor) -> "FunctionObjective":
             return self
 
-        def with_loss(self, loss, *, tracks="task", towards=None) -> "FunctionObjective":
+        predicts = "class"
+
+        def with_loss(self, loss, **options) -> "FunctionObjective":
             return self
 
     return FunctionObjective

@@ -12,6 +12,7 @@ from taskgroup.evaluation.combined import combined_objective
 from taskgroup.evaluation.conditions import Condition
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.objective import TaskObjective
+from taskgroup.tasks.base import Target
 
 BALL = AttackBudget(epsilon=8 / 255, steps=4)
 BOTH = ("segmentation", "depth")
@@ -99,8 +100,35 @@ def replace_steps(steps):
     return BALL.model_copy(update={"steps": steps})
 
 
-def test_sea_needs_a_class_map(network_with_tasks, batch):
-    depth = replace(network_with_tasks, main_task="depth")
-    condition = Condition("sea", "sea", BALL, ("depth",))
-    with pytest.raises(ConfigError, match="choose l1, mse or angular for a regression task"):
-        attacked_images(depth, batch, condition, seed=0, number=0)
+@pytest.mark.parametrize(
+    ("attack", "task", "message"),
+    [
+        ("sea", "depth", "'sea' needs a class per pixel, but the .* predicts numbers; choose apgd"),
+        ("sea", "classification", "one class per image; choose autoattack or apgd"),
+        ("segpgd", "depth", "'segpgd' needs a class per pixel"),
+        ("cospgd", "classification", "'cospgd' needs a class per pixel"),
+        ("cospgd_softmax", "depth", "'cospgd_softmax' needs a class per pixel"),
+        ("houdini", "depth", "'houdini' needs a class per pixel"),
+        ("autoattack", "segmentation", "'autoattack' needs one class per image.*choose sea or"),
+        ("autoattack", "depth", "'autoattack' needs one class per image"),
+        ("autoattack", "classification", "at least 4 classes for its logit ratios, got 2; choose"),
+    ],
+)
+def test_an_attack_that_does_not_fit_is_refused(attack, task, message, network_with_tasks, batch):
+    trained = replace(network_with_tasks, main_task=task)
+    condition = Condition(attack, attack, BALL, (task,))
+    with pytest.raises(ConfigError, match=message):
+        attacked_images(trained, batch, condition, seed=0, number=0)
+
+
+@pytest.mark.parametrize("way", ["unit_gradient", "loss_ratio", "worst_task"])
+def test_a_task_without_a_label_holds_no_image_back(way, network_with_tasks, batch):
+    depth = batch.targets["depth"]
+    seen = depth.valid.clone()
+    seen[3] = False
+    blind = replace(batch, targets={**batch.targets, "depth": Target(depth.values, seen)})
+    with fixed_network(network_with_tasks.model):
+        _, whole, found = gradient_of(network_with_tasks, blind, way)
+        _, alone, _ = gradient_of(network_with_tasks, blind, way, ("segmentation",))
+    torch.testing.assert_close(whole[3], alone[3])
+    assert found.loss[3] > 0

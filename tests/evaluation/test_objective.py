@@ -146,12 +146,15 @@ def test_balanced_losses_weigh_classes_by_their_rarity(trained, tasks, batch):
         Setting(class_weights=(0.2, 0.4, 0.4)),
     )
     torch.testing.assert_close(balanced(batch.images, 0).loss, expected)
-    unknown = objective(trained, tasks, batch, "segmentation", loss="balanced_cross_entropy")
+    silent = build_task(replace(info, class_shares=()))
+    unknown = objective(
+        trained, [silent, *tasks[1:]], batch, "segmentation", loss="balanced_cross_entropy"
+    )
     alike = LOSSES["balanced_cross_entropy"](
         trained(batch.images)["segmentation"],
         target.values,
         target.valid,
-        Setting(class_weights=(1.0, 1.0, 1.0)),
+        Setting(class_weights=(1 / 3, 1 / 3, 1 / 3)),
     )
     torch.testing.assert_close(unknown(batch.images, 0).loss, alike)
 

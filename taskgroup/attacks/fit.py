@@ -1,0 +1,73 @@
+"""Which attacks fit which tasks, known before a network is built or an image is read."""
+
+from collections.abc import Mapping
+
+from taskgroup.attacks.base import AttackBudget, Predicts
+from taskgroup.errors import ConfigError
+
+NEEDS: Mapping[str, Predicts] = {
+    "sea": "class_map",
+    "segpgd": "class_map",
+    "cospgd": "class_map",
+    "cospgd_softmax": "class_map",
+    "houdini": "class_map",
+    "houdini_seed": "class_map",
+    "autoattack": "class",
+}
+"""What the attacked task must predict; every other attack takes any task."""
+LEAST_CLASSES = 4
+"""Classes that AutoAttack's logit ratios need."""
+WORDS: Mapping[Predicts, str] = {
+    "class_map": "a class per pixel",
+    "class": "one class per image",
+    "numbers": "numbers",
+}
+INSTEAD: Mapping[Predicts, str] = {
+    "class_map": "sea or apgd",
+    "class": "autoattack or apgd",
+    "numbers": "apgd",
+}
+
+
+HAVE_SLIPS = frozenset(
+    {"bim", "cospgd", "cospgd_softmax", "fgsm", "houdini", "houdini_seed", "mim", "mim_seed"}
+    | {"pgd", "sea", "segpgd"}
+)
+"""Attacks whose published code does something wrong that ``seed_compatible`` repeats."""
+
+
+def check_no_slips(attack: str, budget: AttackBudget) -> None:
+    """Refuse ``seed_compatible`` for an attack that has nothing to repeat.
+
+    Raises:
+        ConfigError: It is asked for.
+    """
+    if budget.seed_compatible:
+        raise ConfigError(
+            f"seed_compatible must stay away from attack {attack!r}, whose published code has no "
+            f"slip to repeat; remove it, or choose one of: {', '.join(sorted(HAVE_SLIPS))}"
+        )
+
+
+def check_fit(attack: str, predicts: Predicts, *, num_classes: int | None = None) -> None:
+    """Refuse an attack that does not fit its task.
+
+    Args:
+        attack: Registry name of the attack.
+        predicts: What the attacked task predicts.
+        num_classes: Its number of classes; None where it has none or nobody knows yet.
+
+    Raises:
+        ConfigError: The attack needs another kind of task, or more classes.
+    """
+    needed = NEEDS.get(attack, predicts)
+    if predicts != needed:
+        raise ConfigError(
+            f"attack {attack!r} needs {WORDS[needed]}, but the attacked task predicts "
+            f"{WORDS[predicts]}; choose {INSTEAD[predicts]}"
+        )
+    if attack == "autoattack" and num_classes is not None and num_classes < LEAST_CLASSES:
+        raise ConfigError(
+            f"attack {attack!r} needs at least {LEAST_CLASSES} classes for its logit ratios, got "
+            f"{num_classes}; choose apgd"
+        )
