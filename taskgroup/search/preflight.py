@@ -8,6 +8,7 @@ from taskgroup.errors import ConfigError
 from taskgroup.metrics.base import Direction
 from taskgroup.models.build import check_model
 from taskgroup.search.baselines import plan_baselines
+from taskgroup.search.first_points import draw_first_points
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.confirm import confirm_config
 from taskgroup.search.stages.proxy import proxy_space
@@ -27,8 +28,8 @@ def check_names(space: SearchSpace) -> None:
     for config in space.examples():
         build_tasks(config)
         check_model(config.model)
-    for planned in plan_baselines(space):
-        _ = planned.config
+    _ = plan_baselines(space)
+    _ = draw_first_points(space)
     _check_stages(space)
     _check_split(space)
     _check_objectives(space)

@@ -43,6 +43,7 @@ class SearchSpace:
         resources: What one trial takes.
         constraint: What a winner may give up, or None.
         baseline: Values that baselines take, a tree of trial keys.
+        first_points: Trials to begin with, each a tree of trial keys.
         tree: The trial's keys, with distributions at some leaves.
         text: The YAML that the run directory keeps.
     """
@@ -53,6 +54,7 @@ class SearchSpace:
     resources: ResourcesConfig
     constraint: ConstraintConfig | None
     baseline: Mapping[str, Any]
+    first_points: tuple[Mapping[str, Any], ...]
     tree: Mapping[str, Any]
     text: str
 
@@ -164,6 +166,7 @@ def _read(values: Mapping[str, Any], text: str) -> SearchSpace:
         resources=study.resources,
         constraint=study.constraint,
         baseline=study.baseline,
+        first_points=study.first_points,
         tree=tree,
         text=text,
     )

@@ -127,3 +127,6 @@ class StudyConfig(Config):
     """What one trial takes."""
     baseline: Mapping[str, Any] = {}
     """Trial keys that baselines take instead of the middle of their distribution."""
+    first_points: tuple[Mapping[str, Any], ...] = ()
+    """Trials to begin with after the baselines, such as published settings: each names values of
+    keys that the space draws; others take their middle, and the task set is every candidate."""

@@ -15,6 +15,7 @@ from taskgroup.config import parse
 from taskgroup.results.records import TrialResult
 from taskgroup.search.baselines import missing_baselines, plan_baselines
 from taskgroup.search.drawing import Drawn, draw, replay
+from taskgroup.search.first_points import draw_first_points, missing_first_points
 from taskgroup.search.grid import grid_points
 from taskgroup.search.planning import plan_trial
 from taskgroup.search.space import SearchSpace
@@ -30,10 +31,10 @@ from taskgroup.training.config import TrialConfig
 class Study:
     """Proposes trials and learns from their records.
 
-    Trials that were interrupted come first, then baselines, then the sampler's. A baseline that is
-    no point of the space is not told to Optuna: its sampler would learn something false. In a study
-    with a constraint, complete trials are told once the baseline that it refers to has ended, since
-    Optuna takes no constraint later and must not take a wrong one.
+    Trials that were interrupted come first, then baselines, then first points, then the sampler's.
+    A baseline that is no point of the space is not told to Optuna: its sampler would learn
+    something false. In a study with a constraint, complete trials are told once the baseline that
+    it refers to has ended, since Optuna takes no constraint later and must not take a wrong one.
     """
 
     def __init__(
@@ -63,8 +64,12 @@ class Study:
             *(record for record in records if record.status == "interrupted"),
             *missing_baselines(space, records, first_number=first_number),
         ]
-        known = [record.number for record in (*records, *self._waiting)]
+        known = {record.number for record in (*records, *self._waiting)}
         self._next = max([first_number, *(number + 1 for number in known)])
+        room = None if space.search.trials is None else max(0, space.search.trials - len(known))
+        points = missing_first_points(space, records, first_number=self._next)[:room]
+        self._waiting += points
+        self._next += len(points)
         self._grid = _missing_points(space, records) if space.search.sampler == "grid" else None
         self.total = self._total(records)
         for record in records:
@@ -178,6 +183,7 @@ def _create(space: SearchSpace, journal: Path) -> optuna.Study:
 
 
 def _missing_points(space: SearchSpace, records: Sequence[TrialResult]) -> list[Drawn]:
-    """Grid points that no record and no baseline stands for."""
+    """Grid points that no record, no baseline and no first point stands for."""
     seen = [parse(TrialConfig, record.config) for record in (*plan_baselines(space), *records)]
+    seen += [drawn.config for drawn in draw_first_points(space)]
     return [point for point in grid_points(space) if point.config not in seen]
