@@ -144,5 +144,5 @@ def test_read_only_directory_is_told_before_anything_starts(
     run_search: Callable[..., StudyResult], small_disk: Path
 ) -> None:
     remount(small_disk, "ro")
-    with pytest.raises(ResourceError, match="writable"):
+    with pytest.raises(ResourceError, match="read-only file system; change"):
         run_search(runs=small_disk)
