@@ -16,8 +16,8 @@ from cases import (
     LARGE,
     MAIN,
     SMALL,
+    UNTIED_DRN,
     Timing,
-    dilated_model,
     draw_batch,
     three_tasks,
     time_in_turn,
@@ -102,7 +102,7 @@ def main() -> None:
     tasks = three_tasks()
     every = tuple(task.name for task in tasks)
     networks = {
-        "DRN-D-22, 3 decoders, 256 px, batch 2": (dilated_model(tasks), 256, 2),
+        "DRN-D-22, 3 decoders, 256 px, batch 2": (build_model(UNTIED_DRN, tasks, seed=0), 256, 2),
         "resnet18 stride 8, upconv, 256 px, batch 2": (build_model(LARGE, tasks, seed=0), 256, 2),
         "resnet_small, pyramid, 64 px, batch 32": (build_model(SMALL, tasks, seed=0), 64, 32),
     }

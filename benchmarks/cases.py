@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import taskgroup.attacks
 import taskgroup.models
 import taskgroup.tasks  # noqa: F401  (these three fill the registries)
 from taskgroup.data.base import Batch
-from taskgroup.models.base import Backbone, Decoder, ModelConfig
-from taskgroup.models.layers import conv_norm, conv_norm_relu
-from taskgroup.models.multitask import MapHead, MultitaskModel
+from taskgroup.models.base import ModelConfig
 from taskgroup.tasks.base import Target, Task, TaskInfo, build_task
 
 NUM_CLASSES = 19
@@ -22,6 +20,7 @@ INFOS = (TaskInfo("segmentation", num_classes=NUM_CLASSES), TaskInfo("depth"), T
 MAIN = "segmentation"
 LARGE = ModelConfig(backbone="resnet18", output_stride=8, decoder="upconv", decoder_width=64)
 SMALL = ModelConfig(backbone="resnet_small", width=16)
+UNTIED_DRN = ModelConfig(backbone="drn_d_22", decoder="bilinear", untied=True)
 
 
 def three_tasks() -> tuple[Task, ...]:
@@ -42,89 +41,6 @@ def draw_batch(*, size: int, count: int) -> Batch:
         "normals": Target(nn.functional.normalize(normals, dim=1), valid),
     }
     return Batch(images, targets, torch.arange(count))
-
-
-class Block(nn.Module):
-    """Two dilated 3x3 convolutions with a shortcut."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
-        super().__init__()
-        self.path = nn.Sequential(
-            *conv_norm_relu(inputs, outputs, stride=stride), *conv_norm(outputs, outputs)
-        )
-        dilate(self.path, dilation)
-        changes = stride != 1 or inputs != outputs
-        self.shortcut = (
-            conv_norm(inputs, outputs, kernel=1, stride=stride) if changes else nn.Identity()
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features ``(N, outputs, h, w)``."""
-        result: Tensor = torch.relu(self.path(features) + self.shortcut(features))
-        return result
-
-
-def dilate(module: nn.Module, dilation: int) -> None:
-    """Set the dilation of every 3x3 convolution, sizes kept."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-            layer.dilation = layer.padding = (dilation, dilation)
-
-
-class DilatedTrunk(Backbone):
-    """Levels 0 to 5 of DRN-D-22 (Yu, Koltun and Funkhouser, 2017): 256 channels at stride 8."""
-
-    channels = (256,)
-    strides = (8,)
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.levels = nn.Sequential(
-            conv_norm_relu(3, 16, kernel=7),
-            conv_norm_relu(16, 16),
-            conv_norm_relu(16, 32, stride=2),
-            Block(32, 64, stride=2),
-            Block(64, 64),
-            Block(64, 128, stride=2),
-            Block(128, 128),
-            Block(128, 256, dilation=2),
-            Block(256, 256, dilation=2),
-        )
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """One feature map ``(N, 256, H / 8, W / 8)``."""
-        return [self.levels(images)]
-
-
-class DilatedDecoder(Decoder):
-    """Levels 6 to 8 of DRN-D-22, which its multi-task version runs once per task."""
-
-    channels = 512
-
-    def __init__(self) -> None:
-        super().__init__()
-        wide = conv_norm_relu(512, 512)
-        dilate(wide, 2)
-        self.levels = nn.Sequential(
-            Block(256, 512, dilation=4),
-            Block(512, 512, dilation=4),
-            wide,
-            conv_norm_relu(512, 512),
-        )
-
-    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features ``(N, 512, H / 8, W / 8)``."""
-        result: Tensor = self.levels(features[-1])
-        return result
-
-
-def dilated_model(tasks: Sequence[Task]) -> MultitaskModel:
-    """DRN-D-22 with one decoder per task."""
-    torch.manual_seed(0)
-    heads = {task.name: MapHead(DilatedDecoder(), task.channels) for task in tasks}
-    trunk = DilatedTrunk(ModelConfig())
-    model = MultitaskModel(trunk, heads, mean=trunk.mean, std=trunk.std)
-    return model.to(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What a backbone and a decoder are, and the configuration of a model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,27 +12,32 @@ from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
 
 Triple = tuple[float, float, float]
+LinearLayer = TypeVar("LinearLayer", nn.Conv2d, nn.Linear)
 Positive = Annotated[float, Field(gt=0)]
 PositiveTriple = tuple[Positive, Positive, Positive]
-OPTIONS = ("width", "stem", "output_stride", "pretrained")
+OPTIONS = ("width", "stem", "output_stride", "pretrained", "untied")
 """Keys of :class:`ModelConfig` that only some backbones understand."""
+DECODER_WIDTH = 32
 
 
 class ModelConfig(Config):
     """The ``model:`` section: a backbone with one decoder and head per task."""
 
     backbone: str = "resnet_small"
-    """resnet_small, resnet18, resnet34, resnet50, or timm/<name>."""
+    """resnet_small, resnet18, resnet34, resnet50, drn_d_22, drn_d_38, drn_d_54, drn_d_105, or
+    timm/<name>."""
     decoder: str = "pyramid"
-    """Decoder of every dense task: pyramid or upconv."""
+    """Decoder of every dense task: pyramid, upconv, bilinear (DRN) or taskonomy."""
     width: Annotated[int, Field(ge=4)] | None = None
     """Channels of the first stage, for backbones that have a width (resnet_small: 16)."""
-    decoder_width: Annotated[int, Field(ge=4)] = 32
-    """Channels inside a decoder."""
+    decoder_width: Annotated[int, Field(ge=4)] = DECODER_WIDTH
+    """Channels inside a decoder; bilinear and taskonomy have widths of their own."""
     stem: Literal["imagenet", "cifar"] | None = None
     """ResNet stem: 7x7 with pooling (stride 4), or 3x3 (stride 1); None is the backbone's own."""
     output_stride: Literal[8, 16, 32] | None = None
     """ResNet output stride, by dilation; None is the backbone's own."""
+    untied: bool = False
+    """DRN: give every task levels 6 to 8 of its own instead of sharing them."""
     pretrained: bool = False
     """Load the weights that the library publishes for the backbone (needs a network)."""
     frozen: bool = False
@@ -43,6 +48,23 @@ class ModelConfig(Config):
     std: PositiveTriple | None = None
     """Divides images inside the model, per channel; None is what pretrained weights were trained
     with, else 0.25."""
+
+
+class TaskLayers(nn.Module):
+    """Layers that one task has between the shared features and its decoder; here none.
+
+    Attributes:
+        channels: Channels of each feature map that comes out, finest first.
+        strides: Their strides.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        self.channels, self.strides = tuple(channels), tuple(strides)
+
+    def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The feature maps that the decoder sees, from the backbone's."""
+        return features
 
 
 class Backbone(nn.Module, ABC):
@@ -87,18 +109,35 @@ class Backbone(nn.Module, ABC):
             images: Normalised images ``(N, 3, H, W)``.
         """
 
+    def task_layers(self) -> TaskLayers:
+        """New layers for one task, behind the shared features."""
+        return TaskLayers(self.channels, self.strides)
+
 
 class Decoder(nn.Module, ABC):
-    """Fine features of one dense task.
+    """Fine features of one dense task, and the layers that predict from them.
 
     A decoder may stop at a resolution below the image's: the head is linear per pixel, so that
     enlarging its few channels gives what enlarging all features would, for less.
 
     Attributes:
+        has_width: Whether ``model.decoder_width`` says anything to this decoder.
         channels: Channels of the result.
     """
 
+    has_width: ClassVar[bool] = True
     channels: int
+
+    @abstractmethod
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
+        """Build the layers.
+
+        Args:
+            channels: Channels of each feature map, finest first.
+            strides: Their strides, ascending.
+            width: Channels inside the decoder.
+        """
+        super().__init__()
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -109,9 +148,26 @@ class Decoder(nn.Module, ABC):
             size: Height and width of the images; ``h`` and ``w`` are at most these.
         """
 
+    def head(self, channels: int) -> nn.Module:
+        """New last layers: ``(N, self.channels, h, w)`` to ``(N, channels, H', W')``.
 
-DecoderFactory = Callable[[Sequence[int], Sequence[int], int], Decoder]
-"""Channels and strides of the features and the decoder's width give a decoder."""
+        What they predict is cut or resized to the size of the images. This one is a 1x1
+        convolution; see ``start_small`` for its first weights.
+        """
+        return start_small(nn.Conv2d(self.channels, channels, kernel_size=1))
+
+
+def start_small(layer: LinearLayer) -> LinearLayer:
+    """Draw first weights for predictions of size about 0.3, in place: near-uniform classes.
+
+    Returns:
+        The layer.
+    """
+    nn.init.normal_(layer.weight, std=0.5 * layer.weight[0].numel() ** -0.5)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
 
 BACKBONES = Registry[type[Backbone]]("backbone")
-DECODERS = Registry[DecoderFactory]("decoder")
+DECODERS = Registry[type[Decoder]]("decoder")

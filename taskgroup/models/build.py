@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from taskgroup.errors import ConfigError
-from taskgroup.models.base import BACKBONES, DECODERS, Backbone, ModelConfig
+from taskgroup.models.base import BACKBONES, DECODER_WIDTH, DECODERS, Backbone, ModelConfig
 from taskgroup.models.multitask import MapHead, MultitaskModel, VectorHead
 from taskgroup.models.timm_backbone import TIMM
 from taskgroup.tasks.base import Task
@@ -53,7 +53,11 @@ def check_model(config: ModelConfig) -> None:
         config: The ``model:`` section.
     """
     kind = _backbone_class(config.backbone)
-    _ = DECODERS[config.decoder]
+    if not DECODERS[config.decoder].has_width and config.decoder_width != DECODER_WIDTH:
+        raise ConfigError(
+            f"model.decoder_width must not be set for decoder {config.decoder!r}, which has widths "
+            f"of its own, got {config.decoder_width}; remove it"
+        )
     kind.check(config)
 
 
@@ -63,11 +67,12 @@ def _backbone_class(name: str) -> type[Backbone]:
 
 def _build_head(config: ModelConfig, backbone: Backbone, task: Task, *, seed: int) -> nn.Module:
     with _seeded(seed + zlib.crc32(task.name.encode())):
+        layers = backbone.task_layers()
         if task.output == "vector":
-            return VectorHead(backbone.channels[-1], task.channels)
-        make = DECODERS[config.decoder]
-        decoder = make(backbone.channels, backbone.strides, config.decoder_width)
-        return MapHead(decoder, task.channels)
+            return VectorHead(layers.channels[-1], task.channels, layers=layers)
+        kind = DECODERS[config.decoder]
+        decoder = kind(layers.channels, layers.strides, config.decoder_width)
+        return MapHead(decoder, task.channels, layers=layers)
 
 
 @contextmanager

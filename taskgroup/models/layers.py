@@ -46,3 +46,11 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if size_of(maps) == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def fit(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut rows and columns beyond ``size``; resize where strides do not divide each other."""
+    height, width = size
+    if maps.shape[-2] < height or maps.shape[-1] < width:
+        return resize(maps, size)
+    return maps[..., :height, :width]

@@ -6,44 +6,42 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup.errors import ConfigError
-from taskgroup.models.base import Backbone, Decoder, Triple
-from taskgroup.models.layers import resize
+from taskgroup.models.base import Backbone, Decoder, TaskLayers, Triple, start_small
+from taskgroup.models.layers import fit
 from taskgroup.tasks.base import Task
 
 
 class MapHead(nn.Module):
-    """Decoder and linear layer of one dense task."""
+    """Layers, decoder and last layers of one dense task."""
 
-    def __init__(self, decoder: Decoder, channels: int) -> None:
+    def __init__(
+        self, decoder: Decoder, channels: int, *, layers: TaskLayers | None = None
+    ) -> None:
         super().__init__()
+        self.layers: nn.Module = layers or nn.Identity()
         self.decoder = decoder
-        self.predict = nn.Conv2d(decoder.channels, channels, kernel_size=1)
-        _start_small(self.predict, decoder.channels)
+        self.predict = decoder.head(channels)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Predictions ``(N, channels, *size)``, float32 even under autocast."""
-        return resize(self.predict(self.decoder(features, size)).float(), size)
+        fine = self.decoder(self.layers(features), size)
+        return fit(self.predict(fine).float(), size)
 
 
 class VectorHead(nn.Module):
     """Mean over the coarsest features, then a linear layer: one vector per image."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, layers: TaskLayers | None = None
+    ) -> None:
         super().__init__()
-        self.predict = nn.Linear(in_channels, channels)
-        _start_small(self.predict, in_channels)
+        self.layers: nn.Module = layers or nn.Identity()
+        self.predict = start_small(nn.Linear(in_channels, channels))
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Predictions ``(N, channels)``, float32 even under autocast."""
-        prediction: Tensor = self.predict(features[-1].mean(dim=(-2, -1)))
+        prediction: Tensor = self.predict(self.layers(features)[-1].mean(dim=(-2, -1)))
         return prediction.float()
-
-
-def _start_small(layer: nn.Conv2d | nn.Linear, in_channels: int) -> None:
-    """First predictions of size about 0.3: near-uniform classes, stable first steps."""
-    nn.init.normal_(layer.weight, std=0.5 * in_channels**-0.5)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
 
 
 class MultitaskModel(nn.Module):

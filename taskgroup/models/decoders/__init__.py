@@ -1,5 +1,5 @@
 """Decoders: backbone features to fine features. The imports below are the list."""
 
-from taskgroup.models.decoders import pyramid, upconv
+from taskgroup.models.decoders import bilinear, pyramid, taskonomy, upconv
 
-__all__ = ["pyramid", "upconv"]
+__all__ = ["bilinear", "pyramid", "taskonomy", "upconv"]

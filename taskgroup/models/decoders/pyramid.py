@@ -18,7 +18,7 @@ class PyramidDecoder(Decoder):
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
-        super().__init__()
+        super().__init__(channels, strides, width)
         self.channels = width
         self.laterals = nn.ModuleList(
             nn.Conv2d(count, width, kernel_size=1, bias=False) for count in channels

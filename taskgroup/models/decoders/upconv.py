@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup.models.base import DECODERS, Decoder
-from taskgroup.models.layers import conv_norm_relu, he_initialise, resize, size_of
+from taskgroup.models.layers import conv_norm_relu, fit, he_initialise, size_of
 
 
 class UpStep(nn.Module):
@@ -34,14 +34,6 @@ def up_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
-def fit(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut rows and columns beyond ``size``; resize where strides do not divide each other."""
-    height, width = size
-    if maps.shape[-2] < height or maps.shape[-1] < width:
-        return resize(maps, size)
-    return maps[..., :height, :width]
-
-
 @DECODERS.register("upconv")
 class UpconvDecoder(Decoder):
     """Up-convolutions from the coarsest features to full resolution, joined by the finer ones.
@@ -53,7 +45,7 @@ class UpconvDecoder(Decoder):
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
-        super().__init__()
+        super().__init__(channels, strides, width)
         self.start = conv_norm_relu(channels[-1], width, kernel=1)
         pairs = zip(strides[:-1], strides[1:], channels[:-1], strict=True)
         steps = [UpStep(width, skip, factor=coarse // fine) for fine, coarse, skip in pairs]
