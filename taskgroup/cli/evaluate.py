@@ -10,6 +10,7 @@ from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
 
 if TYPE_CHECKING:
+    from taskgroup.evaluation.options import EvaluationOptions
     from taskgroup.evaluation.run import Evaluated
 
 
@@ -24,7 +25,7 @@ class SuiteName(StrEnum):
 @app.command()
 def evaluate(
     target: Annotated[
-        str, typer.Argument(help="best, a trial number, or the path of a checkpoint.")
+        str, typer.Argument(help="best, all, a trial number, or the path of a checkpoint.")
     ] = "best",
     suite: Annotated[
         SuiteName | None,
@@ -68,9 +69,28 @@ def evaluate(
         workers=workers,
         address=_checked(address),
     )
+    if target == "all":
+        _evaluate_all(run, runs, options, as_json)
+        return
     with progress_bar() as progress:
         done = run_evaluate(target, run=run, runs=runs, options=options, progress=progress)
     _print_evaluation(done, as_json)
+
+
+def _evaluate_all(run: str | None, runs: str, options: "EvaluationOptions", as_json: bool) -> None:
+    """Attack every finished trial of a run, one after the other, and print clean beside robust."""
+    from taskgroup.analysis.evaluations import robustness_table
+    from taskgroup.evaluation.bar import progress_bar
+    from taskgroup.evaluation.trials import evaluate_all
+
+    directory = open_run(run, runs)
+    with progress_bar() as progress:
+        found = evaluate_all(directory, options=options, progress=progress)
+    rows = [row for row in directory.evaluations() if row.split == options.split]
+    print_table(robustness_table(rows), as_json)
+    for number, problem in found.problems.items():
+        typer.echo(f"trial {number} was left out: {problem}", err=True)
+    typer.echo(f"Written to {directory.place}", err=as_json)
 
 
 def _checked(address: str | None) -> str | None:

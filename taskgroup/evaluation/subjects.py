@@ -59,7 +59,7 @@ def resolve(
     path = Path(which)
     if not is_address(which) and not path.suffix and len(path.parts) == 1 and not path.exists():
         raise ConfigError(
-            f"evaluate takes best, a trial's number or a checkpoint's path, got {which!r}; "
+            f"evaluate takes best, all, a trial's number or a checkpoint's path, got {which!r}; "
             "see the trials with: taskgroup runs show"
         )
     subject, home = one_checkpoint(which)

@@ -1,11 +1,11 @@
-"""Scores trials of a run one after the other, as the confirm stage needs it.
+"""Scores trials of a run one after the other, as the confirm stage and grid studies need it.
 
 Unlike ``evaluate``, which sets networks side by side, this holds one network at a time: a confirm
-stage has dozens. So nobody is scored on another network's images, and no pictures are kept.
+stage or a grid has dozens. So nobody is scored on another network's images.
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from taskgroup.data.loading import open_dataset
 from taskgroup.errors import DataError
@@ -42,13 +42,13 @@ def evaluate_trials(
 ) -> TrialScores:
     """Attack finished trials of a run and write what is found, trial by trial.
 
-    A trial that was scored with the same suite, seed and images on the same split is left alone; an
-    interrupted call goes on where it stopped. Only the main task is attacked.
+    A trial that was scored with the same suite, ball, seed and images on the same split is left
+    alone; an interrupted call goes on where it stopped.
 
     Args:
         run: The run directory.
         numbers: The trials.
-        options: What is done to each; its ``attacked_tasks`` do not count.
+        options: What is done to each.
         progress: Told after every piece of work.
 
     Raises:
@@ -56,9 +56,9 @@ def evaluate_trials(
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
     known = {
-        (row.trial, row.split, row.suite, row.seed, row.images)
+        (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
         for row in run.evaluations()
-        if row.condition == "clean"
+        if row.condition == "worst_case"
     }
     found: list[EvaluationRow] = []
     problems: dict[int, str] = {}
@@ -71,11 +71,35 @@ def evaluate_trials(
     return TrialScores(tuple(found), problems)
 
 
+def evaluate_all(
+    run: RunDirectory, *, options: EvaluationOptions, progress: Progress | None = None
+) -> TrialScores:
+    """Attack every finished trial of a search, one after the other, as a grid study needs it.
+
+    Args:
+        run: The run directory.
+        options: What is done to each.
+        progress: Told after every piece of work.
+
+    Raises:
+        DataError: No trial is finished.
+        ConfigError, ResourceError: As ``evaluate_trials``.
+    """
+    trials = run.trials()
+    numbers = [t.number for t in trials if (t.stage, t.status) == ("search", "complete")]
+    if not numbers:
+        raise DataError(
+            f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
+            "go on with: taskgroup search --resume " + run.place
+        )
+    return evaluate_trials(run, numbers, options=options, progress=progress)
+
+
 def _evaluate_one(
     run: RunDirectory,
     number: int,
     options: EvaluationOptions,
-    known: Container[tuple[int, str, str, int, int]],
+    known: Container[tuple[int, str, str, int, int, str, float]],
     progress: Progress | None,
 ) -> tuple[EvaluationRow, ...]:
     """The rows of one trial; none where they are known."""
@@ -83,10 +107,11 @@ def _evaluate_one(
     trained = load_trained(subject.checkpoint)
     length = len(open_dataset(trained.dataset, options.split, trained.task_set))
     images = min(options.images, length)
-    if (number, options.split, options.chosen_suite, options.seed, images) in known:
+    ball = options.threat(trained)
+    what = (options.split, options.chosen_suite, options.seed, images, ball.norm, ball.epsilon)
+    if (number, *what) in known:
         return ()
-    alone = replace(options, attacked_tasks=(trained.main_task,))
-    return evaluate_subjects([subject], run, alone, progress).rows
+    return evaluate_subjects([subject], run, options, progress).rows
 
 
 def _whole(progress: Progress, place: int, count: int) -> Progress:

@@ -1,6 +1,7 @@
 """``evaluate`` on small runs: whom it scores, what it writes, what it says when it cannot."""
 
 import gc
+import json
 import math
 import warnings
 from dataclasses import replace
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import ray
 import torch
+from typer.testing import CliRunner
 
+from taskgroup.cli import app
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
@@ -20,7 +23,7 @@ from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
 from taskgroup.evaluation.shards import Bench
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
-from taskgroup.evaluation.trials import evaluate_trials
+from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
@@ -252,7 +255,7 @@ def test_who_is_fooled_by_whose_images_is_no_robustness(run):
     assert read_transfers(run.storage) == list(found.transfers)
 
 
-CONFIRM = EvaluationOptions("quick", images=1, split="confirm")
+CONFIRM = EvaluationOptions("quick", images=1, attacked_tasks=("segmentation",), split="confirm")
 
 
 def test_trials_are_scored_on_the_confirm_split(run):
@@ -279,6 +282,25 @@ def test_trials_that_were_scored_are_left_alone(run):
     more = evaluate_trials(run, [0], options=replace(CONFIRM, images=2))
     assert {row.images for row in more.rows if row.condition == "clean"} == {2}
     assert {row.images for row in first.rows} == {1}
+
+
+def test_every_finished_trial_is_scored_with_its_own_tasks(run):
+    options = EvaluationOptions("quick", images=1)
+    found = evaluate_all(run, options=options)
+    assert {row.trial for row in found.rows} == {0, 2}
+    several = {r.attacked_tasks for r in found.rows if r.condition.startswith("apgd_tasks")}
+    assert several == {("segmentation", "classification")}
+    assert evaluate_all(run, options=options).rows == ()
+    wider = evaluate_all(run, options=replace(options, epsilon="8/255"))
+    assert {row.trial for row in wider.rows} == {0, 2}
+
+
+def test_command_evaluates_every_finished_trial(run):
+    place = str(run.path)
+    options = ["--run", place, "--images", "1", "--suite", "quick", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", "all", *options])
+    assert done.exit_code == 0
+    assert [row["trial"] for row in json.loads(done.stdout)] == [0, 2]
 
 
 def test_a_trial_that_cannot_be_scored_does_not_stop_the_others(run):

@@ -38,12 +38,14 @@ def score_confirmations(
     """
     if confirm.suite == "none":
         return {}
-    numbers = [
-        trial.number
-        for trial in run.trials()
-        if (trial.stage, trial.status) == ("confirm", "complete")
-    ]
+    trials = [t for t in run.trials() if (t.stage, t.status) == ("confirm", "complete")]
     options = EvaluationOptions(
-        confirm.suite, confirm.images, SEED, split="confirm", workers=workers
+        confirm.suite,
+        confirm.images,
+        SEED,
+        attacked_tasks=tuple({trial.main_task for trial in trials}),
+        split="confirm",
+        workers=workers,
     )
+    numbers = [trial.number for trial in trials]
     return evaluate_trials(run, numbers, options=options, progress=progress).problems
