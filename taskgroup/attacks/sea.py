@@ -80,4 +80,5 @@ class Sea:
             yield loss, assert_inside(end.lowest, images, budget)
 
 
-sea = ATTACKS.register("sea")(Sea())
+sea = Sea()
+ATTACKS.register("sea")(sea)

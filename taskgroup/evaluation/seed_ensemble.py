@@ -63,7 +63,7 @@ def seed_worst_miou(results: Sequence[Tensor], *, num_classes: int, seed: int) -
         num_classes: Number of classes ``K``.
         seed: Seed of the orders of images.
     """
-    correct, target, predicted = torch.stack(list(results)).split(num_classes, -1)
+    correct, target, predicted = torch.split(torch.stack(list(results)), num_classes, -1)
     images = _Counts(correct, target + predicted - correct)
     chosen = [0] * correct.shape[1]
     occurs = images.union[0].sum(0) > 0
