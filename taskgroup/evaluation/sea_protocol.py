@@ -53,7 +53,13 @@ class _Attacked:
 
 
 def sea_report(
-    model: nn.Module, task: Task, batches: Iterable[Batch], *, budget: AttackBudget, seed: int = 0
+    model: nn.Module,
+    task: Task,
+    batches: Iterable[Batch],
+    *,
+    budget: AttackBudget,
+    seed: int = 0,
+    autocast: torch.dtype | None = None,
 ) -> SeaReport:
     """Attack and judge a network as the SEA paper does.
 
@@ -64,6 +70,7 @@ def sea_report(
         budget: Ball and steps per loss, published 300; with ``seed_compatible`` attacks and worst
             cases repeat the slips of the published code.
         seed: Seed of random starts and of the search's orders.
+        autocast: Number format of the attack's forward passes; scores are always float32.
 
     Raises:
         ConfigError: The task has no class per pixel.
@@ -75,7 +82,15 @@ def sea_report(
         for batch in batches:
             first = sum(len(part.values) for part in done)
             generator = seeded_generator(seed, first)
-            done.append(_attacked(model, task, batch, budget, generator))
+            objective = TaskObjective(
+                model,
+                [task],
+                batch.targets,
+                main_task=None,
+                attacked_tasks=(task.name,),
+                autocast=autocast,
+            )
+            done.append(_attacked(objective, task, batch, budget, generator))
     if not done:
         raise DataError("SEA needs at least one image, got none; choose a larger split")
     sums = {name: torch.cat([part.sums[name] for part in done]) for name in done[0].sums}
@@ -102,16 +117,17 @@ def class_map(logits: Tensor) -> Tensor:
 
 
 def _attacked(
-    model: nn.Module, task: Task, batch: Batch, budget: AttackBudget, generator: torch.Generator
+    objective: TaskObjective,
+    task: Task,
+    batch: Batch,
+    budget: AttackBudget,
+    generator: torch.Generator,
 ) -> _Attacked:
     """Attack one batch with every loss; adversarial images themselves are not kept."""
-    objective = TaskObjective(
-        model, [task], batch.targets, main_task=None, attacked_tasks=(task.name,)
-    )
     target, metric = batch.targets[task.name], task.metric()
     maps, sums = {}, {}
     for name, images in sea.members(objective, batch.images, budget=budget, generator=generator):
-        logits = predict(model, images, [task.name])[task.name]
+        logits = predict(objective.model, images, [task.name])[task.name]
         if not logits.isfinite().all():
             raise DivergedError(
                 f"an attacked network must give finite logits, got NaN or infinity under {name}; "
