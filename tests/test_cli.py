@@ -57,6 +57,7 @@ OPTIONS = {
     ("table", "relative"): ["--split", "--out", "--runs", "--json"],
     ("table", "attacks"): ["--split", "--out", "--runs", "--json"],
     ("table", "vulnerability"): ["--split", "--out", "--runs", "--json"],
+    ("table", "predictors"): ["--split", "--out", "--runs", "--json"],
 }
 
 

@@ -75,8 +75,8 @@ def relative_table(grid: Grid) -> GridTable:
         "percent by which a task set is better than the main task alone with the same seed, more "
         f"is better; {SEEDS_NOTE}"
     )
-    notes = (_source_note(grid), note, *unevaluated(grid))
-    return GridTable(_table(columns, rows, notes, words=3), tuple(records))
+    notes = (source_note(grid), note, *unevaluated(grid))
+    return GridTable(lay_out(columns, rows, notes, words=3), tuple(records))
 
 
 def attacks_table(grid: Grid) -> GridTable:
@@ -135,8 +135,8 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
             rows.append(Row((*head, *texts), data, None, alarms))
             records += own
     columns = ("main task", "trained", "attack", ALONE, *_heads(grid))
-    notes = (_source_note(grid), note, *_mark_note(rows), *unevaluated(grid))
-    return GridTable(_table(columns, rows, notes, words=3), tuple(records))
+    notes = (source_note(grid), note, *_mark_note(rows), *unevaluated(grid))
+    return GridTable(lay_out(columns, rows, notes, words=3), tuple(records))
 
 
 Key = tuple[str, str, float, int, int]
@@ -228,7 +228,7 @@ def _heads(grid: Grid) -> tuple[str, ...]:
     return tuple(" ".join(f"+{task}" for task in tasks) for tasks in grid.task_sets)
 
 
-def _table(
+def lay_out(
     columns: tuple[str, ...], rows: Sequence[Row], notes: Iterable[str], *, words: int
 ) -> Table:
     """A table whose first columns are words; what repeats the row above is left empty."""
@@ -242,7 +242,8 @@ def _table(
     return Table(columns, frozenset(range(words, len(columns))), tuple(shown), tuple(notes))
 
 
-def _source_note(grid: Grid) -> str:
+def source_note(grid: Grid) -> str:
+    """Where the scores of a table come from."""
     if grid.split == "validation":
         return (
             "scores of the search's own attack on the validation split; for strong attacks on the "

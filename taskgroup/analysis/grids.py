@@ -90,10 +90,10 @@ class Grid:
             parts.append(f"on {_attacked_text(line)}")
         differing = self._differing(line.main_task)
         own = flat(line.recipe)
-        parts[-1] += "".join(f", {_setting(key, own.get(key))}" for key in differing)
+        parts[-1] += "".join(f", {setting_text(key, own.get(key))}" for key in differing)
         weights = [found.weights for found in self.lines if found.main_task == line.main_task]
         if line.weights and any(other and other != line.weights for other in weights):
-            parts[-1] += "".join(f", {_setting(k, v)}" for k, v in line.weights.items())
+            parts[-1] += "".join(f", {setting_text(k, v)}" for k, v in line.weights.items())
         return " ".join(parts)
 
     def _differing(self, main_task: str) -> list[str]:
@@ -197,6 +197,12 @@ def find_row(member: Scored, condition: str, score: str) -> EvaluationRow | None
     return None
 
 
+def setting_text(key: str, value: Any) -> str:
+    """A key's last part with its value, ``width 8``; of loss weights the key is spelled out."""
+    name = {"loss_weights.shared": "auxiliary weights together", WEIGHTS: "auxiliary weights"}
+    return f"{name.get(key, key.rpartition('.')[2].replace('_', ' '))} {format_value(key, value)}"
+
+
 def _scored(studies: Sequence[StudyData], split: str) -> list[Scored]:
     """Every trial of the searches with its rows on a split."""
     found = []
@@ -221,12 +227,6 @@ def _attacked_text(line: Line) -> str:
     if line.attacked_tasks in (("main",), (line.main_task,)):
         return line.main_task
     return "all tasks" if line.attacked_tasks == ("all",) else " and ".join(line.attacked_tasks)
-
-
-def _setting(key: str, value: Any) -> str:
-    """A key's last part with its value; of loss weights the key is spelled out."""
-    name = {"loss_weights.shared": "auxiliary weights together", WEIGHTS: "auxiliary weights"}
-    return f"{name.get(key, key.rpartition('.')[2].replace('_', ' '))} {format_value(key, value)}"
 
 
 def _places(studies: Sequence[StudyData]) -> str:

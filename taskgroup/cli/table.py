@@ -85,6 +85,20 @@ def vulnerability(
     _show(vulnerability_table, grid_runs, runs, split or SplitName.test, out, as_json)
 
 
+@table_app.command("predictors")
+def predictors(
+    grid_runs: GridRuns = None,
+    split: ScoredSplit = None,
+    out: Out = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+) -> None:
+    """Rank correlations of cheap numbers, such as clean or early scores, with robustness."""
+    from taskgroup.analysis.predictor_table import predictors_table
+
+    _show(predictors_table, grid_runs, runs, split, out, as_json)
+
+
 def _show(
     build: "Callable[[Grid], GridTable]",
     grid_runs: list[str] | None,

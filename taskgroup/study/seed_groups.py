@@ -37,7 +37,7 @@ Measure = Callable[[Scored], float]
 """One number of a trial; NaN where it was not measured."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeedGroup:
     """One configuration, trained with several seeds.
 
@@ -82,7 +82,7 @@ class SeedGroup:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """Every task set that was trained in one way.
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.grid_tables import attacks_table, relative_table, vulnerability_table
 from taskgroup.analysis.grids import open_grid
+from taskgroup.analysis.predictor_table import predictors_table
 from taskgroup.cli import app
 from taskgroup.errors import DataError
 from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
@@ -253,6 +254,41 @@ def test_suspected_masking_marks_the_cell(build: Build) -> None:
     assert [row.alarms for row in table.rows] == [frozenset(), frozenset({4}), frozenset({4})]
     assert table.rows[1].cells[4].endswith(" !")
     assert any(note.startswith("! gradient masking") for note in table.notes)
+
+
+def test_predictors_rank_configurations_like_robustness(build: Build) -> None:
+    """Robustness grows with the tasks here, and the clean score with it; early epochs are late."""
+    found = predictors_table(open_grid([build(grid_trials())])).records
+    values = {record["predictor"]: record for record in found}
+    for name in ("clean score", "output dimension", "number of tasks"):
+        assert (values[name]["value"], values[name]["pairs"]) == (pytest.approx(1.0), 3)
+
+
+def test_early_epochs_and_smaller_networks_are_predictors(build: Build) -> None:
+    def early(record: TrialResult) -> TrialResult:
+        """Epoch 2 has the order upside down."""
+        last = record.epochs[-1]
+        metrics = {key: 1 - value for key, value in last.metrics.items()}
+        return replace(record, epochs=(replace(last, epoch=2, metrics=metrics), last))
+
+    wide = [early(t) for t in grid_trials(model={"width": 16})]
+    narrow = [t for t in grid_trials(model={"width": 8}) if t.auxiliary_tasks != ("depth",)]
+    grid = open_grid([build(wide), build(narrow)])
+    found = predictors_table(grid)
+    values = {
+        record["predictor"]: (round(record["value"], 6), record["pairs"])
+        for record in found.records
+        if record["trained"].endswith("width 16") and record["value"] == record["value"]
+    }
+    assert values["epoch 2"] == (-1.0, 3)
+    assert values["width 8"] == (1.0, 2)
+    assert [row.cells[1] for row in found.table.rows][-1] == "all of these"
+
+
+def test_too_few_configurations_cannot_be_ranked(build: Build) -> None:
+    few = [t for t in grid_trials() if t.auxiliary_tasks != ("depth",)]
+    with pytest.raises(DataError, match="at least 3 scored configurations to rank, found 2"):
+        predictors_table(open_grid([build(few)]))
 
 
 def test_one_seed_has_no_interval(build: Build) -> None:
