@@ -5,9 +5,6 @@ A file is torch's zip format holding plain values and tensors only, so that it l
 """
 
 import io
-import pickle
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -20,6 +17,7 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
+from taskgroup.models.torch_files import check_archive, read_plain
 from taskgroup.results.storage import Place, exists, read_place, write_place
 from taskgroup.tasks.base import TaskInfo, build_task
 
@@ -89,8 +87,9 @@ def load_checkpoint(path: Place) -> Checkpoint:
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
-            f"{path} must be a checkpoint written by taskgroup, found another torch file; "
-            "choose one below a run directory's checkpoints"
+            f"{path} must be a checkpoint written by taskgroup, found another torch file; choose "
+            "one below a run directory's checkpoints, or name its network: taskgroup evaluate "
+            "FILE --model drn_d_22 --dataset cityscapes"
         )
     if content.get("version") != FORMAT_VERSION:
         raise DataError(
@@ -135,34 +134,8 @@ def _plain(value: Any, key: str) -> Any:
 def _read(path: Place) -> Any:
     """What the file holds, by weights-only loading."""
     content = read_place(path)
-    _check_archive(content, path)
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise DataError(
-            f"{path} must hold plain data and tensors only, found pickled code or damage; nothing "
-            "was run: choose a checkpoint written by taskgroup"
-        ) from None
-    except Exception as error:  # what a damaged file raises depends on where the damage is
-        first = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{path} must be a checkpoint, found a damaged or foreign file "
-            f"({type(error).__name__}: {first[:100]}); choose another"
-        ) from None
-
-
-def _check_archive(content: bytes, path: Place) -> None:
-    """Compare every stored check sum, which torch's own reader does not do for tensors."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            intact = archive.testzip() is None
-    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error):
-        intact = False
-    if not intact:
-        raise DataError(
-            f"{path} must be a checkpoint, found a damaged or foreign file; "
-            "it was cut short, changed, or is none of ours: choose another"
-        )
+    check_archive(content, path, advice="choose another")
+    return read_plain(content, path, advice="choose a checkpoint written by taskgroup")
 
 
 def _parse(content: Mapping[str, Any], path: Place) -> Checkpoint:
