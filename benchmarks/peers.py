@@ -1,0 +1,138 @@
+"""Attacks of other packages behind one signature, for the strength table.
+
+Each takes ``logits(images)``, images ``(N, 3, H, W)``, labels ``(N,)`` or ``(N, H, W)`` with -100
+where nothing is labelled, and the L-infinity radius, and gives attacked images. A package that is
+not installed is left out:
+
+    pip install torchattacks pyautoattack adv-lib adversarial-robustness-toolbox
+"""
+
+import os
+import sys
+import types
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+IGNORED = -100
+Peer = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+PACKAGES = {
+    "torchattacks": "torchattacks",
+    "pyautoattack": "pyautoattack",
+    "adv_lib": "adv-lib",
+    "art": "adversarial-robustness-toolbox",
+}
+
+
+def installed() -> dict[str, str]:
+    """Versions by module of the packages that are here."""
+    sys.modules.setdefault("visdom", types.ModuleType("visdom"))  # adv-lib draws with it, we do not
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling adv-lib's loops takes longer
+    return {
+        module: f"{name} {metadata.version(name)}"
+        for module, name in PACKAGES.items()
+        if find_spec(module) is not None
+    }
+
+
+def torchattacks_pgd(steps: int) -> Peer:
+    """PGD on the mean cross-entropy with a quarter of the radius per step; works on maps too."""
+
+    def attack(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+        import torchattacks
+
+        made = torchattacks.PGD(logits, eps=epsilon, alpha=epsilon / 4, steps=steps)
+        return made(images, labels)
+
+    return attack
+
+
+def torchattacks_autoattack(
+    logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float
+) -> Tensor:
+    """Its AutoAttack, version standard."""
+    import torchattacks
+
+    count = logits(images[:1]).shape[1]
+    return torchattacks.AutoAttack(logits, eps=epsilon, n_classes=count, seed=0)(images, labels)
+
+
+def pyautoattack_standard(
+    logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float
+) -> Tensor:
+    """AutoAttack, version standard, by its authors' code."""
+    import pyautoattack
+
+    made = pyautoattack.AutoAttack(logits, eps=epsilon, seed=0, version="standard")
+    attacked, _ = made.run_standard_evaluation(images, labels, batch_size=len(images))
+    return attacked
+
+
+def adv_lib_apgd(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """Targeted APGD on the DLR loss."""
+    from adv_lib.attacks import apgd_targeted
+
+    return apgd_targeted(logits, images, labels, epsilon, norm=float("inf"))
+
+
+def art_pgd(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """PGD with 100 steps from 5 random starts."""
+    from art.attacks.evasion import ProjectedGradientDescent
+    from art.estimators.classification import PyTorchClassifier
+
+    network = PyTorchClassifier(
+        logits,
+        nn.CrossEntropyLoss(),
+        tuple(images.shape[1:]),
+        logits(images[:1]).shape[1],
+        clip_values=(0.0, 1.0),
+        device_type="cpu",
+    )
+    attack = ProjectedGradientDescent(
+        network, eps=epsilon, eps_step=epsilon / 4, max_iter=100, num_random_init=5, verbose=False
+    )
+    made = attack.generate(images.numpy(), labels.numpy().astype(np.int64))
+    return torch.from_numpy(made)
+
+
+def adv_lib_dense(name: str, **options: object) -> Peer:
+    """An attack that looks for a small perturbation of a map, cut to the ball in the end."""
+
+    def attack(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+        from adv_lib.attacks import segmentation
+
+        masks = labels != IGNORED
+        found = getattr(segmentation, name)(
+            logits, images, labels.where(masks, 0), masks=masks, **options
+        )
+        return images + (found - images).clamp(-epsilon, epsilon)
+
+    return attack
+
+
+CLASSIFICATION: Mapping[tuple[str, str], Peer] = {
+    ("torchattacks", "PGD-100"): torchattacks_pgd(100),
+    ("torchattacks", "AutoAttack"): torchattacks_autoattack,
+    ("pyautoattack", "AutoAttack"): pyautoattack_standard,
+    ("adv_lib", "targeted APGD"): adv_lib_apgd,
+    ("art", "PGD-100, 5 starts"): art_pgd,
+}
+DENSE: Mapping[tuple[str, str], Peer] = {
+    ("torchattacks", "PGD-300"): torchattacks_pgd(300),
+    ("adv_lib", "ALMA prox, 500 steps"): adv_lib_dense(
+        "alma_prox", num_steps=500, mask_decay=False
+    ),
+    ("adv_lib", "PDPGD, 500 steps"): adv_lib_dense("pdpgd", norm=float("inf"), num_steps=500),
+    ("adv_lib", "DAG, 200 steps"): adv_lib_dense("dag", max_iter=200),
+}
+
+
+def peers_for(is_dense: bool) -> dict[str, Peer]:
+    """The attacks of installed packages that fit a task, by what a reader calls them."""
+    here = installed()
+    every = DENSE if is_dense else CLASSIFICATION
+    return {f"{module}: {name}": peer for (module, name), peer in every.items() if module in here}
