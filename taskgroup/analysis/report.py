@@ -5,6 +5,7 @@ from taskgroup import __version__
 from taskgroup.analysis import page
 from taskgroup.analysis.base import CHARTS, StudyData, read_study
 from taskgroup.analysis.evaluations import evaluation_table, robustness_table
+from taskgroup.analysis.grid_page import grid_sections
 from taskgroup.analysis.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
 from taskgroup.analysis.panels import collect_panels
 from taskgroup.analysis.stages import (
@@ -44,6 +45,7 @@ def render_report(study: StudyData) -> str:
     body = [
         _head(study, headline),
         _confirmed(study),
+        grid_sections(study),
         _standings(study, headline),
         *(_chart(study, name) for name in names[:3]),
         _evaluation(study, "test"),

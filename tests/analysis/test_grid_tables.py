@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.analysis.grid_page import grid_sections
 from taskgroup.analysis.grid_tables import attacks_table, relative_table, vulnerability_table
 from taskgroup.analysis.grids import open_grid
 from taskgroup.analysis.predictor_table import predictors_table
@@ -302,6 +303,16 @@ def test_what_is_not_evaluated_is_told(build: Build) -> None:
     grid = open_grid([build(trials, [row for t in trials[:7] for row in rows(t)])])
     notes = attacks_table(grid).table.notes
     assert any(note.startswith("2 of 9 trials are not evaluated") for note in notes)
+
+
+def test_report_has_the_tables_of_a_grid_alone(build: Build) -> None:
+    trials = grid_trials()
+    evaluated = build(trials, [row for t in trials for row in rows(t)])
+    html = grid_sections(evaluated)
+    for title in ("Task sets against the main task alone", "Relative vulnerability", "+depth"):
+        assert title in html
+    assert "Relative vulnerability" not in grid_sections(build(trials))
+    assert grid_sections(build([t for t in trials if t.seed == 0])) == ""
 
 
 def test_mistakes_say_what_to_run(build: Build) -> None:

@@ -1,0 +1,55 @@
+"""The tables of a grid study as sections of its report."""
+
+from collections.abc import Callable
+
+from taskgroup.analysis import page
+from taskgroup.analysis.base import StudyData
+from taskgroup.analysis.grid_tables import (
+    GridTable,
+    attacks_table,
+    relative_table,
+    vulnerability_table,
+)
+from taskgroup.analysis.grids import Grid, open_grid
+from taskgroup.analysis.predictor_table import predictors_table
+from taskgroup.errors import DataError
+
+SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
+    (
+        relative_table,
+        "Task sets against the main task alone",
+        "By how much of itself the main task's score is better with auxiliary tasks than without, "
+        "under the same recipe and seed by seed. An interval with 0 inside is no evidence.",
+    ),
+    (
+        attacks_table,
+        "Task sets under each attack",
+        "The main task's score, the mean over seeds.",
+    ),
+    (
+        vulnerability_table,
+        "Relative vulnerability",
+        "By how much of itself the main task's error grows under each attack.",
+    ),
+    (
+        predictors_table,
+        "What ranks configurations like robustness",
+        "Whether cheap numbers would have put the configurations into the same order.",
+    ),
+)
+
+
+def grid_sections(study: StudyData) -> str:
+    """The tables that a study with several seeds has numbers for; empty for any other study."""
+    seeds = {trial.seed for trial in study.complete}
+    if len(seeds) < 2:
+        return ""
+    grid = open_grid([study])
+    found = []
+    for build, title, caption in SECTIONS:
+        try:
+            table = build(grid).table
+        except DataError:
+            continue
+        found.append(page.section(title, caption, page.table(table, mark_column=-1)))
+    return "\n".join(found)
