@@ -10,6 +10,12 @@ import plotly.graph_objects as go
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
+from taskgroup.results.dimension import (
+    DimensionRow,
+    TaskGradientRow,
+    read_dimension,
+    read_task_gradients,
+)
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.shards import TransferRow, read_transfers
@@ -29,6 +35,8 @@ class StudyData:
         main_task: The task to protect.
         objectives: What the study optimised; never empty.
         trials: Every trial of the search itself, by number: what charts compare.
+        dimensions: Each trial's latest curves against the number of outputs or tasks.
+        task_gradients: Each trial's latest norms and angles of task gradients.
         staged: Trials of the proxy and confirm stages, whose scores cost something else.
         evaluations: The rows of each trial's latest evaluation.
         panels: The pictures of each trial's latest evaluation.
@@ -45,6 +53,8 @@ class StudyData:
     evaluations: tuple[EvaluationRow, ...] = ()
     panels: tuple[Panel, ...] = ()
     transfers: tuple[TransferRow, ...] = ()
+    dimensions: tuple[DimensionRow, ...] = ()
+    task_gradients: tuple[TaskGradientRow, ...] = ()
     staged: tuple[TrialResult, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     space_text: str = ""
@@ -117,6 +127,8 @@ def read_study(run: RunDirectory) -> StudyData:
         evaluations=tuple(run.evaluations()),
         panels=tuple(run.panels()),
         transfers=tuple(read_transfers(run.storage)),
+        dimensions=tuple(read_dimension(run.storage)),
+        task_gradients=tuple(read_task_gradients(run.storage)),
         space=space,
         space_text=text,
     )

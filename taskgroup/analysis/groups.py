@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.results.records import TrialResult
 
 Group = Literal["best", "natural", "adversarial", "several", "searched", "unfinished", "other"]
 
@@ -51,7 +51,19 @@ def group_of(trial: TrialResult, best: TrialResult | None) -> Group:
     return "adversarial" if trial.is_adversarial else "natural"
 
 
-def group_of_row(row: EvaluationRow, trials: Sequence[TrialResult]) -> Group:
+class Judged(Protocol):
+    """A record of something that was measured on a trained model."""
+
+    @property
+    def trial(self) -> int:
+        """Number of its trial."""
+
+    @property
+    def role(self) -> str:
+        """Its part in the run."""
+
+
+def group_of_row(row: Judged, trials: Sequence[TrialResult]) -> Group:
     """The part of an evaluated model, by its own trial's record."""
     if row.role == "winner":
         return "best"

@@ -8,6 +8,7 @@ from taskgroup.cli.app import app
 
 from taskgroup.cli import search  # isort: skip
 from taskgroup.cli import evaluate  # isort: skip
+from taskgroup.cli import dimension  # isort: skip
 from taskgroup.cli import data, runs, spaces, table
 
-__all__ = ["app", "data", "evaluate", "runs", "search", "spaces", "table"]
+__all__ = ["app", "data", "dimension", "evaluate", "runs", "search", "spaces", "table"]

@@ -209,7 +209,7 @@ def read_dimension(storage: Storage) -> list[DimensionRow]:
         "dimension",
         DIMENSION_SCHEMA,
         convert,
-        lambda row: (row.trial, row.label, row.measure, row.counted),
+        lambda row: (row.trial, row.label, row.measure, row.counted, row.task),
     )
 
 

@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 
 from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.results.dimension import (
+    DimensionRow,
+    TaskGradientRow,
+    write_dimension,
+    write_task_gradients,
+)
 from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.shards import TransferRow, write_transfers
@@ -212,6 +218,86 @@ def make_transfers(judged: list[TrialResult]) -> list[TransferRow]:
     ]
 
 
+COUNTS = (1, 4, 16, 64, 256)
+CORRELATION = 0.02
+
+
+def make_dimension(trial: TrialResult, role: str) -> list[DimensionRow]:
+    """Gradient norms on the law with c = 0.02, scores that rise, and the same for its tasks."""
+    scale = 1.0 if trial.is_adversarial else 4.0
+    base = DimensionRow(
+        trial=trial.number,
+        label=trial.label,
+        role=role,  # type: ignore[arg-type]
+        measure="gradient_norm",
+        counted="outputs",
+        count=1,
+        combine="sum",
+        task="segmentation",
+        score_name="root_mean_square",
+        direction="minimize",
+        value=0.0,
+        low=0.0,
+        high=0.0,
+        clean=None,
+        images=3,
+        samples=4.0,
+        values=(),
+        attack="",
+        norm="l2",
+        epsilon=0.0,
+        steps=0,
+        restarts=0,
+        grid="doubling",
+        seed_compatible=False,
+        seed=0,
+        seconds=1.0,
+    )
+
+    def gradient(count: int, **changes: object) -> list[DimensionRow]:
+        square = scale**2 * (1 + (count - 1) * CORRELATION) / count
+        root = replace(
+            base, count=count, value=square**0.5, values=(square / 2, square, 1.5 * square)
+        )
+        root = replace(root, low=0.9 * root.value, high=1.1 * root.value, **changes)  # type: ignore[arg-type]
+        return [root, replace(root, score_name="mean", value=0.9 * root.value)]
+
+    def score(count: int, **changes: object) -> DimensionRow:
+        value = 0.7 - 0.3 / count
+        scored = replace(
+            base, measure="robust_score", score_name="accuracy", count=count, value=value
+        )
+        scored = replace(
+            scored, low=value - 0.05, high=value + 0.05, clean=0.8, attack="pgd", steps=20
+        )
+        return replace(scored, norm="linf", epsilon=4 / 255, direction="maximize", **changes)  # type: ignore[arg-type]
+
+    rows = [row for count in COUNTS for row in gradient(count)] + [score(c) for c in COUNTS]
+    for count in range(1, len(trial.task_set) + 1):
+        for combine in ("sum", "unit_gradient"):
+            rows += gradient(count, counted="tasks", combine=combine)
+            rows.append(score(count, counted="tasks", combine=combine))
+    return rows
+
+
+def make_task_gradients(trial: TrialResult, role: str) -> list[TaskGradientRow]:
+    """Every two tasks at a cosine of 0.25."""
+
+    def row(quantity: str, task: str, other: str, value: float) -> TaskGradientRow:
+        return TaskGradientRow(
+            trial.number, trial.label, role, quantity, task, other,  # type: ignore[arg-type]
+            value, value - 0.1, value + 0.1, 32, False, 0,
+        )  # fmt: skip
+
+    tasks = trial.task_set
+    rows = [row("joint_norm", "", "", 0.1), row("balanced_norm", "", "", 0.7)]
+    for task in tasks:
+        rows += [row("norm", task, "", 0.2), row("joint_cosine", task, "", 0.6)]
+        rows.append(row("balanced_cosine", task, "", 0.7))
+        rows += [row("cosine", task, other, 1.0 if task == other else 0.25) for other in tasks]
+    return rows
+
+
 MakeRun = Callable[..., RunDirectory]
 
 
@@ -232,6 +318,10 @@ def make_run(tmp_path: Path) -> MakeRun:
             judged += [(trial, "baseline") for trial in trials if trial.role == "baseline"]
             rows = [row for trial, role in judged for row in make_evaluation(trial, role)]
             transfers = make_transfers([trial for trial, _ in judged])
+            write_dimension(run.storage, [r for t, role in judged for r in make_dimension(t, role)])
+            write_task_gradients(
+                run.storage, [r for t, role in judged for r in make_task_gradients(t, role)]
+            )
             write_transfers(run.storage, "transfers/0001-made.parquet", transfers)
             run.write_evaluation(rows, [p for t, role in judged for p in make_panels(t, role)])
         return run

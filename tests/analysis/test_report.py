@@ -49,7 +49,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(study: StudyData) -> Non
     assert "default-src 'none'" in html
     assert page.tags.count("link") == 0
     assert html.count("plotly.js v") == 1
-    assert len(re.findall(r'<div id="chart-', html)) == 7
+    assert len(re.findall(r'<div id="chart-', html)) == 9
     assert len(html) < 8_000_000
 
 

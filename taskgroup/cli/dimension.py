@@ -1,0 +1,138 @@
+"""``dimension``: gradients and attacks against the number of outputs."""
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from taskgroup.cli.app import app
+from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, print_table
+
+if TYPE_CHECKING:
+    from taskgroup.evaluation.dimension.run import DimensionFound
+
+
+class GridName(StrEnum):
+    """Names of ``--grid``."""
+
+    doubling = "doubling"
+    short = "short"
+    seed = "seed"
+
+
+class PartName(StrEnum):
+    """Names of ``--part``."""
+
+    gradient = "gradient"
+    attack = "attack"
+    tasks = "tasks"
+    task_attack = "task_attack"
+
+
+@app.command()
+def dimension(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Run directories, best, trial numbers or checkpoints, laid over each other."
+        ),
+    ] = None,
+    part: Annotated[
+        list[PartName] | None,
+        typer.Option(help="Measure only this (repeatable; default all that fits the task)."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task whose outputs count; by default the main task.")
+    ] = None,
+    grid: Annotated[
+        GridName, typer.Option(help="Numbers of outputs: 1, 2, 4, ..., or the published ones.")
+    ] = GridName.doubling,
+    outputs: Annotated[
+        list[int] | None,
+        typer.Option(help="A number of outputs in place of the grid (repeatable)."),
+    ] = None,
+    attack: Annotated[str, typer.Option(help="Attack by name.")] = "pgd",
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of the attack.")] = 20,
+    restarts: Annotated[int, typer.Option(min=1, help="Random starts of the attack.")] = 1,
+    epsilon: Annotated[
+        str | None,
+        typer.Option(help="Radius, such as 8/255; by default the run's validation.epsilon."),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="linf or l2; by default the run's validation.norm.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 64,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Random choices of outputs per image, and of task sets.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of choices, attacks and intervals.")] = 0,
+    seed_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--seed-compatible", help="Measure as the published script: pairs of images as one."
+        ),
+    ] = False,
+    run: Run = None,
+    runs: Runs = DEFAULT_RUNS,
+    output: Annotated[
+        str | None, typer.Option(help="Folder to write to; by default the run directory.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how gradients and attacks weaken as more outputs, or tasks, are attacked at once."""
+    from taskgroup.evaluation.bar import progress_bar
+    from taskgroup.evaluation.dimension.options import DimensionOptions
+    from taskgroup.evaluation.dimension.run import analyse_dimension
+
+    options = DimensionOptions(
+        parts=tuple(one.value for one in part or ()),
+        task=task,
+        grid=grid.value,
+        outputs=tuple(outputs or ()),
+        images=images,
+        repeats=repeats,
+        attack=attack,
+        steps=steps,
+        restarts=restarts,
+        epsilon=epsilon,
+        norm=norm,
+        seed=seed,
+        seed_compatible=seed_compatible,
+    )
+    with progress_bar() as progress:
+        found = analyse_dimension(
+            targets or (), run=run, runs=runs, output=output, options=options, progress=progress
+        )
+    _print_dimension(found, as_json)
+
+
+def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
+    """Tables against outputs and against tasks, then the angles between task gradients."""
+    from taskgroup.analysis.dimension import (
+        collect_curves,
+        dimension_table,
+        task_gradient_table,
+    )
+
+    main_task = found.rows[-1].task if found.rows else ""
+    curves = collect_curves(found.rows, (), main_task=main_task)
+    tables = {
+        "gradient": dimension_table(curves, "outputs", "gradient_norm"),
+        "attack": dimension_table(curves, "outputs", "robust_score"),
+        "tasks": dimension_table(curves, "tasks", "gradient_norm"),
+        "task_attack": dimension_table(curves, "tasks", "robust_score"),
+        "task_gradients": task_gradient_table(found.task_gradients),
+    }
+    if as_json:
+        typer.echo(json.dumps({name: table.to_json() for name, table in tables.items()}))
+        return
+    for table in tables.values():
+        if table.rows:
+            print_table(table, as_json)
+    if found.is_run:
+        typer.echo(f"Written to {found.place}; draw it with: taskgroup report --run {found.place}")
+        return
+    from taskgroup.analysis.dimension_page import write_dimension_page
+
+    typer.echo(f"Written to {found.place}; charts: {write_dimension_page(found.place)}")
