@@ -19,6 +19,7 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from cases import LARGE, SMALL
 from torch import Tensor, nn
 
 import taskgroup.attacks
@@ -46,6 +47,8 @@ from taskgroup.training.fit import fit
 
 MAIN = "segmentation"
 AUXILIARY = ("depth", "normals")
+MODELS = {"small": SMALL, "large": LARGE}
+"""resnet_small with pyramid decoders; ResNet-18 at stride 8 with up-convolution decoders."""
 ADVERSARIES = {
     "natural": {"attack": "none"},
     "adversarial": {"attack": "pgd", "epsilon": "4/255", "steps": 3},
@@ -62,13 +65,15 @@ class Silent:
         pass
 
 
-def train(adversary: dict[str, object], *, epochs: int, size: int, folder: Path) -> TrainedModel:
+def train(
+    network: str, adversary: dict[str, object], *, epochs: int, size: int, folder: Path
+) -> TrainedModel:
     """A network of three tasks on scenes."""
     config = parse(
         TrialConfig,
         {
             "dataset": {"name": "scenes", "image_size": size, "train": 256},
-            "model": {"backbone": "resnet_small", "width": 16},
+            "model": MODELS[network].model_dump(),
             "main_task": MAIN,
             "auxiliary_tasks": list(AUXILIARY),
             "loss_weights": dict.fromkeys(AUXILIARY, 0.1),
@@ -180,6 +185,7 @@ def ours(
 def main() -> None:
     """Print one row per network, radius and way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=list(MODELS), default="large")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=300)
@@ -192,7 +198,11 @@ def main() -> None:
     for name, adversary in ADVERSARIES.items():
         with tempfile.TemporaryDirectory() as folder:
             trained = train(
-                adversary, epochs=options.epochs, size=options.size, folder=Path(folder)
+                options.network,
+                adversary,
+                epochs=options.epochs,
+                size=options.size,
+                folder=Path(folder),
             )
         nn.Module.to(trained.model, device)
         dataset = open_dataset(trained.dataset, "test", trained.task_set)
