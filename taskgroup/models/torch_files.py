@@ -15,7 +15,7 @@ from torch.serialization import safe_globals
 from taskgroup.errors import DataError
 from taskgroup.results.storage import Place
 
-_scalar = np.float64().__reduce__()[0]
+_scalar: Any = np.float64().__reduce__()[0]
 NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_scalar, "numpy.core.multiarray.scalar"),
     (_scalar, "numpy._core.multiarray.scalar"),
