@@ -8,10 +8,18 @@ import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
+from taskgroup.cli.published import Dataset, Model, Tasks, published_target
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.options import EvaluationOptions
     from taskgroup.evaluation.run import Evaluated
+
+
+TITLES = {
+    "robustness": "Clean beside robust",
+    "attacks": "Attack by attack",
+    "transfer": "Transfer between networks, no measure of robustness",
+}
 
 
 class SuiteName(StrEnum):
@@ -42,6 +50,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Attack this task together with others (repeatable; default all)."),
     ] = None,
+    model: Model = None,
+    dataset: Dataset = None,
+    task: Tasks = None,
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
     images: Annotated[int, typer.Option(min=1, help="Test images per condition.")] = 256,
@@ -69,6 +80,7 @@ def evaluate(
         workers=workers,
         address=_checked(address),
     )
+    target = published_target(target, model=model, dataset=dataset, tasks=task, run=run, runs=runs)
     if target == "all":
         _evaluate_all(run, runs, options, as_json)
         return
@@ -119,9 +131,10 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
         typer.echo(json.dumps({name: table.to_json() for name, table in tables.items()}))
         return
     for name in tables if done.transfers else ("robustness", "attacks"):
+        typer.echo(f"\n{TITLES[name]}")
         print_table(tables[name], as_json)
     if done.path is not None:
-        typer.echo(f"Written to {done.path}")
+        typer.echo(f"\nWritten to {done.path}; see it all with: taskgroup report --run {done.path}")
 
 
 @app.command()
