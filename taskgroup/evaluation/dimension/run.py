@@ -98,6 +98,8 @@ def measure_networks(
         BenchPlan(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
     )
     networks = [Measured(subject, bench, n, options) for n, subject in enumerate(subjects)]
+    for network in networks:
+        network.check()
     work = [(network, part) for network in networks for part in network.parts]
     rows: list[DimensionRow] = []
     task_rows: list[TaskGradientRow] = []
@@ -106,6 +108,7 @@ def measure_networks(
             tick = _ticker(progress, number, len(work), f"{network.subject.label}: {part}")
             tick(0.0)
             found, agreed = _measure(network, part, tick)
+            tick(1.0)
             rows += found
             task_rows += agreed
     return rows, task_rows

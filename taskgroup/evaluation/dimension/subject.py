@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError
 from taskgroup.evaluation.conditions import Combine
-from taskgroup.evaluation.dimension.options import DimensionOptions, Part
+from taskgroup.evaluation.dimension.grids import gradient_outputs
+from taskgroup.evaluation.dimension.options import OF_OUTPUTS, DimensionOptions, Part
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.shards import Bench, images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
@@ -57,6 +58,17 @@ class Measured:
     def parts(self) -> tuple[Part, ...]:
         """What is measured of it."""
         return self.options.chosen_parts(self.task)
+
+    def check(self) -> None:
+        """Find what cannot be measured before anything is.
+
+        Raises:
+            ConfigError: A task, a part, a radius or a number of outputs that is none.
+            DataError: Nothing is labelled.
+        """
+        self.options.budget(self.trained)
+        if set(self.parts) & set(OF_OUTPUTS):
+            gradient_outputs(self.options.grid, self.options.outputs, self.valid.tolist())
 
     @property
     def count(self) -> int:
