@@ -115,7 +115,9 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
     rows, records = [], []
     for line in grid.lines:
         score = grid.score_name(line.main_task)
-        for key, sample in _conditions(line, score, with_clean=with_clean).items():
+        conditions = _conditions(line, score, with_clean=with_clean)
+        most = max((sample.images for sample in conditions.values()), default=0)
+        for key, sample in conditions.items():
             measure = _condition_measure(key, line.main_task, score, value)
             groups = [(), *grid.task_sets]
             found = [_mean(_group(line, tasks), measure) for tasks in groups]
@@ -129,7 +131,7 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
                 for tasks, mean in zip(groups, found, strict=True)
                 if mean.seeds
             ]
-            head = (line.main_task, grid.title(line), _attack_text(sample))
+            head = (line.main_task, grid.title(line), _attack_text(sample, most))
             data = {"main_task": line.main_task, "condition": sample.condition, "cells": own}
             alarms = frozenset(3 + place for place, marked in enumerate(marks) if marked)
             rows.append(Row((*head, *texts), data, None, alarms))
@@ -265,15 +267,16 @@ def _mark_note(rows: Sequence[Row]) -> tuple[str, ...]:
     return ("! gradient masking suspected in at least one of the seeds: see taskgroup report",)
 
 
-def _attack_text(row: EvaluationRow) -> str:
-    """A condition with its effort and radius."""
+def _attack_text(row: EvaluationRow, most: int) -> str:
+    """A condition with its effort and radius, and its images where others have more."""
     effort = f" {row.steps}" if row.steps > 1 else ""
     if row.restarts > 1:
         effort += f"\N{MULTIPLICATION SIGN}{row.restarts}"
     if row.condition in (CLEAN, "worst_case"):
         effort = ""
     radius = f", {format_radius(row.norm, row.epsilon)}" if row.epsilon else ""
-    return f"{condition_name(row.condition)}{effort}{radius}"
+    images = f", first {row.images} images" if row.images < most else ""
+    return f"{condition_name(row.condition)}{effort}{radius}{images}"
 
 
 def _score_text(score: str, value: MeanInterval) -> str:

@@ -234,6 +234,14 @@ def test_attacks_table_has_every_condition_but_sweeps(build: Build) -> None:
     assert worst == [pytest.approx(0.11), pytest.approx(0.132), pytest.approx(0.165)]
 
 
+def test_an_attack_on_fewer_images_says_so(build: Build) -> None:
+    trials = grid_trials()
+    few = [replace(r, images=8) for t in trials for r in rows(t) if r.condition == "apgd"]
+    rest = [r for t in trials for r in rows(t) if r.condition != "apgd"]
+    table = attacks_table(open_grid([build(trials, [*few, *rest])])).table
+    assert f"APGD 50{TIMES}2, 4/255, first 8 images" in [row.cells[2] for row in table.rows]
+
+
 def test_vulnerability_is_a_mean_over_seeds(build: Build) -> None:
     trials = grid_trials()
     found = vulnerability_table(
