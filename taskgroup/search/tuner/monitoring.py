@@ -3,6 +3,9 @@
 Every node has such a page, in Prometheus' format, and Ray puts ``ray_`` before each name. The
 driver says how the study goes, each trial's process how its trial goes. A worker is named by its
 process id and not by its trial: a study of ten thousand trials has as many series as one of ten.
+
+Ray 2.60 writes a value into one edition of the page and forgets it, so each is told again and
+again.
 """
 
 import math
@@ -10,7 +13,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
+from threading import Event, Thread
 
+import ray
 from ray.util.metrics import Gauge
 
 from taskgroup.results.records import TrialResult
@@ -33,6 +38,49 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Description and tags of every gauge, by its name before Ray's prefix."""
 
 
+REPORT_MILLISECONDS = "RAY_metrics_report_interval_ms"
+"""Ray's own setting: how often it renews the pages, every ten seconds unless it is set."""
+
+
+class KeptGauges:
+    """Gauges of this process whose last values stay on the page until Ray ends."""
+
+    def __init__(self) -> None:
+        """Publish nothing yet."""
+        self._gauges: dict[str, Gauge] = {}
+        self._values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._pause = int(os.environ.get(REPORT_MILLISECONDS, "10000")) / 2000
+
+    def set(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        """Publish a value now and until another one takes its place; Ray must run.
+
+        Args:
+            name: One of ``GAUGES``.
+            value: Its value.
+            tags: Every tag of the gauge.
+        """
+        if not self._gauges:
+            Thread(target=self._repeat, args=(_cluster(),), daemon=True).start()
+        if name not in self._gauges:
+            description, tag_keys = GAUGES[name]
+            self._gauges[name] = Gauge(name, description=description, tag_keys=tag_keys)
+        self._values[name, tuple(tags.items())] = value
+        self._gauges[name].set(value, tags=dict(tags))
+
+    def _repeat(self, cluster: str | None) -> None:
+        pause = Event()
+        while not pause.wait(self._pause) and _cluster() == cluster:
+            for (name, tags), value in tuple(self._values.items()):
+                self._gauges[name].set(value, tags=dict(tags))
+
+
+def _cluster() -> str | None:
+    """The cluster that this process is in, as long as it is."""
+    if not ray.is_initialized():
+        return None
+    return str(ray.get_runtime_context().get_job_id())
+
+
 class StudyGauges:
     """Publishes how a stage of a study goes; hears of every trial in the driver."""
 
@@ -52,38 +100,38 @@ class StudyGauges:
         self._counts: Counter[str] = Counter()
         self._best: float | None = None
         self._earlier = list(records)
-        self._gauges: dict[str, Gauge] = {}
+        self._gauges: KeptGauges | None = None
 
     def __call__(self, record: TrialResult) -> None:
         """Take in a newer version of a record, in the same time however many trials there are."""
-        if not self._gauges:  # not before Ray runs: what is set earlier is lost
-            self._gauges = {name: _new_gauge(name) for name in (FINISHED, BEST)}
+        if self._gauges is None:  # not before Ray runs: what is set earlier is lost
+            self._gauges = KeptGauges()
             for earlier in self._earlier:
-                self._take(earlier)
-        self._take(record)
+                self._take(earlier, self._gauges)
+        self._take(record, self._gauges)
 
-    def _take(self, record: TrialResult) -> None:
+    def _take(self, record: TrialResult, gauges: KeptGauges) -> None:
         before = self._ended.get(record.number)
         if record.status in ("interrupted", before):
             return
         self._ended[record.number] = record.status
         if before is not None:
-            self._count(record.stage, before, -1)
-        self._count(record.stage, record.status, 1)
+            self._count(record.stage, before, -1, gauges)
+        self._count(record.stage, record.status, 1, gauges)
         if record.status == "complete":
-            self._compare(record)
+            self._compare(record, gauges)
 
-    def _count(self, stage: str, status: str, change: int) -> None:
+    def _count(self, stage: str, status: str, change: int, gauges: KeptGauges) -> None:
         self._counts[status] += change
         tags = {"run": self._run, "stage": stage, "status": status}
-        self._gauges[FINISHED].set(self._counts[status], tags=tags)
+        gauges.set(FINISHED, self._counts[status], tags)
 
-    def _compare(self, record: TrialResult) -> None:
+    def _compare(self, record: TrialResult, gauges: KeptGauges) -> None:
         score, sign = self._robust.value(record), self._robust.sign
         if math.isfinite(score) and (self._best is None or sign * score > sign * self._best):
             self._best = score
             tags = {"run": self._run, "stage": record.stage, "metric": self._robust.metric}
-            self._gauges[BEST].set(score, tags=tags)
+            gauges.set(BEST, score, tags)
 
 
 def publish_trial(run: str, record: TrialResult) -> None:
@@ -94,19 +142,14 @@ def publish_trial(run: str, record: TrialResult) -> None:
         record: What is known of the trial so far.
     """
     tags = {"run": run, "worker": str(os.getpid())}
-    speed = record.score("images_per_second")
-    _gauge(TRIAL).set(record.number, tags=tags)
-    _gauge(EPOCH).set(last_epoch(record), tags=tags)
+    gauges, speed = _gauges_of_trials(), record.score("images_per_second")
+    gauges.set(TRIAL, record.number, tags)
+    gauges.set(EPOCH, last_epoch(record), tags)
     if speed is not None:
-        _gauge(SPEED).set(speed, tags=tags)
+        gauges.set(SPEED, speed, tags)
 
 
 @cache
-def _gauge(name: str) -> Gauge:
-    """The gauge of that name in a trial's process, which lives in one cluster only."""
-    return _new_gauge(name)
-
-
-def _new_gauge(name: str) -> Gauge:
-    description, tags = GAUGES[name]
-    return Gauge(name, description=description, tag_keys=tags)
+def _gauges_of_trials() -> KeptGauges:
+    """The gauges of a trial's process, which lives in one cluster only."""
+    return KeptGauges()
