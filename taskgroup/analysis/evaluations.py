@@ -20,7 +20,7 @@ TO = "\N{EN DASH}"
 WITHOUT_BACKGROUND = "_foreground"
 OK = "ok"
 LAST = {"worst_case": 1, "sweep": 2}
-"""Places of conditions behind all others."""
+"""Places of conditions behind all others of their ball."""
 
 
 def robustness_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult] = ()) -> Table:
@@ -44,9 +44,17 @@ def robustness_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
     heads = [f"{kind} {score_name(score)}" for score in scores for kind in ("clean", "robust")]
     columns = ("model", "ε", *heads, "relative vulnerability", "verdict")
     worst = [row for row in own if row.condition == "worst_case" and row.score_name == main]
+    models = list(dict.fromkeys((row.trial, row.label) for row in worst))
+    worst.sort(
+        key=lambda row: (models.index((row.trial, row.label)), row.norm == "l2", row.epsilon)
+    )
     lines = tuple(_robust_line(row, own, scores, trials) for row in worst)
     numeric = frozenset(range(1, 3 + len(heads)))
     return Table(columns, numeric, lines, (_robust_note(rows[0]),))
+
+
+def _model(row: EvaluationRow) -> tuple[int, str]:
+    return row.trial, row.label
 
 
 def _robust_line(
@@ -56,7 +64,7 @@ def _robust_line(
     trials: Sequence[TrialResult],
 ) -> Row:
     """One model in one ball."""
-    model = [row for row in rows if (row.trial, row.label) == (worst.trial, worst.label)]
+    model = [row for row in rows if _model(row) == _model(worst)]
     clean = {row.score_name: row for row in model if row.condition == "clean"}
     ball = (worst.norm, worst.epsilon)
     robust = {
@@ -90,10 +98,11 @@ def _robust_line(
 
 def _robust_note(row: EvaluationRow) -> str:
     better = "lower" if row.direction == "minimize" else "higher"
+    mean = ", mean over images" if row.valid > row.images else ""  # one label per image has no own
     return (
         f"{row.task} on {_images(row.images, row.split)}, {better} is better; robust is the worst "
         "of all attacks inside the ball, image by image; relative vulnerability is the growth of "
-        "the error under it, in multiples of the clean error, mean over images"
+        "the error under it, in multiples of the clean error" + mean
     )
 
 
@@ -107,11 +116,12 @@ def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
     """
     main = [row for row in rows if (row.task, row.score_name) == (rows[0].task, rows[0].score_name)]
     main = [row for row in main if row.condition != "sweep" or row.epsilon > 0]
-    main.sort(key=lambda row: LAST.get(row.condition, 0))
-    models = list(dict.fromkeys((row.trial, row.label) for row in main))
+    balls = list(dict.fromkeys((row.norm, row.epsilon) for row in main if row.epsilon > 0))
+    main.sort(key=lambda row: _place(row, balls))
+    models = list(dict.fromkeys(_model(row) for row in main))
     conditions = dict.fromkeys(_condition_key(row) for row in main)
-    cells = {((row.trial, row.label), _condition_key(row)): row for row in main}
-    groups = {(row.trial, row.label): group_of_row(row, trials) for row in main}
+    cells = {(_model(row), _condition_key(row)): row for row in main}
+    groups = {_model(row): group_of_row(row, trials) for row in main}
     heads = [f"best: {label}" if groups[(t, label)] == "best" else label for t, label in models]
     most = max((row.images for row in main), default=0)
     table_rows = [
@@ -123,6 +133,13 @@ def evaluation_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
         tuple(table_rows),
         _evaluation_notes(main),
     )
+
+
+def _place(row: EvaluationRow, balls: Sequence[tuple[str, float]]) -> tuple[bool, int, int]:
+    """Ball by ball, the worst case last; clean before all, the sweep behind all."""
+    ball = balls.index((row.norm, row.epsilon)) if row.epsilon > 0 else -1
+    is_sweep = row.condition == "sweep"
+    return is_sweep, -1 if is_sweep else ball, LAST.get(row.condition, 0)
 
 
 Key = tuple[str, str, float, int, int]

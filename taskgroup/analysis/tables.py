@@ -1,6 +1,7 @@
 """Tables of runs and trials, alike on the terminal, as JSON and in the report."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
 """In the order of a table."""
+LONGEST_WORD = 10
+"""Letters of a word that a heading of numbers does not break."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +84,43 @@ class Table:
         table.caption, table.caption_justify = "\n".join(self.notes) or None, "left"
         for index, name in enumerate(self.columns):
             if index in self.numeric:
-                table.add_column(Text(name.replace(" ", "\n")), justify="right", no_wrap=True)
+                head = "\n".join(_hyphenated(word) for word in _breakable(name).split(" "))
+                table.add_column(Text(head), justify="right", no_wrap=True)
             else:
                 table.add_column(Text(name), overflow="fold")
         for row in self.rows:
             cells = (
                 Text(
-                    cell.replace(" (", "\n(") if index in self.numeric else cell,
+                    cell.replace(" (", "\n(") if index in self.numeric else _breakable(cell),
                     style="bold red" if index in row.alarms else "",
                 )
                 for index, cell in enumerate(row.cells)
             )
             table.add_row(*cells, style="bold" if row.group == "best" else None)
         return table
+
+
+def _breakable(text: str) -> str:
+    """Names of task sets, so that a line may end between two tasks.
+
+    Example:
+        >>> _breakable("segmentation+depth, +0.1")
+        'segmentation +depth, +0.1'
+    """
+    return re.sub(r"(?<=\w)\+(?=[a-z])", " +", text)
+
+
+def _hyphenated(word: str) -> str:
+    r"""A word of a heading, which must not make its column of numbers wide.
+
+    Example:
+        >>> _hyphenated("background"), _hyphenated("vulnerability")
+        ('background', 'vulnera-\\nbility')
+    """
+    if len(word) <= LONGEST_WORD or not word.isalpha():
+        return word
+    middle = (len(word) + 1) // 2
+    return f"{word[:middle]}-\n{word[middle:]}"
 
 
 def _without_nan(value: Any) -> Any:

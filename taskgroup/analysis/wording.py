@@ -40,7 +40,7 @@ _CONDITIONS = {
     "fgsm": "FGSM",
     "pgd": "PGD",
     "apgd": "APGD",
-    "sweep": "APGD",
+    "sweep": "sweep of radii: APGD",
     "sea": "SEA",
     "square": "Square",
     "autoattack": "AutoAttack",
@@ -74,12 +74,12 @@ def format_score(score: str, value: float | None) -> str:
     """A score as text: shares in percent, the rest with three significant digits.
 
     Example:
-        >>> format_score("miou", 0.3125), format_score("abs_rel", 0.0625), format_score("f1", None)
-        ('31.2 %', '0.0625', '-')
+        >>> format_score("miou", 0.3125), format_score("abs_rel", 1.0), format_score("f1", None)
+        ('31.2 %', '1.00', '-')
     """
     if value is None or math.isnan(value):
         return MISSING
-    return f"{100 * value:.1f} %" if is_share(score) else f"{value:.3g}"
+    return f"{100 * value:.1f} %" if is_share(score) else f"{value:#.3g}".rstrip(".")
 
 
 def format_gain(score: str, value: float | None) -> str:

@@ -22,7 +22,7 @@ def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyDa
         "no attack", "random noise", "FGSM", "Square, first 64 images", "APGD",
         "APGD on several tasks", "worst case of all",
     ]  # fmt: skip
-    assert names[7:] == ["APGD"] * 5
+    assert names[7:] == ["sweep of radii: APGD"] * 5
     assert table.rows[4].cells[1:3] == ("50 \N{MULTIPLICATION SIGN} 2", "4/255")
     first = study.evaluations[0]
     assert table.rows[0].data["scores"][0]["score"] == first.score
@@ -110,3 +110,20 @@ def test_transfer_is_source_by_target(study: StudyData) -> None:
         assert line.cells[1 + place] == "20.0 %"
         assert set(line.cells[1:]) == {"20.0 %", "40.0 %"}
     assert "Only the diagonal" in table.notes[0]
+
+
+def test_several_balls_stand_one_after_the_other(study: StudyData) -> None:
+    """A suite at several radii: each ball ends with its worst case, the sweep comes last."""
+    rows = [
+        row
+        for one in study.evaluations
+        if one.role == "winner"
+        for row in (one, replace(one, norm="l2", epsilon=0.5), replace(one, epsilon=1 / 255))
+        if row is one or row.condition in ("apgd", "worst_case")
+    ]
+    table = evaluation_table(rows)
+    names = [row.cells[0] for row in table.rows if not row.cells[0].startswith("sweep")]
+    assert names[-5:] == ["worst case of all", "APGD", "worst case of all", "APGD", names[-1]]
+    assert [row.cells[0].startswith("sweep") for row in table.rows][-5:] == [True] * 5
+    balls = [line.cells[1] for line in robustness_table(rows).rows]
+    assert balls == ["1/255", "4/255", "0.5 in L2"]

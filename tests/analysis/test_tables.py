@@ -45,7 +45,7 @@ def test_runs_are_listed_newest_first_and_broken_ones_say_so(
     assert "must list objectives" in table.rows[0].data["error"]
     assert table.rows[1].data["complete"] == 15
     assert table.rows[1].data["best"] == "segmentation+normals"
-    assert "segmentation+normals" in printed(table)
+    assert "segmentation +normals" in printed(table)
     assert runs_table(run.path / "missing").rows == ()
 
 
