@@ -115,7 +115,7 @@ def _hyphenated(word: str) -> str:
 
     Example:
         >>> _hyphenated("background"), _hyphenated("vulnerability")
-        ('background', 'vulnera-\\nbility')
+        ('background', 'vulnera-\nbility')
     """
     if len(word) <= LONGEST_WORD or not word.isalpha():
         return word
