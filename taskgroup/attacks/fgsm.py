@@ -9,6 +9,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.pgd import pgd
+from taskgroup.attacks.step_length import step_length
 
 
 @ATTACKS.register("fgsm")
@@ -29,6 +30,6 @@ def fgsm(
     Returns:
         Perturbed images of the same shape, without a graph.
     """
-    length = budget.step_size or budget.epsilon * (1.25 if budget.random_start else 1.0)
+    length = step_length("fgsm", budget)
     one_step = budget.model_copy(update={"steps": 1, "restarts": 1, "step_size": length})
     return pgd(objective, images, budget=one_step, generator=generator)

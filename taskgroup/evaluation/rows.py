@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.step_length import step_length
 from taskgroup.evaluation.bench import BenchPlan, ScoredSplit
 from taskgroup.evaluation.conditions import Condition
 from taskgroup.evaluation.loading import TrainedModel
@@ -163,6 +164,7 @@ class RowMaker:
             vulnerability=self._vulnerability(task, score, sums) if is_attacked else None,
             suite=self.suite,
             split=self.plan.split,
+            step_size=None if is_worst else step_length(condition.attack, condition.budget),
         )
 
     def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:

@@ -135,6 +135,7 @@ class EvaluationRow:
             relative to the error without; None where there is no attack or nothing to divide by.
         suite: Suite of attacks that the row belongs to.
         split: Split of the data set that the images come from.
+        step_size: Length of the attack's first step in the norm; None where it takes none.
     """
 
     trial: int
@@ -161,6 +162,7 @@ class EvaluationRow:
     vulnerability: float | None = None
     suite: str = ""
     split: Literal["test", "confirm"] = "test"
+    step_size: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,6 +98,7 @@ EVALUATION_SCHEMA = record_schema(
         "vulnerability": pa.float64(),
         "suite": pa.string(),
         "split": pa.string(),
+        "step_size": pa.float64(),
     },
 )
 

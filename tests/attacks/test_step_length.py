@@ -1,0 +1,40 @@
+"""The length of a first step is the one that is taken."""
+
+import pytest
+import torch
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget
+from taskgroup.attacks.step_length import step_length
+
+
+@pytest.mark.parametrize(
+    ("attack", "changes", "length"),
+    [
+        ("fgsm", {}, 0.04),
+        ("fgsm", {"random_start": True}, 0.05),
+        ("fgsm", {"step_size": 0.01}, 0.01),
+        ("pgd", {}, 0.01),
+        ("bim", {"steps": 20}, 0.005),
+        ("mim", {"step_size": 0.03}, 0.03),
+        ("apgd", {}, 0.08),
+        ("apgd", {"step_size": 0.01}, 0.01),
+        ("sea", {"step_size": 0.01}, 0.08),
+        ("autoattack", {}, 0.08),
+        ("noise", {}, None),
+        ("square", {}, None),
+        (None, {}, None),
+    ],
+)
+def test_step_length(attack, changes, length):
+    budget = AttackBudget(epsilon=0.04, steps=10, random_start=False).model_copy(update=changes)
+    assert step_length(attack, budget) == (None if length is None else pytest.approx(length))
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "bim", "mim", "apgd"])
+def test_it_is_the_step_that_is_taken(attack, objective_from):
+    grey = torch.full((1, 3, 4, 4), 0.5)
+    rising = objective_from(lambda x: x.sum((1, 2, 3)))
+    budget = AttackBudget(epsilon=0.2, steps=1, step_size=None, random_start=False, keep="last")
+    moved = ATTACKS[attack](rising, grey, budget=budget, generator=torch.Generator())
+    taken = min(step_length(attack, budget), budget.epsilon)
+    torch.testing.assert_close(moved - grey, torch.full_like(grey, taken))
