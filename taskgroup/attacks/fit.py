@@ -12,6 +12,7 @@ NEEDS: Mapping[str, Predicts] = {
     "cospgd_softmax": "class_map",
     "houdini": "class_map",
     "houdini_seed": "class_map",
+    "mtrobust_houdini": "class_map",
     "autoattack": "class",
 }
 """What the attacked task must predict; every other attack takes any task."""
@@ -31,7 +32,7 @@ INSTEAD: Mapping[Predicts, str] = {
 
 HAVE_SLIPS = frozenset(
     {"bim", "cospgd", "cospgd_softmax", "fgsm", "houdini", "houdini_seed", "mim", "mim_seed"}
-    | {"pgd", "sea", "segpgd"}
+    | {"mtrobust_houdini", "mtrobust_mim", "mtrobust_pgd", "pgd", "sea", "segpgd"}
 )
 """Attacks whose published code does something wrong that ``seed_compatible`` repeats."""
 
