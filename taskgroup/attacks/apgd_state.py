@@ -55,10 +55,10 @@ class State(NamedTuple):
 
     def moved(self, point: Tensor, gradient: Tensor, evaluation: Evaluation) -> "State":
         """After a step to ``point``."""
-        tracked = _ordered(evaluation.tracked)
+        tracked, score = _ordered(evaluation.tracked), _scored(evaluation)
         higher = tracked > self.best_tracked
-        unscored = evaluation.score.isnan() | self.lowest_score.isnan()
-        lower = torch.where(unscored, higher, evaluation.score <= self.lowest_score)
+        unscored = score.isnan() | self.lowest_score.isnan()
+        lower = torch.where(unscored, higher, score <= self.lowest_score)
         return self._replace(
             point=point,
             before=self.point,
@@ -67,7 +67,7 @@ class State(NamedTuple):
             best_gradient=_choose(higher, gradient, self.best_gradient),
             best_tracked=torch.where(higher, tracked, self.best_tracked),
             lowest=_choose(lower, point, self.lowest),
-            lowest_score=torch.where(lower, evaluation.score, self.lowest_score),
+            lowest_score=torch.where(lower, score, self.lowest_score),
             rises=self.rises + (tracked > self.tracked),
             tracked=tracked,
         )
@@ -109,7 +109,7 @@ def begin(
         best_gradient=gradient,
         best_tracked=tracked,
         lowest=start,
-        lowest_score=evaluation.score,
+        lowest_score=_scored(evaluation),
         looked_tracked=tracked,
         halved=torch.ones(count, dtype=torch.bool, device=device),
         rises=torch.zeros(count, dtype=torch.int64, device=device),
@@ -121,6 +121,12 @@ def begin(
 def _ordered(tracked: Tensor) -> Tensor:
     """Tracked losses that compare: a network that returns NaN broke, which is the highest loss."""
     return torch.nan_to_num(tracked, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def _scored(evaluation: Evaluation) -> Tensor:
+    """Scores that compare: where a network broke its classes mean nothing, no score is lower."""
+    broke = evaluation.tracked.isnan() & ~evaluation.score.isnan()
+    return evaluation.score.masked_fill(broke, -torch.inf)
 
 
 def _choose(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 from taskgroup.attacks.apgd import apgd, apgd_phases, climb
 from taskgroup.attacks.apgd_schedule import SHRINKING, Phase, checkpoints, phase_steps
 from taskgroup.attacks.base import AttackBudget, Evaluation, ThreatModel
+from taskgroup.attacks.looking import is_look
 
 LINF = ThreatModel(norm="linf", epsilon=8 / 255)
 L2 = ThreatModel(norm="l2", epsilon=0.4)
@@ -249,3 +250,37 @@ def test_without_a_score_the_highest_loss_leads(images):
         Wavy(images), images, threat=LINF, steps=20, generator=seeded(), choose="tracked"
     )
     assert torch.equal(end.best, scored.best)
+
+
+def test_the_iterate_that_breaks_the_network_has_the_lowest_score(images):
+    class Breaking(Wavy):
+        def __call__(self, seen, progress):
+            found = super().__call__(seen, progress)
+            broke = (seen - self.origin).abs().mean((1, 2, 3)) > 4 / 255
+            return found._replace(tracked=found.tracked.masked_fill(broke, torch.nan))
+
+        def select(self, index):
+            return Breaking(self.origin[index], self.counts)
+
+    start = images.clamp(0.1, 0.9)
+    end = climb(Breaking(start), start, start, threat=LINF, steps=10, stop_at=-5.0)
+    assert end.score.eq(-torch.inf).all()
+    assert ((end.lowest - start).abs().mean((1, 2, 3)) > 4 / 255).all()
+
+
+def test_a_batch_finishes_together_where_asked(images):
+    grey = torch.full_like(images, 0.5)
+    needed = torch.tensor([0.0, 0.01, 0.02, 0.03, 0.03, 0.03])
+    sizes: list[int] = []
+    objective = Brightness(grey, needed, sizes)
+    climb(
+        objective, grey, grey, threat=LINF, steps=12, step_size=0.0105, stop_at=0.0, stops="batch"
+    )
+    assert sizes == [6] * 4  # the start and three steps
+
+
+def test_a_look_waits_for_a_device_now_and_then():
+    cpu = [number for number in range(1, 20) if is_look(number, torch.device("cpu"))]
+    gpu = [number for number in range(1, 20) if is_look(number, torch.device("cuda"))]
+    assert cpu == list(range(1, 20))
+    assert gpu == [1, 9, 17]
