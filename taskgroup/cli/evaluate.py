@@ -28,6 +28,7 @@ class SuiteName(StrEnum):
     quick = "quick"
     standard = "standard"
     full = "full"
+    mtrobust = "mtrobust"
 
 
 @app.command()

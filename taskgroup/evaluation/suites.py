@@ -1,4 +1,4 @@
-"""Which conditions a network is scored under: quick, standard, full."""
+"""Which conditions a network is scored under: quick, standard, full, mtrobust."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,25 @@ from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.evaluation.conditions import Combine, Condition, sweep_radii
 from taskgroup.tasks.base import Task
 
-Suite = Literal["quick", "standard", "full"]
-SUITES: tuple[Suite, ...] = ("quick", "standard", "full")
+Suite = Literal["quick", "standard", "full", "mtrobust"]
+SUITES: tuple[Suite, ...] = ("quick", "standard", "full", "mtrobust")
 
 QUICK = {"steps": 50, "restarts": 2}
 SEA_STEPS = 300
 AUTOATTACK_STEPS = 100
 REGRESSION = {"steps": 300, "restarts": 3}
 SWEEP_STEPS = 20
-TASKS_STEPS: dict[Suite, int] = {"quick": 20, "standard": 100, "full": 100}
-QUERIES: dict[Suite, int] = {"quick": 100, "standard": 1000, "full": 1000}
+TASKS_STEPS: dict[Suite, int] = {"quick": 20, "standard": 100, "full": 100, "mtrobust": 20}
+QUERIES: dict[Suite, int] = {"quick": 100, "standard": 1000, "full": 1000, "mtrobust": 100}
+ONE_BALL: tuple[Suite, ...] = ("quick", "standard", "mtrobust")
+LIGHT: tuple[Suite, ...] = ("quick", "mtrobust")
+PUBLISHED = (
+    *(("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)),
+    *(("houdini", 20),),
+)
+"""Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
+PUBLISHED_STEP = 1 / 4
+"""Their step in units of the radius: 1 of 4, or 2 of 8."""
 QUERIED_IMAGES = 64
 """A black-box attack only checks the others; a few images show whether it beats them."""
 COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
@@ -52,11 +61,12 @@ def suite_conditions(
         attacked_tasks: The tasks that are attacked together beside the main task alone.
         num_pixels: Numbers per image, ``3 H W``.
     """
-    balls = (threat,) if suite == "quick" or suite == "standard" else full_balls(threat, num_pixels)
+    balls = (threat,) if suite in ONE_BALL else full_balls(threat, num_pixels)
     found = [*_checks(suite, threat, main_task.name)]
     for ball in balls:
         found.append(strong_condition(suite, ball, main_task))
         found += _several_tasks(suite, ball, attacked_tasks)
+    found += _published(threat, main_task) if suite == "mtrobust" else []
     found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
 
@@ -65,7 +75,7 @@ def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Cond
     """The attack on the main task that a suite judges by."""
     ball = {"norm": threat.norm, "epsilon": threat.epsilon}
     main = (main_task.name,)
-    if suite == "quick":
+    if suite in LIGHT:
         return Condition("apgd", "apgd", AttackBudget(**ball, **QUICK), main)
     kind = kind_of(main_task)
     if kind == "dense":
@@ -108,12 +118,24 @@ def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ..
     )
 
 
+def _published(threat: ThreatModel, main_task: Task) -> list[Condition]:
+    """The attacks of the published tables on the main task; Houdini needs a class map."""
+    budget = AttackBudget(
+        norm=threat.norm, epsilon=threat.epsilon, step_size=PUBLISHED_STEP * threat.epsilon
+    )
+    return [
+        Condition(name, name, budget.model_copy(update={"steps": steps}), (main_task.name,))
+        for name, steps in PUBLISHED
+        if name != "houdini" or kind_of(main_task) == "dense"
+    ]
+
+
 def _several_tasks(suite: Suite, threat: ThreatModel, tasks: Sequence[str]) -> list[Condition]:
     """Attacks on several tasks at once, one per way of adding them up; none on a single task."""
     if len(tasks) < 2:
         return []
     budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=TASKS_STEPS[suite])
-    ways = COMBINATIONS[:1] if suite == "quick" else COMBINATIONS
+    ways = COMBINATIONS[:1] if suite in LIGHT else COMBINATIONS
     return [
         Condition(_tasks_name(way), "apgd", budget, tuple(tasks), role="tasks", combine=way)
         for way in ways

@@ -63,6 +63,18 @@ def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, step
     assert strong in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
 
 
+def test_mtrobust_adds_the_attacks_of_the_published_tables():
+    quick = conditions()
+    added = [c for c in conditions("mtrobust") if c not in quick]
+    named = [("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)]
+    assert [(c.name, c.steps) for c in added] == [*named, ("houdini", 20)]
+    assert {c.budget.step_size for c in added} == {1 / 255}
+    assert {c.attacked_tasks for c in added} == {("segmentation",)}
+    assert set(quick) <= set(conditions("mtrobust"))
+    depth = conditions("mtrobust", attacked=("depth",), main=DEPTH)
+    assert "houdini" not in {c.name for c in depth}
+
+
 def test_full_is_standard_in_several_balls():
     strong = [c for c in conditions("full") if c.role == "strong"]
     radii = [(c.budget.norm, c.budget.epsilon) for c in strong]
