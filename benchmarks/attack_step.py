@@ -5,6 +5,9 @@ The usual step runs every head in float32, in torch's default layout, and calls
 images alone, runs the attacked head alone, in channels-last and, where the device multiplies it
 natively, in bfloat16. Both are timed in turn; the result is the median of the rounds' ratios.
 
+Where levels 6 to 8 of a DRN are shared, the usual step still runs them once per head, as the
+MTRobust code does; ours runs them once.
+
     OMP_NUM_THREADS=1 python benchmarks/attack_step.py
 """
 
@@ -16,6 +19,7 @@ from cases import (
     LARGE,
     MAIN,
     SMALL,
+    TIED_DRN,
     UNTIED_DRN,
     Timing,
     draw_batch,
@@ -73,16 +77,30 @@ def our_step(
         return ATTACKS["pgd"](objective, batch.images, budget=BUDGET, generator=generator)
 
 
+def with_own_levels(tied: MultitaskModel, tasks: tuple[Task, ...]) -> MultitaskModel:
+    """The network with levels 6 to 8 once per task, all with the weights of the shared ones."""
+    untied = build_model(UNTIED_DRN, tasks, seed=0)
+    weights = tied.state_dict()
+    shared = {name: value for name, value in weights.items() if name in untied.state_dict()}
+    for number in (6, 7, 8):
+        for name, value in tied.backbone.levels[number].state_dict().items():
+            for task in tasks:
+                shared[f"heads.{task.name}.layers.levels.{number - 6}.{name}"] = value
+    untied.load_state_dict(shared)
+    return untied
+
+
 def measure(
     model: MultitaskModel,
     tasks: tuple[Task, ...],
     batch: Batch,
     attacked: tuple[str, ...],
     *,
+    usual: MultitaskModel,
     rounds: int,
 ) -> Timing:
     """Seconds of one step in each way, on the same weights."""
-    plain = deepcopy(model).to(memory_format=torch.contiguous_format).eval()
+    plain = deepcopy(usual).to(memory_format=torch.contiguous_format).eval()
     return time_in_turn(
         {
             "usual": lambda: usual_step(plain, tasks, batch, attacked),
@@ -102,15 +120,18 @@ def main() -> None:
     tasks = three_tasks()
     every = tuple(task.name for task in tasks)
     networks = {
-        "DRN-D-22, 3 decoders, 256 px, batch 2": (build_model(UNTIED_DRN, tasks, seed=0), 256, 2),
-        "resnet18 stride 8, upconv, 256 px, batch 2": (build_model(LARGE, tasks, seed=0), 256, 2),
-        "resnet_small, pyramid, 64 px, batch 32": (build_model(SMALL, tasks, seed=0), 64, 32),
+        "DRN-D-22, shared, 256 px, batch 2": (TIED_DRN, UNTIED_DRN, 256, 2),
+        "DRN-D-22, 3 decoders, 256 px, batch 2": (UNTIED_DRN, UNTIED_DRN, 256, 2),
+        "resnet18 stride 8, upconv, 256 px, batch 2": (LARGE, LARGE, 256, 2),
+        "resnet_small, pyramid, 64 px, batch 32": (SMALL, SMALL, 64, 32),
     }
     print("| network | attacked | way | s per step | times as fast |\n|---|---|---|---|---|")
-    for name, (model, size, count) in networks.items():
+    for name, (config, usual_config, size, count) in networks.items():
         batch = draw_batch(size=size, count=count)
+        model = build_model(config, tasks, seed=0)
+        usual = model if usual_config is config else with_own_levels(model, tasks)
         for label, attacked in (("main task", (MAIN,)), ("all tasks", every)):
-            timing = measure(model, tasks, batch, attacked, rounds=rounds)
+            timing = measure(model, tasks, batch, attacked, usual=usual, rounds=rounds)
             for way in timing.seconds:
                 row = f"{timing.median(way):.3f} | {timing.ratio('usual', way):.2f}"
                 print(f"| {name} | {label} | {way} | {row} |", flush=True)

@@ -20,6 +20,7 @@ INFOS = (TaskInfo("segmentation", num_classes=NUM_CLASSES), TaskInfo("depth"), T
 MAIN = "segmentation"
 LARGE = ModelConfig(backbone="resnet18", output_stride=8, decoder="upconv", decoder_width=64)
 SMALL = ModelConfig(backbone="resnet_small", width=16)
+TIED_DRN = ModelConfig(backbone="drn_d_22", decoder="bilinear")
 UNTIED_DRN = ModelConfig(backbone="drn_d_22", decoder="bilinear", untied=True)
 
 
