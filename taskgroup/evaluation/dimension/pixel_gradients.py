@@ -2,9 +2,9 @@
 
 One forward pass serves every ``M`` and every repeat. The loss of a map is a sum over pixels, so its
 gradient by the prediction, masked, is the gradient of the loss of the masked pixels, and gradients
-of disjoint sets add: going along one random order costs one backward pass per increment, to the
+of disjoint sets add: going along a random order costs one backward pass per increment, to the
 images alone, and the inner products of the increments give the length of the gradient of every
-stretch of the order. All of it is exact up to rounding.
+stretch of the order, each of which is a random sample too. All of it is exact up to rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.dimension.sampling import Stretches, random_ranks, stretches
+from taskgroup.evaluation.dimension.sampling import Walk, plan_walks, random_ranks
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.tasks.base import Task
 
@@ -71,16 +71,21 @@ def pixel_gradients(
         seed: Draws them.
     """
     valid = batch.targets[task.name].valid
+    counts = valid.flatten(1).sum(1)
+    is_large = batch.images.numel() * 4 * len(outputs) > MOST_BYTES
+    walks = plan_walks(outputs, repeats, certain=_common(counts), only_beginnings=is_large)
     images, prediction, cotangent = _forward(trained, task, batch)
-    parts = None
-    used = stretches(outputs, from_start=_bytes(images, len(outputs)) > MOST_BYTES)
-    for repeat in range(repeats):
-        ranks = random_ranks(valid, batch.index, seed=seed, repeat=repeat)
-        increments = _increments(images, prediction, cotangent, ranks, outputs)
-        found = _collect(_squares(increments, used), used, outputs, valid.flatten(1).sum(1))
-        parts = found if parts is None else GradientSums(*map(torch.add, parts, found))
-    assert parts is not None
-    return parts
+    parts = []
+    for number, walk in enumerate(walks):
+        ranks = random_ranks(valid, batch.index, seed=seed, repeat=number)
+        increments = _increments(images, prediction, cotangent, ranks, walk.points)
+        parts.append(_collect(_squares(increments, walk), walk, outputs, counts))
+    return GradientSums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
+
+
+def _common(counts: Tensor) -> int:
+    """The number of valid pixels that every image has, or 0."""
+    return int(counts[0]) if bool((counts == counts[0]).all()) else 0
 
 
 def joint_gradients(
@@ -102,19 +107,14 @@ def joint_gradients(
     first = batch.index[:1].expand_as(batch.index)
     images, prediction, cotangent = _forward(trained, task, batch)
     std = getattr(trained.model, "std", torch.ones(1, device=images.device))
-    used = stretches(outputs, from_start=True)
-    parts = None
-    for repeat in range(repeats):
-        ranks = random_ranks(valid, first, seed=seed, repeat=repeat)
-        increments = [
-            part * std for part in _increments(images, prediction, cotangent, ranks, outputs)
-        ]
-        paired = _add_pairs(_squares(iter(increments), used))
-        counts = valid[::SEED_BATCH].flatten(1).sum(1)
-        found = _collect(paired, used, outputs, counts)
-        parts = found if parts is None else GradientSums(*map(torch.add, parts, found))
-    assert parts is not None
-    return parts
+    counts = valid[::SEED_BATCH].flatten(1).sum(1)
+    parts = []
+    for number, walk in enumerate(plan_walks(outputs, repeats, only_beginnings=True)):
+        ranks = random_ranks(valid, first, seed=seed, repeat=number)
+        increments = _increments(images, prediction, cotangent, ranks, outputs)
+        paired = _add_pairs(_squares((part * std for part in increments), walk))
+        parts.append(_collect(paired, walk, outputs, counts))
+    return GradientSums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
 
 
 def _forward(trained: TrainedModel, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,14 +137,14 @@ def _increments(
         yield gradient
 
 
-def _squares(increments: Iterator[Tensor], used: Stretches) -> Tensor:
+def _squares(increments: Iterator[Tensor], walk: Walk) -> Tensor:
     """Squared lengths of the gradients of the stretches, ``(N, P)`` float64 on the CPU."""
-    if int(used.first.max()) == 0:
-        return _squares_from_start(increments)[:, used.stop - 1]
+    if int(walk.first.max()) == 0:
+        return _squares_from_start(increments)[:, walk.stop - 1]
     rows = torch.stack([gradient.flatten(1) for gradient in increments], 1)
     gram = (rows @ rows.mT).double().cpu()
     sums = torch.nn.functional.pad(gram.cumsum(1).cumsum(2), (1, 0, 1, 0))
-    first, stop = used.first, used.stop
+    first, stop = walk.first, walk.stop
     between = sums[:, stop, stop] - sums[:, first, stop] - sums[:, stop, first]
     return (between + sums[:, first, first]).clamp(min=0)
 
@@ -164,21 +164,15 @@ def _add_pairs(squares: Tensor) -> Tensor:
     return padded.view(-1, SEED_BATCH, squares.shape[1]).sum(1)
 
 
-def _collect(
-    squares: Tensor, used: Stretches, outputs: Sequence[int], valid: Tensor
-) -> GradientSums:
+def _collect(squares: Tensor, walk: Walk, outputs: Sequence[int], valid: Tensor) -> GradientSums:
     """Add up the stretches of each length that lie among an image's valid pixels."""
-    ends = torch.tensor([0, *outputs])
-    lies_inside = ends[used.stop] <= valid.cpu()[:, None]
-    squares = (squares / ends[1:][used.place].double() ** 2).where(lies_inside, 0.0)
+    lies_inside = torch.tensor([0, *walk.points])[walk.stop] <= valid.cpu()[:, None]
+    lengths = torch.tensor(outputs, dtype=torch.float64)[walk.place]
+    squares = (squares / lengths**2).where(lies_inside, 0.0)
     empty = torch.zeros(len(squares), len(outputs), dtype=torch.float64)
     return GradientSums(
         *(
-            empty.index_add(1, used.place, part)
+            empty.index_add(1, walk.place, part)
             for part in (squares.sqrt(), squares, lies_inside.double())
         )
     )
-
-
-def _bytes(images: Tensor, num_outputs: int) -> int:
-    return images.numel() * images.element_size() * num_outputs

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,40 +43,65 @@ def random_ranks(valid: Tensor, index: Tensor, *, seed: int, repeat: int) -> Ten
     return ranks.scatter_(1, order, places).view(valid.shape)
 
 
-class Stretches(NamedTuple):
-    """Stretches of a random order whose length is one of the numbers of outputs.
+class Walk(NamedTuple):
+    """One way along a random order, and the stretches of it that serve as samples.
 
-    The stretch from ``first`` to ``stop`` holds ``stop - first`` random outputs just as the
-    beginning of the order does, and its gradient is the sum of the parts between, already taken.
+    The stretch between two points holds random outputs just as the beginning of the order does,
+    and its gradient is the sum of the increments between, already taken.
 
     Attributes:
-        first: Positions in ``(0, *outputs)``, ``(P,)``.
-        stop: Likewise.
-        place: Which of the outputs the length is, ``(P,)``.
+        points: Where increments end, ascending.
+        first: Where each stretch begins, as a position in ``(0, *points)``, ``(P,)``.
+        stop: Where it ends, likewise.
+        place: Which of the numbers of outputs its length is, ``(P,)``.
     """
 
+    points: tuple[int, ...]
     first: Tensor
     stop: Tensor
     place: Tensor
 
 
-def stretches(outputs: Sequence[int], *, from_start: bool = False) -> Stretches:
-    """Every stretch between two of ``(0, *outputs)`` whose length is one of ``outputs``.
+def plan_walks(
+    outputs: Sequence[int], repeats: int, *, certain: int = 0, only_beginnings: bool = False
+) -> list[Walk]:
+    """Walks in which every number of outputs is met ``repeats`` times, by disjoint stretches.
+
+    A walk takes one gradient per point. The first one has all numbers as points and meets the
+    small ones often; later ones leave out what has been met often enough.
 
     Args:
-        outputs: Ascending.
-        from_start: Only those that begin with the order.
+        outputs: Ascending numbers of outputs.
+        repeats: Samples of each.
+        certain: A number of which all samples are equal, because it is all outputs of an image.
+        only_beginnings: Take only stretches that begin with the order.
 
     Example:
-        >>> found = stretches([1, 2, 4])
-        >>> list(zip(found.first.tolist(), found.stop.tolist(), found.place.tolist()))
-        [(0, 1, 0), (0, 2, 1), (0, 3, 2), (1, 2, 0), (2, 3, 1)]
+        >>> [walk.points for walk in plan_walks((1, 2, 4, 8), 2, certain=8)]
+        [(1, 2, 4, 8)]
+        >>> [walk.points for walk in plan_walks((1, 2, 4, 8), 2, only_beginnings=True)]
+        [(1, 2, 4, 8), (1, 2, 4, 8)]
     """
-    ends = np.array([0, *outputs])
-    first, stop = np.triu_indices(len(ends), 1)
-    if from_start:
-        first, stop = first[first == 0], stop[first == 0]
-    lengths = ends[stop] - ends[first]
-    place = np.searchsorted(ends[1:], lengths)
-    fits = ends[1:][np.minimum(place, len(outputs) - 1)] == lengths
-    return Stretches(*(torch.from_numpy(part[fits]) for part in (first, stop, place)))
+    missing = {count: 1 if count == certain else repeats for count in outputs}
+    walks = []
+    while missing:
+        points = tuple(sorted(missing))
+        found = []
+        for count, number in list(missing.items()):
+            met = _disjoint(points, count, only_beginnings)
+            found += [(*ends, outputs.index(count)) for ends in met]
+            missing[count] = number - len(met)
+        missing = {count: number for count, number in missing.items() if number > 0}
+        walks.append(Walk(points, *torch.tensor(found).unbind(1)))
+    return walks
+
+
+def _disjoint(points: Sequence[int], count: int, only_beginnings: bool) -> list[tuple[int, int]]:
+    """Stretches of length ``count`` that follow each other, as positions in ``(0, *points)``."""
+    places = {end: place for place, end in enumerate((0, *points))}
+    found, free = [], 0
+    for begin in places:
+        if begin >= free and begin + count in places and not (only_beginnings and begin):
+            found.append((places[begin], places[begin + count]))
+            free = begin + count
+    return found

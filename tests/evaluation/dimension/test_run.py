@@ -113,7 +113,7 @@ def test_gradients_against_outputs(found):
     curves = of(result.rows, trial=1, measure="gradient_norm", counted="outputs")
     squares = of(curves, score_name="root_mean_square")
     assert [row.count for row in squares] == [1, 20, 1024]
-    assert [row.samples for row in squares] == [2, 2, 2]
+    assert [row.samples for row in squares] == [2, 2, 1]  # all pixels are always the same
     assert squares[0].value > squares[1].value > squares[2].value
     for row, mean in zip(squares, of(curves, score_name="mean"), strict=True):
         assert row.value == pytest.approx(np.mean(row.values) ** 0.5)

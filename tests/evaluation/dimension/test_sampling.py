@@ -5,7 +5,7 @@ import torch
 
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.dimension.grids import attack_outputs, gradient_outputs
-from taskgroup.evaluation.dimension.sampling import random_ranks, stretches
+from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 
 
 def test_published_grids():
@@ -71,17 +71,38 @@ def test_every_valid_pixel_is_as_likely(valid):
     assert (share - 0.25).abs().max() < 4 * (0.25 * 0.75 / 3000) ** 0.5
 
 
-@pytest.mark.parametrize("outputs", [(1, 2, 4, 8), (1, 4, 8, 12), (3,), (2, 5, 11)])
-def test_stretches_are_all_of_the_right_lengths(outputs):
-    ends = (0, *outputs)
-    found = stretches(outputs)
-    triples = set(zip(*(part.tolist() for part in found), strict=True))
-    assert triples == {
-        (first, stop, outputs.index(ends[stop] - ends[first]))
-        for first in range(len(ends))
-        for stop in range(first + 1, len(ends))
-        if ends[stop] - ends[first] in outputs
-    }
-    start = stretches(outputs, from_start=True)
-    assert start.first.tolist() == [0] * len(outputs)
-    assert start.place.tolist() == list(range(len(outputs)))
+GRIDS = [(1, 2, 4, 8, 16), (1, 4, 8, 12, 16), (3,), (2, 5, 11), tuple(range(4, 80, 4))]
+
+
+@pytest.mark.parametrize("outputs", GRIDS)
+@pytest.mark.parametrize("repeats", [1, 2, 5])
+def test_walks_meet_every_number_often_enough(outputs, repeats):
+    walks = plan_walks(outputs, repeats)
+    met = dict.fromkeys(outputs, 0)
+    for walk in walks:
+        ends = (0, *walk.points)
+        taken = dict.fromkeys(outputs, 0)  # stretches of one length follow each other
+        triples = zip(*(part.tolist() for part in walk[1:]), strict=True)
+        for first, stop, place in triples:
+            assert ends[stop] - ends[first] == outputs[place]
+            assert ends[first] >= taken[outputs[place]]
+            taken[outputs[place]] = ends[stop]
+            met[outputs[place]] += 1
+    assert min(met.values()) >= repeats
+    assert sum(len(walk.points) for walk in walks) <= repeats * len(outputs)
+    assert walks[0].points == outputs
+
+
+def test_walks_share_gradients():
+    doubling = tuple(2**power for power in range(13))
+    walks = plan_walks(doubling, 8, certain=4096)
+    assert sum(len(walk.points) for walk in walks) == 4 * len(doubling)
+    even = tuple(range(4, 120, 4))
+    assert sum(len(walk.points) for walk in plan_walks(even, 4)) < 0.75 * 4 * len(even)
+
+
+def test_only_beginnings_are_one_per_walk():
+    walks = plan_walks((1, 2, 4), 3, only_beginnings=True)
+    assert [walk.points for walk in walks] == [(1, 2, 4)] * 3
+    assert all(walk.first.tolist() == [0, 0, 0] for walk in walks)
+    assert all(walk.stop.tolist() == [1, 2, 3] for walk in walks)
