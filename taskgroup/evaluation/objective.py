@@ -120,10 +120,7 @@ class TaskObjective:
     @property
     def predicts(self) -> Predicts:
         """What the main task predicts; without a main task, the first attacked one."""
-        task = self._named_main
-        if task.info.num_classes is None:
-            return "numbers"
-        return "class_map" if task.output == "map" else "class"
+        return predicted_by(self._named_main)
 
     @property
     def labels(self) -> Tensor:
@@ -196,6 +193,13 @@ class TaskObjective:
             return seed_pixel_accuracy(prediction, target, is_first=progress == 0)
         sums = self._metric.per_image(prediction, target.values, target.valid)
         return self._metric.score(sums)[self._main.main_score].float()
+
+
+def predicted_by(task: Task) -> Predicts:
+    """What a task's head predicts, for attacks that fit some kinds only."""
+    if task.info.num_classes is None:
+        return "numbers"
+    return "class_map" if task.output == "map" else "class"
 
 
 def inverse_shares(shares: Sequence[float]) -> tuple[float, ...]:

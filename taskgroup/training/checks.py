@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 
+from taskgroup.attacks.fit import check_fit, check_no_slips
 from taskgroup.data.base import check_tasks
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import resolve_attacked
+from taskgroup.evaluation.objective import predicted_by, resolve_attacked
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.tasks.class_weights import with_class_weights
@@ -19,8 +20,8 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
 
     Raises:
         ConfigError: A task that the data set lacks, an option for an unknown task, class weights
-            that do not fit, attacked tasks outside the task set, or TRADES where it has no
-            meaning.
+            that do not fit, attacked tasks outside the task set, TRADES where it has no meaning,
+            or a validation attack that does not fit the main task.
         DataError: The data set's files are missing.
     """
     check_tasks(config.dataset, config.task_set)
@@ -39,6 +40,9 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
         resolve_attacked(config.adversary.attacked_tasks, config.main_task, config.task_set)
     if config.adversary.is_trades:
         _check_trades(config, tasks[0])
+    main = tasks[0]
+    check_fit(config.validation.attack, predicted_by(main), num_classes=main.info.num_classes)
+    check_no_slips(config.validation.attack, config.validation)
     return tuple(tasks)
 
 

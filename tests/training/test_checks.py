@@ -36,6 +36,18 @@ MISTAKES = [
         r"adversary\.random_start must be true with method 'trades'",
     ),
     ({"model": {"backbone": "resnet_smal"}}, r"unknown backbone 'resnet_smal'"),
+    (
+        {"main_task": "depth", "validation": {"attack": "sea"}},
+        r"'sea' needs a class per pixel, but the attacked task predicts numbers; choose apgd",
+    ),
+    (
+        {"validation": {"attack": "autoattack"}},
+        r"'autoattack' needs one class per image, but .* a class per pixel; choose sea or apgd",
+    ),
+    (
+        {"validation": {"attack": "apgd", "seed_compatible": True}},
+        r"seed_compatible must stay away from attack 'apgd'",
+    ),
 ]
 
 
