@@ -57,6 +57,17 @@ class Dropping(nn.Module):
         return self.network(images, tasks)
 
 
+class Noisy(nn.Module):
+    """A randomised defence: noise is added to every image before it is looked at."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        return self.network(images + 0.05 * torch.randn_like(images), tasks)
+
+
 class Rounding(nn.Module):
     """Images are rounded first: nothing to follow."""
 
@@ -108,6 +119,7 @@ def test_an_honest_network_is_ok(main_task, trained, tasks, batch):
         (Scaled, "loss gradients vanish"),
         (StaysInTraining, "predictions depend on the batch"),
         (Dropping, "predictions are random"),
+        (Noisy, "predictions are random"),
         (Rounding, "image gradients vanish"),
         (Broken, "predictions are not finite"),
         (Borrowed, "the attack sees another network"),
@@ -143,6 +155,7 @@ def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make
         (Rounding, "a huge epsilon does not reach a constant predictor"),
         (StaysInTraining, "predictions depend on the batch"),
         (Dropping, "predictions are random"),
+        (Noisy, "predictions are random"),
         (Borrowed, "the attack sees another network"),
     ],
 )
