@@ -5,6 +5,8 @@ can fall while an attack succeeds, so an attack tracks the plain cross-entropy b
 Jensen-Shannon they make up the SEA attack (Croce, Singh and Hein 2024, arXiv:2306.12941).
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -75,4 +77,10 @@ def weights_of(classes: Tensor, setting: Setting, num_classes: int) -> Tensor:
             f"{len(setting.class_weights)}; name the data set's class_shares, or choose the loss "
             "without 'balanced_'"
         )
-    return torch.tensor(setting.class_weights, device=classes.device)[classes]
+    return _on_device(setting.class_weights, classes.device)[classes]
+
+
+@lru_cache(maxsize=16)
+def _on_device(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    """The weights as a tensor, copied once: a copy in every step would wait for a GPU."""
+    return torch.tensor(weights, device=device)
