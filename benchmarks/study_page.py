@@ -1,5 +1,7 @@
 """Write a study's tables as Markdown and its charts as PNG files, for a page below docs/studies.
 
+A grid study with several seeds has its own tables; any other one that of its trials.
+
     python benchmarks/study_page.py runs/camvid_auxiliary-1 docs/studies/camvid
 
 Needs Chromium on the path. Charts only: photographs from data sets are not ours to publish.
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import taskgroup.analysis.charts  # noqa: F401 - registers the charts
 from taskgroup.analysis.base import CHARTS, StudyData, read_study
-from taskgroup.analysis.tables import Table, evaluation_table, study_table
+from taskgroup.analysis.evaluations import evaluation_table
+from taskgroup.analysis.grid_page import grid_tables
+from taskgroup.analysis.tables import Table, study_table
 from taskgroup.results.run_directory import RunDirectory
 
 CHROMIUM = (
@@ -63,9 +67,11 @@ def main() -> None:
     parser.add_argument("stem", type=Path)
     options = parser.parse_args()
     study = read_study(RunDirectory.open(options.run))
-    tables = [study_table(study)]
-    if study.evaluations:
-        tables.append(evaluation_table(study.evaluations, study.trials))
+    tables = [table for _, _, table in grid_tables(study)]  # those of a grid say it all
+    if not tables:
+        tables = [study_table(study)]
+        if study.evaluations:
+            tables.append(evaluation_table(study.evaluations, study.trials))
     print("\n\n".join(markdown(table) for table in tables))
     for path in write_charts(study, options.stem):
         print(f"\n![{path.stem}]({path.name})")

@@ -1,6 +1,7 @@
 """The tables of a grid study as sections of its report."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from taskgroup.analysis import page
 from taskgroup.analysis.base import StudyData
@@ -12,6 +13,7 @@ from taskgroup.analysis.grid_tables import (
 )
 from taskgroup.analysis.grids import Grid, open_grid
 from taskgroup.analysis.predictor_table import predictors_table
+from taskgroup.analysis.tables import Table
 from taskgroup.errors import DataError
 
 SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
@@ -39,17 +41,24 @@ SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
 )
 
 
-def grid_sections(study: StudyData) -> str:
-    """The tables that a study with several seeds has numbers for; empty for any other study."""
-    seeds = {trial.seed for trial in study.complete}
-    if len(seeds) < 2:
-        return ""
+def grid_tables(study: StudyData) -> list[tuple[str, str, Table]]:
+    """Titles, captions and tables that a study with several seeds has numbers for.
+
+    Empty for any other study.
+    """
+    if len({trial.seed for trial in study.complete}) < 2:
+        return []
     grid = open_grid([study])
     found = []
     for build, title, caption in SECTIONS:
-        try:
-            table = build(grid).table
-        except DataError:
-            continue
-        found.append(page.section(title, caption, page.table(table, mark_column=-1)))
-    return "\n".join(found)
+        with suppress(DataError):  # nothing evaluated, or too little to compare
+            found.append((title, caption, build(grid).table))
+    return found
+
+
+def grid_sections(study: StudyData) -> str:
+    """The same as sections of a report."""
+    return "\n".join(
+        page.section(title, caption, page.table(table, mark_column=-1))
+        for title, caption, table in grid_tables(study)
+    )
