@@ -29,6 +29,7 @@ class SuiteName(StrEnum):
     standard = "standard"
     full = "full"
     mtrobust = "mtrobust"
+    mtrobust_seed = "mtrobust_seed"
 
 
 @app.command()

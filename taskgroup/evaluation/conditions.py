@@ -6,7 +6,7 @@ from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 
-Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep"]
+Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep", "released"]
 """Part of a condition in the suite: see ``Condition.role``."""
 Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
 
@@ -26,7 +26,8 @@ class Condition:
         attacked_tasks: Tasks whose losses the attack raises.
         role: ``strong`` conditions are what the network is judged by; ``tasks`` attack several
             tasks at once; ``noise``, ``fast`` (one step) and ``black_box`` must not beat the strong
-            ones; ``sweep`` is one radius of many.
+            ones; ``sweep`` is one radius of many; ``released`` repeats slips of published code,
+            which may leave the ball.
         combine: How several attacked tasks become one ascent direction.
         images: The first so many images are enough, for checks; None takes all.
     """
@@ -63,6 +64,8 @@ class Condition:
 
     def is_inside(self, threat: ThreatModel) -> bool:
         """Whether what it does to an image is allowed in a threat model."""
+        if self.role == "released":
+            return False
         same = self.budget.norm == threat.norm or self.budget.epsilon == 0
         return same and self.budget.epsilon <= threat.epsilon
 

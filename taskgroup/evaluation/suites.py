@@ -1,25 +1,26 @@
-"""Which conditions a network is scored under: quick, standard, full, mtrobust."""
+"""Which conditions a network is scored under: quick, standard, full, mtrobust, mtrobust_seed."""
 
 import math
 from collections.abc import Sequence
 from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.errors import ConfigError
 from taskgroup.evaluation.conditions import Combine, Condition, sweep_radii
 from taskgroup.tasks.base import Task
 
-Suite = Literal["quick", "standard", "full", "mtrobust"]
-SUITES: tuple[Suite, ...] = ("quick", "standard", "full", "mtrobust")
+Suite = Literal["quick", "standard", "full", "mtrobust", "mtrobust_seed"]
+SUITES: tuple[Suite, ...] = ("quick", "standard", "full", "mtrobust", "mtrobust_seed")
 
 QUICK = {"steps": 50, "restarts": 2}
 SEA_STEPS = 300
 AUTOATTACK_STEPS = 100
 REGRESSION = {"steps": 300, "restarts": 3}
 SWEEP_STEPS = 20
-TASKS_STEPS: dict[Suite, int] = {"quick": 20, "standard": 100, "full": 100, "mtrobust": 20}
-QUERIES: dict[Suite, int] = {"quick": 100, "standard": 1000, "full": 1000, "mtrobust": 100}
-ONE_BALL: tuple[Suite, ...] = ("quick", "standard", "mtrobust")
-LIGHT: tuple[Suite, ...] = ("quick", "mtrobust")
+LIGHT: tuple[Suite, ...] = ("quick", "mtrobust", "mtrobust_seed")
+ONE_BALL: tuple[Suite, ...] = ("standard", *LIGHT)
+TASKS_STEPS: dict[Suite, int] = {"standard": 100, "full": 100, **dict.fromkeys(LIGHT, 20)}
+QUERIES: dict[Suite, int] = {"standard": 1000, "full": 1000, **dict.fromkeys(LIGHT, 100)}
 PUBLISHED = (
     *(("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)),
     *(("houdini", 20),),
@@ -27,6 +28,12 @@ PUBLISHED = (
 """Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
 PUBLISHED_STEP = 1 / 4
 """Their step in units of the radius: 1 of 4, or 2 of 8."""
+WITH_SLIPS = {
+    **{"pgd_seed": "pgd", "mim_seed": "mim_seed", "houdini_seed": "houdini_seed"},
+    **{name: name for name in ("mtrobust_pgd", "mtrobust_mim", "mtrobust_houdini")},
+}
+"""Their attacks as released: from a corner, then also in the box of the Cityscapes evaluation."""
+WITH_SLIPS_STEPS = 20
 QUERIED_IMAGES = 64
 """A black-box attack only checks the others; a few images show whether it beats them."""
 COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
@@ -60,13 +67,17 @@ def suite_conditions(
         main_task: The task to protect.
         attacked_tasks: The tasks that are attacked together beside the main task alone.
         num_pixels: Numbers per image, ``3 H W``.
+
+    Raises:
+        ConfigError: ``mtrobust_seed`` in another ball than one of linf.
     """
     balls = (threat,) if suite in ONE_BALL else full_balls(threat, num_pixels)
     found = [*_checks(suite, threat, main_task.name)]
     for ball in balls:
         found.append(strong_condition(suite, ball, main_task))
         found += _several_tasks(suite, ball, attacked_tasks)
-    found += _published(threat, main_task) if suite == "mtrobust" else []
+    found += _published(threat, main_task) if suite.startswith("mtrobust") else []
+    found += _with_slips(threat, main_task) if suite == "mtrobust_seed" else []
     found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
 
@@ -127,6 +138,27 @@ def _published(threat: ThreatModel, main_task: Task) -> list[Condition]:
         Condition(name, name, budget.model_copy(update={"steps": steps}), (main_task.name,))
         for name, steps in PUBLISHED
         if name != "houdini" or kind_of(main_task) == "dense"
+    ]
+
+
+def _with_slips(threat: ThreatModel, main_task: Task) -> list[Condition]:
+    """The same with the published slips; no score that counts comes from them."""
+    if threat.norm != "linf":
+        raise ConfigError(
+            f"suite 'mtrobust_seed' must go with norm linf, got {threat.norm}: the published "
+            "attacks know no other ball; choose suite mtrobust"
+        )
+    budget = AttackBudget(
+        epsilon=threat.epsilon,
+        steps=WITH_SLIPS_STEPS,
+        step_size=PUBLISHED_STEP * threat.epsilon,
+        keep="last",
+        seed_compatible=True,
+    )
+    return [
+        Condition(name, attack, budget, (main_task.name,), role="released")
+        for name, attack in WITH_SLIPS.items()
+        if "houdini" not in name or kind_of(main_task) == "dense"
     ]
 
 

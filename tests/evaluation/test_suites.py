@@ -5,6 +5,7 @@ import math
 import pytest
 
 from taskgroup.attacks.base import ThreatModel
+from taskgroup.errors import ConfigError
 from taskgroup.evaluation.conditions import sweep_radii
 from taskgroup.evaluation.suites import (
     SUITES,
@@ -94,7 +95,8 @@ def test_full_is_standard_in_several_balls():
 @pytest.mark.parametrize("suite", SUITES)
 def test_evaluation_keeps_the_worst_iterate(suite):
     for condition in conditions(suite):
-        assert condition.budget.keep == "best"
+        if condition.role != "released":
+            assert condition.budget.keep == "best"
         assert condition.steps == 0 or condition.attack is not None
         if condition.attack in ("apgd", "sea"):
             assert condition.budget.random_start
@@ -115,3 +117,22 @@ def test_one_task_alone_is_not_attacked_together():
     assert not [c for c in found if c.role == "tasks"]
     work = {c.name: c.work for c in conditions() if not c.budget.epsilon}
     assert work["clean"] == work["sweep"]
+
+
+def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
+    released = [c for c in conditions("mtrobust_seed") if c.role == "released"]
+    assert [c.attack for c in released] == [
+        *("pgd", "mim_seed", "houdini_seed"),
+        *("mtrobust_pgd", "mtrobust_mim", "mtrobust_houdini"),
+    ]
+    assert all(c.budget.seed_compatible and c.budget.keep == "last" for c in released)
+    assert not any(c.is_inside(LINF) for c in released)
+    others = [c for c in conditions("mtrobust_seed") if c.role != "released"]
+    assert others == list(conditions("mtrobust"))
+
+
+def test_released_attacks_know_one_norm_and_houdini_one_kind_of_task():
+    attacks = {c.attack for c in conditions("mtrobust_seed", main=DEPTH)}
+    assert not any("houdini" in str(attack) for attack in attacks)
+    with pytest.raises(ConfigError, match=r"suite 'mtrobust_seed' must go with norm linf, got l2"):
+        conditions("mtrobust_seed", threat=ThreatModel(norm="l2", epsilon=0.5))
