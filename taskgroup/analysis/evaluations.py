@@ -57,6 +57,12 @@ def _model(row: EvaluationRow) -> tuple[int, str]:
     return row.trial, row.label
 
 
+def _name(row: EvaluationRow, trials: Sequence[TrialResult]) -> str:
+    """The label; of a confirmation with its seed, because others have the same label."""
+    seeds = [t.seed for t in trials if (t.number, t.stage) == (row.trial, "confirm")]
+    return f"{row.label}, seed {seeds[0]}" if seeds else row.label
+
+
 def _robust_line(
     worst: EvaluationRow,
     rows: Sequence[EvaluationRow],
@@ -75,7 +81,7 @@ def _robust_line(
     pairs = [found.get(score) for score in scores for found in (clean, robust)]
     factor = worst.vulnerability
     cells = (
-        worst.label,
+        _name(worst, trials),
         format_radius(*ball),
         *(_interval(row, marked=False) for row in pairs),
         MISSING if factor is None else f"{factor:.2f}",

@@ -125,5 +125,6 @@ def test_confirmation_by_a_suite_says_so_and_warns_in_red(staged: StudyData) -> 
     html = render_report(study)
     assert '<span class="alarm">no evidence' in html
     assert "Evaluation on the confirm split" in html
+    assert "segmentation+depth, seed 1002" in html
     partial = confirm_table(replace(study, evaluations=rows[:-1]))
     assert "1 confirmations are not scored by the suite yet and left out." in partial.notes
