@@ -130,11 +130,17 @@ def sums_per_image(
     predictions: Mapping[str, Tensor],
     targets: Mapping[str, Target],
 ) -> dict[str, Tensor]:
-    """Each metric's sums ``(N, S)`` of one batch, on the CPU."""
-    return {
-        name: metric.per_image(predictions[name], targets[name].values, targets[name].valid).cpu()
-        for name, metric in metrics.items()
-    }
+    """Each metric's sums ``(N, S)`` of one batch, on the CPU.
+
+    NaN for an image whose prediction is not finite: a class taken from NaN would look like one.
+    """
+    found = {}
+    for name, metric in metrics.items():
+        prediction, target = predictions[name], targets[name]
+        sums = metric.per_image(prediction, target.values, target.valid)
+        broken = ~prediction.flatten(1).isfinite().all(1)
+        found[name] = sums.masked_fill(broken[:, None], torch.nan).cpu()
+    return found
 
 
 def gather_scores(

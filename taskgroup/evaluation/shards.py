@@ -182,6 +182,7 @@ def _judged(trained: TrainedModel, batch: Batch, images: Tensor) -> dict[str, Te
     """Sums of a network's main task on images that were attacked for another one."""
     metrics = {trained.main_task: trained.main.metric()}
     predictions = predict(trained.model, images, [trained.main_task])
+    _check_finite(predictions[trained.main_task], trained.main_task, images is batch.images)
     return sums_per_image(metrics, predictions, batch.targets)
 
 

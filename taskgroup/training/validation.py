@@ -1,12 +1,13 @@
 """Scores after an epoch: clean for every task, robust for the main task; always float32."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from taskgroup.data.base import Batch, VisionDataset
+from taskgroup.errors import DivergedError
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
@@ -73,11 +74,28 @@ def _scores(
     with nullcontext() if group.size == 1 else batches.draws:
         sums = _sums(config, model, tasks, batches, attack=attack, device=device)
     condition = "clean" if attack is None else "robust"
+    reduced = {task.name: group.sum(sums[task.name]) for task in tasks}
+    _check_finite(reduced, condition)
     return {
         f"{task.name}/{condition}/{name}": float(value)
         for task in tasks
-        for name, value in task.metric().score(group.sum(sums[task.name])).items()
+        for name, value in task.metric().score(reduced[task.name]).items()
     }
+
+
+def _check_finite(sums: Mapping[str, Tensor], condition: str) -> None:
+    """Sums of all workers: every worker raises, or none does.
+
+    Raises:
+        DivergedError: A prediction was NaN or infinite.
+    """
+    broken = [name for name, values in sums.items() if not values.isfinite().all()]
+    if broken:
+        raise DivergedError(
+            f"predictions must be finite to be scored, but the {condition} ones of "
+            f"{', '.join(broken)} are NaN or infinite on validation images; lower "
+            "training.learning_rate"
+        )
 
 
 def _sums(

@@ -1,5 +1,7 @@
 """Scores of networks, clean and under attack."""
 
+import math
+
 import pytest
 import torch
 
@@ -69,3 +71,27 @@ def test_attack_steps_run_the_attacked_heads_only(trained, tasks, batches):
 def test_no_images_is_an_error(trained, tasks):
     with pytest.raises(DataError, match="at least one image"):
         score_model(trained, tasks, [], main_task="segmentation")
+
+
+class BreaksAt(torch.nn.Module):
+    """Answers NaN for images as bright as a limit."""
+
+    def __init__(self, model, limit):
+        super().__init__()
+        self.model, self.limit = model, limit
+
+    def forward(self, images, tasks=None):
+        bright = images.mean((1, 2, 3)) >= self.limit
+        return {
+            name: torch.where(bright.view([-1] + [1] * (values.dim() - 1)), torch.nan, values)
+            for name, values in self.model(images, tasks).items()
+        }
+
+
+def test_a_prediction_of_nan_is_no_class(trained, tasks, batches):
+    brightest = torch.cat([batch.images.mean((1, 2, 3)) for batch in batches]).amax()
+    breaks = BreaksAt(trained, brightest - 1e-5)
+    scores = score_model(breaks, tasks, batches, main_task="segmentation")
+    for task in tasks:
+        assert int(scores.sums[task.name].isnan().all(1).sum()) == 1
+        assert all(math.isnan(value) for value in scores.values[task.name].values())

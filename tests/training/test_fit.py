@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 
+from taskgroup.data.loading import open_dataset
 from taskgroup.errors import ConfigError, DataError, DivergedError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
+from taskgroup.training.checks import build_tasks
 from taskgroup.training.epoch import check_finite, num_images
 from taskgroup.training.fit import fit
 from taskgroup.training.state import read_rows
+from taskgroup.training.validation import clean_scores, robust_scores
 
 FOUR_EPOCHS = {"epochs": 4, "schedule": "one_cycle", "warmup_epochs": 0.5, "clip_norm": 1.0}
 PGD = {"attack": "pgd", "steps": 2, "epsilon": 8 / 255}
@@ -285,6 +288,23 @@ def test_huge_learning_rate_is_reported_as_divergence(trial, recorder):
     training = {"learning_rate": 1e30, "optimizer": "sgd", "schedule": "constant", "epochs": 5}
     with pytest.raises(DivergedError, match=r"lower training\.learning_rate"):
         fit(trial(training=training), recorder())
+
+
+class Broken(torch.nn.Module):
+    """Answers NaN."""
+
+    def forward(self, images, tasks=None):
+        shape = (len(images), 4, *images.shape[2:])
+        return {"segmentation": images.sum() * torch.full(shape, torch.nan)}
+
+
+@pytest.mark.parametrize(("measure", "said"), [(clean_scores, "clean"), (robust_scores, "robust")])
+def test_predictions_of_nan_end_a_trial_instead_of_becoming_a_score(measure, said, trial):
+    config = trial()
+    tasks = build_tasks(config)
+    data = open_dataset(config.dataset, "validation", config.task_set)
+    with pytest.raises(DivergedError, match=f"the {said} ones of segmentation are NaN or infinite"):
+        measure(config, Broken(), tasks, data, device=torch.device("cpu"))
 
 
 def test_first_broken_step_decides_who_is_named():
