@@ -19,11 +19,18 @@ app.add_typer(table_app, name="table")
 
 
 class SplitName(StrEnum):
-    """Names of ``--split``."""
+    """Names of ``--split`` where the search has scores too."""
 
     test = "test"
     confirm = "confirm"
     validation = "validation"
+
+
+class EvaluatedName(StrEnum):
+    """Names of ``--split`` where only evaluations have what is asked for."""
+
+    test = "test"
+    confirm = "confirm"
 
 
 GridRuns = Annotated[
@@ -37,6 +44,7 @@ ScoredSplit = Annotated[
         "validation; by default test where anything was evaluated."
     ),
 ]
+EvaluatedSplit = Annotated[EvaluatedName, typer.Option(help="Split that `evaluate` scored.")]
 Out = Annotated[
     list[str] | None,
     typer.Option(help="File to write the numbers to, .csv or .parquet (repeatable)."),
@@ -60,7 +68,7 @@ def relative(
 @table_app.command("attacks")
 def attacks(
     grid_runs: GridRuns = None,
-    split: ScoredSplit = None,
+    split: EvaluatedSplit = EvaluatedName.test,
     out: Out = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
@@ -68,13 +76,13 @@ def attacks(
     """Attacks by task sets: the main task's score under each attack of the evaluations."""
     from taskgroup.analysis.grid_tables import attacks_table
 
-    _show(attacks_table, grid_runs, runs, split or SplitName.test, out, as_json)
+    _show(attacks_table, grid_runs, runs, split, out, as_json)
 
 
 @table_app.command("vulnerability")
 def vulnerability(
     grid_runs: GridRuns = None,
-    split: ScoredSplit = None,
+    split: EvaluatedSplit = EvaluatedName.test,
     out: Out = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
@@ -82,7 +90,7 @@ def vulnerability(
     """Relative vulnerability of the main task: growth of its error under each attack."""
     from taskgroup.analysis.grid_tables import vulnerability_table
 
-    _show(vulnerability_table, grid_runs, runs, split or SplitName.test, out, as_json)
+    _show(vulnerability_table, grid_runs, runs, split, out, as_json)
 
 
 @table_app.command("predictors")
@@ -103,7 +111,7 @@ def _show(
     build: "Callable[[Grid], GridTable]",
     grid_runs: list[str] | None,
     runs: str,
-    split: SplitName | None,
+    split: SplitName | EvaluatedName | None,
     out: list[str] | None,
     as_json: bool,
 ) -> None:
