@@ -26,6 +26,10 @@ COUNTER = ".num_batches_tracked"
 """Ends the names that files of old torch versions lack; evaluation does not read them."""
 OWN = ("mean", "std")
 """Our normalisation, which no published file holds."""
+OFFSET = ".predict.1.offset"
+"""Ends the names of what moves predictions into our units, which no published file holds."""
+RECONSTRUCTION = "autoencoding"
+"""The task that published networks predict as the normalised image, and ours in pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def build_published(
     """A network of ours with published weights, in eval mode; every weight must find its place.
 
     Counters of batches may be missing. Parts that our network has once must be equal wherever the
-    file repeats them.
+    file repeats them. A head that predicts the normalised image is made to predict pixels.
 
     Args:
         published: What ``load_published`` read.
@@ -94,6 +98,8 @@ def build_published(
             f"{config.decoder}, but {len(wrong)} do not fit: {wrong[0]}; "
             + _advice(config, tasks, renamed)
         )
+    if RECONSTRUCTION in kept.values():
+        renamed |= _in_pixels(renamed, published.family)
     rest = {name: value for name, value in model.state_dict().items() if name not in renamed}
     model.load_state_dict({**rest, **renamed}, strict=True)
     return model.eval()
@@ -163,12 +169,27 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other)
 
 
+def _in_pixels(weights: Mapping[str, Tensor], family: KeyFamily) -> dict[str, Tensor]:
+    """The last layer of the reconstruction, multiplied by the deviation and moved by the mean."""
+    mean, std = torch.tensor(family.mean), torch.tensor(family.std)
+    head = f"heads.{RECONSTRUCTION}.predict"
+    is_enlarged = f"{head}.1.kernel" in weights
+    last = f"{head}.0" if is_enlarged else head
+    scaled = {
+        f"{last}.weight": weights[f"{last}.weight"] * std.view(3, 1, 1, 1),
+        f"{last}.bias": weights[f"{last}.bias"] * std,
+    }
+    if is_enlarged:  # a bias would fade at the border, where the enlarging sees zeros outside
+        return {**scaled, f"{head}.1.offset": mean.view(3, 1, 1)}
+    return {**scaled, f"{last}.bias": scaled[f"{last}.bias"] + mean}
+
+
 def _differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     """What is missing, left over, or of another shape, in words."""
     missing = [
         f"{name} is missing"
         for name in own
-        if name not in given and name not in OWN and not name.endswith(COUNTER)
+        if name not in given and name not in OWN and not name.endswith((COUNTER, OFFSET))
     ]
     left = [f"{name} is left over" for name in given if name not in own]
     shapes = [

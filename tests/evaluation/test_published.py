@@ -48,7 +48,7 @@ def write(path, model, *, names=None):
                 weights[f"{place}.{part[3]}"] = value
             elif key.startswith(f"heads.{task}.predict.0."):
                 weights[f"{decoder}.3.{key.split('.')[-1]}"] = value
-            elif key.startswith(f"heads.{task}."):
+            elif key == f"heads.{task}.predict.1.kernel":
                 weights[f"{decoder}.4.weight"] = value
     torch.save({"epoch": 201, "arch": "drn_d_22", "state_dict": weights}, path)
     return path

@@ -88,7 +88,7 @@ def as_multitask() -> Callable[[MultitaskModel], dict[str, Tensor]]:
                     found[f"{prefix}.{key.removeprefix(f'{own}layers.levels.')}"] = value
                 elif key.startswith(f"{own}predict.0."):
                     found[f"{prefix}.3.{key.split('.')[-1]}"] = value
-                elif key.startswith(own):
+                elif key == f"{own}predict.1.kernel":
                     found[f"{prefix}.4.weight"] = value
         return found
 

@@ -17,26 +17,31 @@ class BilinearUpsampling(nn.Module):
     Attributes:
         kernel: ``(channels, 1, k, k)``, a buffer: no optimiser moves it, and published weights
             bring their own.
+        offset: ``(channels, 1, 1)``, added to the enlarged maps; zero but for published weights
+            that predict in other units.
     """
 
     kernel: Tensor
+    offset: Tensor
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
         self.factor = factor
         self.register_buffer("kernel", bilinear_kernel(factor).repeat(channels, 1, 1, 1))
+        self.register_buffer("offset", torch.zeros(channels, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps ``(N, channels, factor h, factor w)``, float32 even under autocast."""
         padding = math.ceil((self.factor - 1) / 2)
         with torch.autocast(maps.device.type, enabled=False):
-            return F.conv_transpose2d(
+            enlarged = F.conv_transpose2d(
                 maps.float(),
                 self.kernel,
                 stride=self.factor,
                 padding=padding,
                 groups=len(self.kernel),
             )
+        return enlarged + self.offset
 
 
 def bilinear_kernel(factor: int) -> Tensor:
