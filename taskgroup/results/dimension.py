@@ -55,7 +55,7 @@ class DimensionRow:
         grid: Name of the numbers of outputs, or ``chosen``.
         seed_compatible: Whether it is the published script's number.
         seed: Seed of orders, attacks and resampling.
-        seconds: Time of the whole curve.
+        seconds: Time that it took; for gradients that of the whole curve.
         split: Split of the data set that the images come from.
     """
 
