@@ -49,6 +49,8 @@ _CONDITIONS = {
     "mim": "MIM",
     "houdini": "Houdini",
     "cospgd": "CosPGD",
+    "pgd_tasks": "PGD on several tasks",
+    "mim_tasks": "MIM on several tasks",
     "pgd_seed": "PGD as released",
     "mim_seed": "MIM as released",
     "houdini_seed": "Houdini as released",

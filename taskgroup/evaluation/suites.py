@@ -26,6 +26,8 @@ PUBLISHED = (
     *(("houdini", 20),),
 )
 """Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
+PUBLISHED_ON_TASKS = (("pgd", 20), ("mim", 20))
+"""Those that are run on several tasks at once."""
 PUBLISHED_STEP = 1 / 4
 """Their step in units of the radius: 1 of 4, or 2 of 8."""
 WITH_SLIPS = {
@@ -76,7 +78,8 @@ def suite_conditions(
     for ball in balls:
         found.append(strong_condition(suite, ball, main_task))
         found += _several_tasks(suite, ball, attacked_tasks)
-    found += _published(threat, main_task) if suite.startswith("mtrobust") else []
+    if suite.startswith("mtrobust"):
+        found += _published(threat, main_task, attacked_tasks)
     found += _with_slips(threat, main_task) if suite == "mtrobust_seed" else []
     found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
@@ -129,16 +132,27 @@ def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ..
     )
 
 
-def _published(threat: ThreatModel, main_task: Task) -> list[Condition]:
-    """The attacks of the published tables on the main task; Houdini needs a class map."""
+def _published(
+    threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
+) -> list[Condition]:
+    """The attacks of the published tables, on the main task (Houdini: a class map) and on several.
+
+    On several tasks they raise the raw sum of the losses, as published.
+    """
     budget = AttackBudget(
         norm=threat.norm, epsilon=threat.epsilon, step_size=PUBLISHED_STEP * threat.epsilon
     )
-    return [
+    tasks = tuple(attacked_tasks)
+    alone = [
         Condition(name, name, budget.model_copy(update={"steps": steps}), (main_task.name,))
         for name, steps in PUBLISHED
         if name != "houdini" or kind_of(main_task) == "dense"
     ]
+    several = [
+        Condition(f"{name}_tasks", name, budget.model_copy(update={"steps": steps}), tasks, "tasks")
+        for name, steps in (PUBLISHED_ON_TASKS if len(tasks) > 1 else ())
+    ]
+    return [*alone, *several]
 
 
 def _with_slips(threat: ThreatModel, main_task: Task) -> list[Condition]:

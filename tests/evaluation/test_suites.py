@@ -66,7 +66,7 @@ def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, step
 
 def test_mtrobust_adds_the_attacks_of_the_published_tables():
     quick = conditions()
-    added = [c for c in conditions("mtrobust") if c not in quick]
+    added = [c for c in conditions("mtrobust") if c not in quick and c.role == "strong"]
     named = [("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)]
     assert [(c.name, c.steps) for c in added] == [*named, ("houdini", 20)]
     assert {c.budget.step_size for c in added} == {1 / 255}
@@ -136,3 +136,14 @@ def test_released_attacks_know_one_norm_and_houdini_one_kind_of_task():
     assert not any("houdini" in str(attack) for attack in attacks)
     with pytest.raises(ConfigError, match=r"suite 'mtrobust_seed' must go with norm linf, got l2"):
         conditions("mtrobust_seed", threat=ThreatModel(norm="l2", epsilon=0.5))
+
+
+def test_the_published_attacks_are_run_on_several_tasks_too():
+    several = [c for c in conditions("mtrobust") if c.role == "tasks" and c.attack != "apgd"]
+    assert [(c.name, c.steps, c.combine) for c in several] == [
+        ("pgd_tasks", 20, "sum"),
+        ("mim_tasks", 20, "sum"),
+    ]
+    assert {c.attacked_tasks for c in several} == {("segmentation", "depth")}
+    alone = conditions("mtrobust", attacked=("segmentation",))
+    assert not any(c.role == "tasks" for c in alone)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 import taskgroup.tasks.classification  # noqa: F401  (fills the registry)
+from taskgroup.models.base import ModelConfig
+from taskgroup.models.build import build_model
 from taskgroup.models.foreign import Published, build_published, complete, load_published
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import TASKS, TaskInfo, build_task
@@ -76,6 +78,30 @@ def build(published: Published, backbone: str) -> MultitaskModel:
     kept = {name: info.name for name, info in infos.items()}
     config = complete({"backbone": backbone}, published)
     return build_published(published, config, [build_task(i) for i in infos.values()], kept)
+
+
+ELEVEN = (
+    *("segmentation", "depth", "edges", "keypoints2d", "normals", "reshading", "keypoints3d"),
+    *("depth_euclidean", "autoencoding", "occlusion_edges", "curvature"),
+)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels", "parameters"),
+    [("resnet18", 512, 27_735_681), ("resnet50", 2048, None)],
+)
+def test_every_task_has_an_up_convolution_decoder_of_its_own(
+    backbone: str, channels: int, parameters: int | None
+) -> None:
+    tasks = [build_task(TaskInfo(name, 18 if name in CLASSES else None)) for name in ELEVEN]
+    config = ModelConfig(backbone=backbone, decoder="taskonomy")
+    with torch.device("meta"):
+        model = build_model(config, tasks, seed=0)
+    first = {name: model.heads[name].decoder.upconv0.weight for name in ELEVEN}
+    assert {tuple(weight.shape) for weight in first.values()} == {(channels, 256, 2, 2)}
+    assert len({id(weight) for weight in first.values()}) == len(ELEVEN)
+    if parameters is not None:
+        assert sum(parameter.numel() for parameter in model.parameters()) == parameters
 
 
 @pytest.mark.parametrize(
