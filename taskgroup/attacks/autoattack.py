@@ -14,7 +14,7 @@ from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LogitObjective, Objective
 from taskgroup.attacks.fab import fab_targeted
 from taskgroup.attacks.fit import check_fit, check_no_slips
-from taskgroup.attacks.geometry import assert_inside, random_surface
+from taskgroup.attacks.geometry import assert_inside, random_stretched
 from taskgroup.attacks.square import random_search
 from taskgroup.errors import ConfigError, DivergedError
 
@@ -99,8 +99,8 @@ def _apgd(robust: _Robust) -> Tensor:
 
 
 def _climbed(robust: _Robust, objective: Objective) -> Tensor:
-    """One run of APGD from the ball's surface; images leave once they are wrong."""
-    start = random_surface(robust.images, robust.budget, robust.generator)
+    """One run of APGD from a random point that reaches the surface; images leave once wrong."""
+    start = random_stretched(robust.images, robust.budget, robust.generator)
     end = climb(
         objective,
         robust.images,

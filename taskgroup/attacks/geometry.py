@@ -67,6 +67,20 @@ def random_surface(images: Tensor, threat: ThreatModel, generator: torch.Generat
     return project(images + threat.epsilon * noise, images, threat)
 
 
+def random_stretched(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Where AutoAttack begins, projected to the box.
+
+    Uniform points of the linf ball, stretched until their largest entry reaches its surface; points
+    of the l2 sphere.
+    """
+    if threat.norm == "l2":
+        return random_surface(images, threat, generator)
+    noise = _uniform(images, generator)
+    largest = noise.abs().amax(dim=(1, 2, 3), keepdim=True)
+    stretched = noise / largest.clamp(min=torch.finfo(noise.dtype).tiny)
+    return project(images + threat.epsilon * stretched, images, threat)
+
+
 def starting_point(images: Tensor, budget: AttackBudget, generator: torch.Generator) -> Tensor:
     """Where PGD and its relatives begin: at random inside the ball, or at the images themselves.
 

@@ -8,6 +8,7 @@ from taskgroup.attacks.geometry import (
     assert_inside,
     project,
     random_inside,
+    random_stretched,
     random_surface,
     steepest,
 )
@@ -113,3 +114,13 @@ def test_leaving_is_noticed(threat, images):
     edge = torch.ones(1, 3, 2, 2)
     with pytest.raises(AssertionError, match="left"):
         assert_inside(edge + 1e-3, edge, threat)
+
+
+def test_stretched_starts_reach_the_surface_with_one_pixel():
+    grey = torch.full((4, 3, 8, 8), 0.5)
+    drawn = torch.Generator().manual_seed(4)
+    noise = (random_stretched(grey, LINF, drawn) - grey).abs().flatten(1)
+    torch.testing.assert_close(noise.amax(1), torch.full((4,), LINF.epsilon))
+    assert 0.4 < float(noise.mean() / LINF.epsilon) < 0.6
+    sphere = (random_stretched(grey, L2, drawn) - grey).flatten(1).norm(dim=1)
+    torch.testing.assert_close(sphere, torch.full((4,), L2.epsilon))
