@@ -29,38 +29,21 @@ def attack_rows(measured: Measured, tick: Tick) -> list[DimensionRow]:
     """Score of ``M`` attacked outputs against ``M``."""
     options = measured.options
     outputs = attack_outputs(options.grid, options.outputs, measured.valid.tolist())
-    budget = options.budget(measured.trained)
     rows = []
     for place, count in enumerate(outputs):
-        began = time.perf_counter()
-        sums = _over_repeats(
+        attack = partial(attack_pixels, measured.trained, measured.task, outputs=count)
+        row = _score_row(
             measured,
             [
-                partial(
-                    attack_pixels,
-                    measured.trained,
-                    measured.task,
-                    outputs=count,
-                    attack=options.attack,
-                    budget=budget,
-                    seed=options.seed,
-                    repeat=repeat,
-                )
+                partial(attack, repeat=repeat, **_settings(measured))
                 for repeat in range(options.repeats)
             ],
+            score_name=pixel_score(measured.task),
+            counted="outputs",
+            count=count,
+            images=int((measured.valid >= count).sum()),
         )
-        rows.append(
-            _score_row(
-                measured,
-                sums,
-                counted="outputs",
-                count=count,
-                images=int((measured.valid >= count).sum()),
-                samples=float(options.repeats),
-                score_name=pixel_score(measured.task),
-                seconds=time.perf_counter() - began,
-            )
-        )
+        rows.append(row)
         tick((place + 1) / len(outputs))
     return rows
 
@@ -77,38 +60,30 @@ def task_attack_rows(measured: Measured, tick: Tick) -> list[DimensionRow]:
 
 
 def _task_attack_row(measured: Measured, size: int, combine: Combine) -> DimensionRow:
-    began = time.perf_counter()
     options, task = measured.options, measured.task
+    attack = partial(attack_tasks, measured.trained, task, combine=combine, **_settings(measured))
     subsets = task_subsets(
         measured.trained.task_set, task.name, size, most=options.repeats, seed=options.seed
     )
-    sums = _over_repeats(
-        measured,
-        [
-            partial(
-                attack_tasks,
-                measured.trained,
-                task,
-                attacked_tasks=subset,
-                combine=combine,
-                attack=options.attack,
-                budget=options.budget(measured.trained),
-                seed=options.seed,
-            )
-            for subset in subsets
-        ],
-    )
     return _score_row(
         measured,
-        sums,
+        [partial(attack, attacked_tasks=subset) for subset in subsets],
+        score_name=task.main_score,
         counted="tasks",
         count=size,
         combine=combine,
         images=int((measured.valid > 0).sum()),
-        samples=float(len(subsets)),
-        score_name=task.main_score,
-        seconds=time.perf_counter() - began,
     )
+
+
+def _settings(measured: Measured) -> dict[str, Any]:
+    """What every attack on a network has in common."""
+    options = measured.options
+    return {
+        "attack": options.attack,
+        "budget": options.budget(measured.trained),
+        "seed": options.seed,
+    }
 
 
 def _over_repeats(measured: Measured, attacks: Sequence[Callable[[Batch], ScoreSums]]) -> ScoreSums:
@@ -122,14 +97,22 @@ def _over_repeats(measured: Measured, attacks: Sequence[Callable[[Batch], ScoreS
 
 
 def _score_row(
-    measured: Measured, sums: ScoreSums, *, score_name: str, **fields: Any
+    measured: Measured,
+    attacks: Sequence[Callable[[Batch], ScoreSums]],
+    *,
+    score_name: str,
+    **fields: Any,
 ) -> DimensionRow:
+    """Attack every image in each way, and score them together."""
+    began = time.perf_counter()
+    sums = _over_repeats(measured, attacks)
     metric = measured.task.metric()
     interval = bootstrap_intervals(
         sums.attacked.numpy(),
         lambda drawn: {"value": metric.score(torch.from_numpy(drawn))[score_name]},
         seed=measured.options.seed,
     )["value"]
+    budget = measured.options.budget(measured.trained)
     return measured.row(
         interval=interval,
         measure="robust_score",
@@ -137,21 +120,16 @@ def _score_row(
         direction=metric.directions[score_name],
         value=_score(metric, sums.attacked, score_name),
         clean=_score(metric, sums.clean, score_name),
-        **_attack_fields(measured),
+        attack=measured.options.attack,
+        norm=budget.norm,
+        epsilon=budget.epsilon,
+        steps=budget.steps,
+        restarts=budget.restarts,
+        samples=float(len(attacks)),
+        seconds=time.perf_counter() - began,
         **fields,
     )
 
 
 def _score(metric: SumMetric, sums: Tensor, name: str) -> float:
     return float(metric.score(sums.sum(0))[name])
-
-
-def _attack_fields(measured: Measured) -> dict[str, Any]:
-    budget = measured.options.budget(measured.trained)
-    return {
-        "attack": measured.options.attack,
-        "norm": budget.norm,
-        "epsilon": budget.epsilon,
-        "steps": budget.steps,
-        "restarts": budget.restarts,
-    }
