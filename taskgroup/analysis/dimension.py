@@ -78,13 +78,13 @@ def collect_curves(
 
 
 def dimension_table(curves: Sequence[Curve], counted: Counted, measure: Measure) -> Table:
-    """One measure of each model at the first, a middle and the last number of outputs or tasks."""
+    """One measure of each model at the first and the last number, and one between."""
     own = [c for c in curves if (c.first.counted, c.first.measure) == (counted, measure)]
     if measure == "gradient_norm":
         own = [curve for curve in own if len(curve.rows) > 1]
     own = [c for c in own if len(c.rows) > 1 or c.first.combine == "sum"][::-1]
     unit = "M" if counted == "outputs" else "tasks"
-    counts = _spread(own)
+    counts = _spread(own, SHOWN_COUNTS if counted == "outputs" else 2)
     heads = [f"{unit}={count}" for count in counts]
     tasks = ("joined",) if counted == "tasks" else ()
     fitted = ("c",) if measure == "gradient_norm" else ()
@@ -93,13 +93,13 @@ def dimension_table(curves: Sequence[Curve], counted: Counted, measure: Measure)
     return Table(columns, frozenset(range(1 + len(tasks), len(columns))), rows, _notes(own))
 
 
-def _spread(curves: Sequence[Curve]) -> list[int]:
+def _spread(curves: Sequence[Curve], most: int) -> list[int]:
     """Some of the numbers that curves were measured at, the first and the last among them."""
     counts = sorted({count for curve in curves for count in curve.counts})
-    if len(counts) <= SHOWN_COUNTS:
+    if len(counts) <= most:
         return counts
     last = len(counts) - 1
-    return [counts[round(last * step / (SHOWN_COUNTS - 1))] for step in range(SHOWN_COUNTS)]
+    return [counts[round(last * step / (most - 1))] for step in range(most)]
 
 
 def _row(curve: Curve, counts: Sequence[int]) -> Row:
