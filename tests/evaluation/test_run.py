@@ -382,7 +382,7 @@ def test_the_newest_run_is_taken(run, tmp_path):
     [
         ("best", {"run": "nowhere"}, DataError, "nowhere must be a run directory"),
         ("best", {"runs": "nothing"}, DataError, "nothing must hold a run directory"),
-        ("bset", {}, ConfigError, "best, a trial's number or a checkpoint's path, got 'bset'"),
+        ("bset", {}, ConfigError, "best, all, a trial's number or a checkpoint's path, got 'bset'"),
         ("gone/model.pt", {}, DataError, "checkpoint gone/model.pt must be a file, found none"),
     ],
 )
@@ -398,7 +398,10 @@ def test_a_mistake_gets_one_line(which, options, kind, message, tmp_path, monkey
     [
         ({"images": 0}, "images must be at least 1, got 0"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"suite": "slow"}, "suite must be one of: quick, standard, full; got 'slow'"),
+        (
+            {"suite": "slow"},
+            "suite must be one of: quick, standard, full, mtrobust, mtrobust_seed; got 'slow'",
+        ),
         ({"epsilon": "8"}, r"epsilon must lie in \[0, 1\], got 8; did you mean 8/255\?"),
         ({"epsilon": "-1/255"}, "epsilon"),
         ({"epsilon": "eight"}, "epsilon"),
