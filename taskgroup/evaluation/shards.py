@@ -22,6 +22,7 @@ from taskgroup.errors import DataError
 from taskgroup.evaluation.attacking import attacked_images
 from taskgroup.evaluation.conditions import Condition
 from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.memory import release_freed_memory
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.shown import NUM_SHOWN, Shown, show
@@ -147,13 +148,16 @@ def run_shard(bench: Bench, shard: Shard) -> ShardResult:
         for judge in shard.judges
         for member, images in attacked.items()
     ]
-    return ShardResult(
+    result = ShardResult(
         parts=tuple(parts),
         index=batch.index.cpu(),
         valid={name: _counts(batch, name) for name in trained.task_set},
         seconds=time.perf_counter() - began,
         shown=shown,
     )
+    del attacked
+    release_freed_memory()
+    return result
 
 
 def _scored(trained: TrainedModel, batch: Batch, images: Tensor) -> tuple[dict[str, Tensor], Shown]:
