@@ -264,8 +264,17 @@ def verdicts(lines: Sequence[Line], images: int) -> list[str]:
     return rows
 
 
+def page(lines: Sequence[Line], images: int) -> str:
+    """Everything as Markdown: how it was measured, who wins, every score."""
+    head = (
+        f"- {date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{images} images, {', '.join(installed().values()) or 'no peers'}"
+    )
+    return "\n".join([head, "", *verdicts(lines, images), "", *table(lines), ""])
+
+
 def main() -> None:
-    """Run the cases and write the table."""
+    """Run the cases; the table is written anew after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--shorter", type=int, default=1, help="Divides the epochs of training.")
@@ -275,21 +284,12 @@ def main() -> None:
     lines: list[Line] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in cases():
-            if arguments.only in case.name:
-                lines += run_case(case, Path(folder), arguments.images, arguments.shorter)
-    text = "\n".join(
-        [
-            f"- {date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads, "
-            f"{arguments.images} images, {', '.join(installed().values()) or 'no peers'}",
-            "",
-            *verdicts(lines, arguments.images),
-            "",
-            *table(lines),
-        ]
-    )
-    print(text)
-    if arguments.out is not None:
-        arguments.out.write_text(text + "\n")
+            if arguments.only not in case.name:
+                continue
+            lines += run_case(case, Path(folder), arguments.images, arguments.shorter)
+            if arguments.out is not None:
+                arguments.out.write_text(page(lines, arguments.images), encoding="utf-8")
+    print(page(lines, arguments.images))
 
 
 if __name__ == "__main__":
