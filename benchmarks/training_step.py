@@ -78,8 +78,16 @@ CASES = (
         256,
         2,
     ),
+    Case(  # the released code runs levels 6 to 8 once per head, although their weights are tied
+        "DRN-D-22, 3 decoders, 256 px, batch 2",
+        ModelConfig(backbone="drn_d_22", decoder="bilinear", untied=True),
+        19,
+        ("depth", "autoencoding"),
+        256,
+        2,
+    ),
     Case(
-        "ResNet-18, 11 tasks, 256 px, batch 4",
+        f"ResNet-18, {1 + sum(name in TASKS for name in INDOOR)} tasks, 256 px, batch 4",
         ModelConfig(backbone="resnet18", decoder="taskonomy"),
         17,
         tuple(name for name in INDOOR if name in TASKS),
