@@ -14,8 +14,8 @@ Model = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="With --model: the data to attack, such as cityscapes, or a mapping: "
-        "'{name: cityscapes, root: FOLDER}'."
+        help="With --model: the data to attack, such as camvid, or a mapping: "
+        "'{name: camvid, root: FOLDER}'."
     ),
 ]
 Tasks = Annotated[

@@ -109,7 +109,7 @@ def _dataset(text: str | None) -> DatasetConfig:
     if text is None:
         raise ConfigError(
             "--dataset must name the images to attack, got none; add for example --dataset "
-            "cityscapes, or --dataset '{name: cityscapes, root: FOLDER}'"
+            "camvid, or --dataset '{name: camvid, root: FOLDER}'"
         )
     try:
         return parse_dataset(_section(text, "name", option="--dataset"))

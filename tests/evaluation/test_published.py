@@ -172,4 +172,4 @@ def test_options_that_do_not_go_together(given, message):
 def test_a_file_without_its_network_tells_how_to_name_it(file):
     result = CliRunner().invoke(app, ["evaluate", str(file)])
     assert result.exit_code == 2
-    assert "--model drn_d_22 --dataset cityscapes" in " ".join(result.stderr.split())
+    assert "--model drn_d_22 --dataset camvid" in " ".join(result.stderr.split())
