@@ -89,7 +89,7 @@ def load_checkpoint(path: Place) -> Checkpoint:
         raise DataError(
             f"{path} must be a checkpoint written by taskgroup, found another torch file; choose "
             "one below a run directory's checkpoints, or name its network: taskgroup evaluate "
-            "FILE --model drn_d_22 --dataset cityscapes"
+            "FILE --model drn_d_22 --dataset camvid"
         )
     if content.get("version") != FORMAT_VERSION:
         raise DataError(
