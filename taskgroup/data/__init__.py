@@ -2,6 +2,7 @@
 
 from taskgroup.data.camvid import CamvidConfig
 from taskgroup.data.cifar import Cifar10Config, Cifar100Config
+from taskgroup.data.cityscapes import CityscapesConfig
 from taskgroup.data.fashion_mnist import FashionMnistConfig
 from taskgroup.data.image_folder import ImageFolderConfig
 from taskgroup.data.scenes import SceneConfig
@@ -10,6 +11,7 @@ __all__ = [
     "CamvidConfig",
     "Cifar10Config",
     "Cifar100Config",
+    "CityscapesConfig",
     "FashionMnistConfig",
     "ImageFolderConfig",
     "SceneConfig",

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from taskgroup.errors import DataError
 
 Pixels = NDArray[np.uint8]
+Number = TypeVar("Number", bound=np.generic)
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -24,13 +26,14 @@ DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises on a file that is no picture or ends too early."""
 
 
-class LazyRows:
-    """Rows of uint8 that are decoded when first asked for, and kept if all would fit in memory.
+class LazyRows(Generic[Number]):
+    """Rows of numbers that are decoded when first asked for, and kept if all would fit in memory.
 
     Args:
         count: Number of rows.
         shape: Shape of a row.
         read: Decodes one row.
+        dtype: What a row's numbers are.
         memory_limit: Bytes above which rows are decoded anew each time.
     """
 
@@ -38,18 +41,20 @@ class LazyRows:
         self,
         count: int,
         shape: tuple[int, ...],
-        read: Callable[[int], Pixels],
+        read: Callable[[int], NDArray[Number]],
         *,
+        dtype: DTypeLike = np.uint8,
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
         self.shape = shape
         self._read = read
-        fits = count * prod(shape) <= memory_limit
-        self._rows = np.empty((count, *shape), np.uint8) if fits else None
+        self._dtype = dtype
+        fits = count * prod(shape) * np.dtype(dtype).itemsize <= memory_limit
+        self._rows: NDArray[Number] | None = np.empty((count, *shape), dtype) if fits else None
         self._is_decoded = np.zeros(count, bool)
 
-    @classmethod
-    def of(cls, array: Pixels, size: Size | None) -> "LazyRows":
+    @staticmethod
+    def of(array: Pixels, size: Size | None) -> "LazyRows[np.uint8]":
         """Rows of pictures ``(P, C, H, W)`` that are in memory already, resized when asked for.
 
         Args:
@@ -59,17 +64,17 @@ class LazyRows:
         count, channels, *own = array.shape
         size = size or (own[0], own[1])
         if size != (own[0], own[1]):
-            return cls(count, (channels, *size), lambda row: resize_picture(array[row], size))
-        return cls.decoded(array)
+            return LazyRows(count, (channels, *size), lambda row: resize_picture(array[row], size))
+        return LazyRows.decoded(array)
 
-    @classmethod
-    def decoded(cls, array: Pixels) -> "LazyRows":
+    @staticmethod
+    def decoded(array: NDArray[Number]) -> "LazyRows[Number]":
         """Rows that are in memory already; the array is kept, not copied, and never written to."""
-        kept = cls(0, array.shape[1:], partial(_row, array))
+        kept = LazyRows(0, array.shape[1:], partial(_row, array), dtype=array.dtype)
         kept._rows, kept._is_decoded = array, np.ones(len(array), bool)
         return kept
 
-    def all_rows(self) -> Pixels:
+    def all_rows(self) -> NDArray[Number]:
         """Every row, decoded: the rows themselves, which nobody may write to.
 
         Raises:
@@ -83,7 +88,7 @@ class LazyRows:
         self.rows(np.flatnonzero(~self._is_decoded))
         return self._rows
 
-    def rows(self, positions: NDArray[np.int64]) -> Pixels:
+    def rows(self, positions: NDArray[np.int64]) -> NDArray[Number]:
         """The rows at ``positions`` ``(N,)``, shape ``(N, *shape)``; the caller owns them.
 
         Raises:
@@ -91,16 +96,16 @@ class LazyRows:
         """
         if self._rows is None:
             decoded = [self._read(int(position)) for position in positions]
-            return np.stack(decoded) if decoded else np.empty((0, *self.shape), np.uint8)
+            return np.stack(decoded) if decoded else np.empty((0, *self.shape), self._dtype)
         for position in positions[~self._is_decoded[positions]]:
             self._rows[position] = self._read(int(position))
             self._is_decoded[position] = True
         return self._rows[positions]
 
 
-def _row(array: Pixels, row: int) -> Pixels:
+def _row(array: NDArray[Number], row: int) -> NDArray[Number]:
     """One row; an array's own method would do, but does not pickle."""
-    found: Pixels = array[row]
+    found: NDArray[Number] = array[row]
     return found
 
 

@@ -4,8 +4,8 @@ A reader names its layout and writes one method, ``read``, that lists what a fol
 are decoded when a batch first needs them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +24,8 @@ from taskgroup.data.splits import SplitPart, cut_splits
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo
 
+MAPS_AT_ONCE = 16
+"""Class maps that are counted at once."""
 UNLABELLED = -1
 """Class number of an image without a label, inside a reader."""
 
@@ -39,14 +41,17 @@ class Contents:
         vectors: Class numbers ``(P,)`` int64 by task, -1 where unlabelled.
         class_names: Names of the classes by labelled task.
         groups: Group of each sample that must stay in one split, or None.
+        numbers: Maps of numbers ``(P, C, H, W)`` float32 by task, NaN where invalid; a label-free
+            task that is among them is not computed from the picture.
     """
 
     published: Mapping[Split, Sequence[str]]
-    images: LazyRows
-    maps: Mapping[str, LazyRows]
+    images: LazyRows[np.uint8]
+    maps: Mapping[str, LazyRows[np.uint8]]
     vectors: Mapping[str, NDArray[np.int64]]
     class_names: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, str] | None = None
+    numbers: Mapping[str, LazyRows[np.float32]] = field(default_factory=dict)
 
 
 class ReaderConfig(DatasetConfig):
@@ -54,6 +59,8 @@ class ReaderConfig(DatasetConfig):
 
     layout: ClassVar[Layout]
     archive: ClassVar[Download | None] = None
+    group: ClassVar[str] = "video sequence"
+    """What a split that is missing is never cut across, in words."""
 
     @field_validator("root")
     @classmethod
@@ -139,7 +146,7 @@ class ReaderConfig(DatasetConfig):
         if not len(part.positions):
             raise DataError(
                 f"split {split} of data set {self.name!r} must be published or cut from train, but "
-                "every video sequence of train is in another split too; add files for it"
+                f"every {self.group} of train is in another split too; add files for it"
             )
         return PictureDataset(opened.contents, part.positions, tuple(tasks))
 
@@ -174,7 +181,8 @@ class PictureDataset(VisionDataset):
         positions = self._positions[index]
         pixels = torch.from_numpy(self._contents.images.rows(positions))
         images = (pixels.float() / 255).expand(-1, 3, -1, -1).contiguous()
-        targets = label_free_targets(images, self._tasks)
+        computed = [task for task in self._tasks if task not in self._contents.numbers]
+        targets = label_free_targets(images, computed)
         labelled = {
             task: self._target(task, positions) for task in self._tasks if task not in targets
         }
@@ -185,6 +193,9 @@ class PictureDataset(VisionDataset):
         if task in self._contents.maps:
             values = torch.from_numpy(self._contents.maps[task].rows(positions)).long()
             return Target(values, values != IGNORE)
+        if task in self._contents.numbers:
+            values = torch.from_numpy(self._contents.numbers[task].rows(positions))
+            return Target(values.nan_to_num(nan=0.0), ~values.isnan().any(1))
         numbers = torch.from_numpy(self._contents.vectors[task][positions])
         return Target(numbers.where(numbers != UNLABELLED, IGNORE), numbers != UNLABELLED)
 
@@ -197,11 +208,13 @@ class DecodedContents:
         contents: All but the pixels.
         images: Every picture, ``(P, C, H, W)`` uint8.
         maps: Every class map, ``(P, H, W)`` uint8, by task.
+        numbers: Every map of numbers, ``(P, C, H, W)`` float32, by task.
     """
 
     contents: Contents
     images: NDArray[np.uint8]
     maps: Mapping[str, NDArray[np.uint8]]
+    numbers: Mapping[str, NDArray[np.float32]]
 
     @classmethod
     def of(cls, config: ReaderConfig) -> "DecodedContents":
@@ -213,13 +226,16 @@ class DecodedContents:
         contents = _opened(config).contents
         images = contents.images.all_rows()
         maps = {task: rows.all_rows() for task, rows in contents.maps.items()}
+        numbers = {task: rows.all_rows() for task, rows in contents.numbers.items()}
         none = LazyRows.decoded(np.empty((0, 1, 1, 1), np.uint8))
-        return cls(replace(contents, images=none, maps={}), images, maps)
+        return cls(replace(contents, images=none, maps={}, numbers={}), images, maps, numbers)
 
     def restored(self) -> Contents:
         """The contents with pixels; the arrays are shared, not copied."""
         maps = {task: LazyRows.decoded(rows) for task, rows in self.maps.items()}
-        return replace(self.contents, images=LazyRows.decoded(self.images), maps=maps)
+        numbers = {task: LazyRows.decoded(rows) for task, rows in self.numbers.items()}
+        images = LazyRows.decoded(self.images)
+        return replace(self.contents, images=images, maps=maps, numbers=numbers)
 
 
 _ADOPTED: dict[ReaderConfig, Contents] = {}
@@ -256,26 +272,34 @@ def _tasks(config: ReaderConfig) -> Mapping[str, TaskInfo]:
     """Describe every task; class shares are counted on the train split."""
     opened = _opened(config)
     positions = opened.parts["train"].positions
-    infos = label_free_infos()
+    infos = label_free_infos() | {task: TaskInfo(task) for task in opened.contents.numbers}
     for task, names in opened.contents.class_names.items():
-        found = _class_numbers(opened.contents, task, positions)
-        infos[task] = TaskInfo(task, len(names), names, class_shares(found, len(names)))
+        shares = class_shares(_class_numbers(opened.contents, task, positions), len(names))
+        infos[task] = TaskInfo(task, len(names), names, shares)
     return infos
 
 
 def _class_numbers(
     contents: Contents, task: str, positions: NDArray[np.int64]
-) -> NDArray[np.integer]:
-    if task in contents.maps:
-        return contents.maps[task].rows(positions)
-    return contents.vectors[task][positions]
+) -> Iterator[NDArray[np.integer]]:
+    """Class numbers of the samples, a few maps at a time: all of a large set fill the memory."""
+    for start in range(0, len(positions), MAPS_AT_ONCE):
+        some = positions[start : start + MAPS_AT_ONCE]
+        yield (
+            contents.maps[task].rows(some)
+            if task in contents.maps
+            else contents.vectors[task][some]
+        )
 
 
-def class_shares(values: NDArray[np.integer], num_classes: int) -> tuple[float, ...]:
+def class_shares(parts: Iterable[NDArray[np.integer]], num_classes: int) -> tuple[float, ...]:
     """Share of each class among class numbers ``(...,)``; numbers outside the classes are left out.
 
     Returns:
         One share per class, adding to 1; all zero when nothing is labelled.
     """
-    counts = np.bincount(values[(values >= 0) & (values < num_classes)], minlength=num_classes)
+    counts = np.zeros(num_classes, np.int64)
+    for values in parts:
+        known = values[(values >= 0) & (values < num_classes)]
+        counts += np.bincount(known, minlength=num_classes)
     return tuple((counts / max(1, counts.sum())).tolist())

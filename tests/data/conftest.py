@@ -17,6 +17,7 @@ CAMVID_FRAMES = {
     "val": ["0016E5_07959", "0016E5_07961"],
     "test": ["0001TP_008550", "Seq05VD_f00000", "Seq05VD_f00030"],
 }
+CITIES = {"train": {"aachen": 3, "bochum": 2, "jena": 2, "ulm": 2}, "val": {"lindau": 3}}
 FINE_NAMES = [f"fine {number}" for number in range(100)]
 COARSE_NAMES = [f"coarse {number}" for number in range(20)]
 
@@ -49,6 +50,12 @@ def write_picture(path: Path, height: int, width: int, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Save uint8 or uint16 as they are, with one or three channels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +122,23 @@ def camvid_root(tmp_path: Path) -> Path:
         ]
         (folder / f"{split}.txt").write_text("\n".join(lines))
     return tmp_path / "camvid"
+
+
+@pytest.fixture
+def cityscapes_root(tmp_path: Path) -> Path:
+    """Pictures 24 x 32 with label ids 0 to 33 in rows, and disparity with a hole on the left."""
+    folder, seed = tmp_path / "streets" / "cityscapes", 300
+    for split, cities in CITIES.items():
+        for city in [city for city, count in cities.items() for _ in range(count)]:
+            seed += 1
+            stem = Path(split, city, f"{city}_{seed:06}_000019")
+            write_picture(folder / "leftImg8bit" / f"{stem}_leftImg8bit.png", 24, 32, seed)
+            labels = np.repeat(np.arange(24)[:, None] + 10 * (seed % 2), 32, 1).astype(np.uint8)
+            save_array(folder / "gtFine" / f"{stem}_gtFine_labelIds.png", labels)
+            disparity = np.random.default_rng(seed).integers(1, 33000, (24, 32)).astype(np.uint16)
+            disparity[:, :8] = 0
+            save_array(folder / "disparity" / f"{stem}_disparity.png", disparity)
+    return tmp_path / "streets"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from taskgroup.data.pictures import LazyRows
 from taskgroup.data.reader import DecodedContents, ReaderConfig, adopt, has_adopted
 from taskgroup.errors import DataError
 
-READERS = ("camvid", "cifar10", "cifar100", "fashion_mnist", "image_folder")
+READERS = ("camvid", "cifar10", "cifar100", "cityscapes", "fashion_mnist", "image_folder")
 
 
 @pytest.mark.parametrize("name", READERS)
