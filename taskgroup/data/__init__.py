@@ -6,6 +6,7 @@ from taskgroup.data.cityscapes import CityscapesConfig
 from taskgroup.data.fashion_mnist import FashionMnistConfig
 from taskgroup.data.image_folder import ImageFolderConfig
 from taskgroup.data.scenes import SceneConfig
+from taskgroup.data.taskonomy import TaskonomyConfig
 
 __all__ = [
     "CamvidConfig",
@@ -15,4 +16,5 @@ __all__ = [
     "FashionMnistConfig",
     "ImageFolderConfig",
     "SceneConfig",
+    "TaskonomyConfig",
 ]

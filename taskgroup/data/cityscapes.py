@@ -10,7 +10,14 @@ import numpy as np
 from taskgroup.data.base import DATASETS, Split
 from taskgroup.data.locate import Layout
 from taskgroup.data.numbers import Numbers, read_numbers, resize_numbers, with_holes
-from taskgroup.data.pictures import LazyRows, Pixels, common_size, read_class_map, read_picture
+from taskgroup.data.pictures import (
+    LazyRows,
+    Pixels,
+    check_size,
+    common_size,
+    read_class_map,
+    read_picture,
+)
 from taskgroup.data.reader import Contents, ReaderConfig
 from taskgroup.errors import DataError
 from taskgroup.tasks.base import IGNORE
@@ -191,10 +198,7 @@ def _read_labels(frame: Frame, size: tuple[int, int], *, resize: bool) -> Pixels
 def _read_disparity(frame: Frame, size: tuple[int, int], *, resize: bool) -> Numbers:
     """Disparity over 1000, ``(1, H, W)``; NaN where nothing was measured."""
     raw = read_numbers(frame.disparity, channels=1)
-    if not resize and raw.shape[1:] != size:
-        raise DataError(
-            f"{frame.disparity} must have the picture's {size[0]} x {size[1]} pixels, got "
-            f"{raw.shape[1]} x {raw.shape[2]}; set dataset.image_size to bring all to one size"
-        )
+    if not resize:
+        check_size(frame.disparity, (raw.shape[1], raw.shape[2]), size)
     values, valid = resize_numbers(raw, raw[0] > 0, size)
     return with_holes(values / DISPARITY_UNIT, valid)

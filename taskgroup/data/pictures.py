@@ -141,7 +141,7 @@ def common_size(paths: Sequence[Path]) -> Size:
     """
     first = picture_size(paths[0])
     for path in paths:
-        _check_size(path, picture_size(path), first)
+        check_size(path, picture_size(path), first)
     return first
 
 
@@ -160,7 +160,7 @@ def read_picture(path: Path, size: Size, *, resize: bool) -> Pixels:
         image.load()
         rgb = _to_rgb(image)
     if not resize:
-        _check_size(path, (rgb.height, rgb.width), size)
+        check_size(path, (rgb.height, rgb.width), size)
     return resize_picture(np.asarray(rgb).transpose(2, 0, 1), size)
 
 
@@ -197,9 +197,9 @@ def read_class_map(path: Path, size: Size, *, resize: bool, picture: Path) -> Pi
                 f"{image.mode}; convert it"
             )
         image.load()
-        _check_size(path, (image.height, image.width), picture_size(picture))
+        check_size(path, (image.height, image.width), picture_size(picture))
         if not resize:
-            _check_size(path, (image.height, image.width), size)
+            check_size(path, (image.height, image.width), size)
         resized = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
         return np.asarray(resized).astype(np.uint8)
 
@@ -213,7 +213,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _check_size(path: Path, found: Size, expected: Size) -> None:
+def check_size(path: Path, found: Size, expected: Size) -> None:
+    """Raise DataError unless a file has the size of the others."""
     if found != expected:
         raise DataError(
             f"{path} must be {expected[0]} x {expected[1]} pixels (height x width) like the "

@@ -1,4 +1,4 @@
-"""Distance along the optical axis."""
+"""Distance along the optical axis, and along the ray."""
 
 from torch import Tensor
 
@@ -9,12 +9,14 @@ from taskgroup.tasks.pixel_sums import sum_valid
 
 
 @TASKS.register("depth")
+@TASKS.register("depth_euclidean")
 class DepthTask(Task):
-    """Depth in metres, trained with the absolute error.
+    """Depth in metres (``depth_euclidean``: along the ray), trained with the absolute error.
 
     ASTMT, MTRobust and Taskonomy train depth with L1 too. It is in metres, so a loss weight means
     the same on every data set, and the few pixels at object borders that are wrong by metres do
-    not rule the gradient as they do in a squared error.
+    not rule the gradient as they do in a squared error. Two data sets that MTRobust encodes
+    otherwise say so: Cityscapes (disparity) and Taskonomy (logarithm, unless asked for metres).
     """
 
     @property

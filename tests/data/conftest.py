@@ -18,6 +18,12 @@ CAMVID_FRAMES = {
     "test": ["0001TP_008550", "Seq05VD_f00000", "Seq05VD_f00030"],
 }
 CITIES = {"train": {"aachen": 3, "bochum": 2, "jena": 2, "ulm": 2}, "val": {"lindau": 3}}
+POINTS = {
+    "beach": [(3, 0), (3, 1), (40, 0), (41, 2), (42, 0), (1200, 0)],
+    "cave": [(3, 0), (1999, 5)],
+}
+DOMAINS_16 = ("depth_zbuffer", "depth_euclidean", "edge_texture", "edge_occlusion", "keypoints2d",
+    "keypoints3d")  # fmt: skip
 FINE_NAMES = [f"fine {number}" for number in range(100)]
 COARSE_NAMES = [f"coarse {number}" for number in range(20)]
 
@@ -139,6 +145,27 @@ def cityscapes_root(tmp_path: Path) -> Path:
             disparity[:, :8] = 0
             save_array(folder / "disparity" / f"{stem}_disparity.png", disparity)
     return tmp_path / "streets"
+
+
+@pytest.fixture
+def taskonomy_root(tmp_path: Path) -> Path:
+    """Views 24 x 24 of two buildings; the upper quarter has no geometry, the labels no left one."""
+    folder = tmp_path / "rgb_of_rooms" / "taskonomy"
+    for building, views in POINTS.items():
+        for point, view in views:
+            random = np.random.default_rng(1000 * point + view + len(building))
+            stem = f"{building}/point_{point}_view_{view}_domain"
+            for domain in ("rgb", "normal", "reshading", "principal_curvature"):
+                pixels = random.integers(0, 256, (24, 24, 3), np.uint8)
+                save_array(folder / domain / f"{stem}_{domain}.png", pixels)
+            for domain in DOMAINS_16:
+                numbers = random.integers(1, 9000, (24, 24)).astype(np.uint16)
+                numbers[:6] = 65535 if domain.startswith("depth") else numbers[:6]
+                save_array(folder / domain / f"{stem}_{domain}.png", numbers)
+            labels = random.integers(1, 18, (24, 24), np.uint8)
+            labels[:, :6] = 0
+            save_array(folder / "segment_semantic" / f"{stem}_segmentsemantic.png", labels)
+    return tmp_path / "rgb_of_rooms"
 
 
 @pytest.fixture

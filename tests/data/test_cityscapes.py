@@ -149,7 +149,7 @@ def remove_pictures(folder: Path) -> None:
     [
         (remove_label, r"000301_000019_gtFine_labelTrainIds\.png is missing \(and 0 more\)"),
         (truncate_disparity, r"_disparity\.png must be a whole, readable picture"),
-        (shrink_disparity, r"_disparity\.png must have the picture's 24 x 32 pixels, got 8 x 8"),
+        (shrink_disparity, r"_disparity\.png must be 24 x 32 pixels .*, got 8 x 8"),
         (raise_label, r"_trainIds\.png must hold train ids 0 to 18 and 255, got 19"),
         (remove_pictures, "must have pictures leftImg8bit/train/CITY/NAME_leftImg8bit"),
     ],

@@ -15,7 +15,15 @@ from taskgroup.data.pictures import LazyRows
 from taskgroup.data.reader import DecodedContents, ReaderConfig, adopt, has_adopted
 from taskgroup.errors import DataError
 
-READERS = ("camvid", "cifar10", "cifar100", "cityscapes", "fashion_mnist", "image_folder")
+READERS = (
+    "camvid",
+    "cifar10",
+    "cifar100",
+    "cityscapes",
+    "fashion_mnist",
+    "image_folder",
+    "taskonomy",
+)
 
 
 @pytest.mark.parametrize("name", READERS)

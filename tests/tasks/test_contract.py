@@ -41,6 +41,7 @@ def test_names_are_those_of_the_design() -> None:
         "classification",
         "curvature",
         "depth",
+        "depth_euclidean",
         "edges",
         "keypoints2d",
         "keypoints3d",
