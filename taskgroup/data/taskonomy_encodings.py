@@ -63,7 +63,8 @@ def depth_is_known(raw: Numbers) -> Mask:
 
 def logarithm(raw: Numbers) -> Numbers:
     """Depth as ``ln(1 + v) / ln(65536)``, in [0, 1]."""
-    return (np.log1p(raw) / np.log(TOP + 1)).astype(np.float32)
+    scaled: Numbers = (np.log1p(raw) / np.log(TOP + 1)).astype(np.float32)
+    return scaled
 
 
 def metres(raw: Numbers) -> Numbers:
