@@ -70,6 +70,7 @@ OPTIONS = {
     ("report",): ["--run", "--runs"],
     ("train",): ["--space", "--fix", "--run", "--runs"],
     ("data", "show"): ["--out", "--task", "--split", "--count", "--size", "--root"],
+    ("data", "prepare"): ["--size", "--workers"],
     ("spaces", "list"): ["--json"],
     ("spaces", "show"): [],
     ("spaces", "check"): ["--fix"],

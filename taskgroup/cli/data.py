@@ -1,4 +1,4 @@
-"""``data``: look at data sets."""
+"""``data``: look at data sets, and bring them to another size."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +7,9 @@ import typer
 
 from taskgroup.cli.app import app, group
 
-data_app = group("Look at data sets.")
+SHOWN_PROBLEMS = 20
+
+data_app = group("Look at data sets, and bring them to another size.")
 app.add_typer(data_app, name="data")
 
 
@@ -36,3 +38,41 @@ def data_show(
     out = out or Path(f"{name}.png")
     draw_gallery(parse(DATASETS[name], given), out, split=split, tasks=tasks, count=count)
     typer.echo(f"Gallery: {out}")
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[
+        Literal["cityscapes", "taskonomy", "camvid"], typer.Argument(help="Which data set.")
+    ],
+    source: Annotated[Path, typer.Argument(help="Folder of its files; never written to.")],
+    dest: Annotated[Path, typer.Argument(help="Folder of the copy; whole files in it are kept.")],
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH in pixels, or one number for both.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default one per core.")
+    ] = None,
+) -> None:
+    """Copy a data set in another size: labels by nearest pixel, all else bilinear."""
+    import os
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from taskgroup.data.prepare import parse_size, prepare
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"prepare {name}", total=None)
+        done = prepare(
+            name,
+            source,
+            dest,
+            size=parse_size(size),
+            workers=workers or os.cpu_count() or 1,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"Prepared: {dest} ({done.written} files written, {done.kept} kept)")
+    for problem in done.problems[:SHOWN_PROBLEMS]:
+        typer.echo(f"taskgroup: {problem}", err=True)
+    if done.problems:
+        typer.echo(f"taskgroup: {len(done.problems)} files could not be prepared", err=True)
+        raise typer.Exit(1)

@@ -84,8 +84,8 @@ def sequence(name: str) -> str:
 
 def _pairs(folder: Path, name: str) -> list[tuple[Path, Path]]:
     """Pictures and label maps of one split, by name; none where the split was not published."""
-    pictures = _by_stem(folder / name)
-    labels = _by_stem(folder / f"{name}annot")
+    pictures = by_stem(folder / name)
+    labels = by_stem(folder / f"{name}annot")
     unpaired = sorted(pictures.keys() ^ labels.keys())
     if unpaired:
         place = f"{name}annot" if unpaired[0] in pictures else name
@@ -96,7 +96,8 @@ def _pairs(folder: Path, name: str) -> list[tuple[Path, Path]]:
     return [(pictures[stem], labels[stem]) for stem in sorted(pictures)]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Pictures in a folder by name without ending; none where there is no folder."""
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}

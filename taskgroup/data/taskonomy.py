@@ -191,12 +191,6 @@ def list_views(folder: Path) -> list[View]:
     return sorted(found, key=lambda view: (view.building, view.point, view.view))
 
 
-def present_domains(folder: Path) -> list[str]:
-    """The folders beside the pictures that a task reads, in the order of the tasks."""
-    found = [encoding.domain for encoding in encodings("log").values()]
-    return [domain for domain in (*SEGMENTATION, *found) if (folder / domain).is_dir()]
-
-
 def _name(view: View) -> str:
     return f"{view.building}/point_{view.point}_view_{view.view}"
 
