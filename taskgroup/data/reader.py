@@ -114,12 +114,7 @@ class ReaderConfig(DatasetConfig):
 
     def counts(self) -> dict[Split, int | None]:
         """Samples asked for of each split."""
-        return {
-            "train": self.train,
-            "validation": self.validation,
-            "confirm": self.confirm,
-            "test": self.test,
-        }
+        return {split: getattr(self, split) for split in SPLITS}
 
     def split_parts(self) -> Mapping[Split, SplitPart]:
         """Which samples make each split, how it came about, and a digest to record."""
@@ -181,8 +176,8 @@ class PictureDataset(VisionDataset):
         positions = self._positions[index]
         pixels = torch.from_numpy(self._contents.images.rows(positions))
         images = (pixels.float() / 255).expand(-1, 3, -1, -1).contiguous()
-        computed = [task for task in self._tasks if task not in self._contents.numbers]
-        targets = label_free_targets(images, computed)
+        stored = self._contents.numbers
+        targets = label_free_targets(images, [task for task in self._tasks if task not in stored])
         labelled = {
             task: self._target(task, positions) for task in self._tasks if task not in targets
         }
@@ -283,13 +278,11 @@ def _class_numbers(
     contents: Contents, task: str, positions: NDArray[np.int64]
 ) -> Iterator[NDArray[np.integer]]:
     """Class numbers of the samples, a few maps at a time: all of a large set fill the memory."""
+    if task not in contents.maps:
+        yield contents.vectors[task][positions]
+        return
     for start in range(0, len(positions), MAPS_AT_ONCE):
-        some = positions[start : start + MAPS_AT_ONCE]
-        yield (
-            contents.maps[task].rows(some)
-            if task in contents.maps
-            else contents.vectors[task][some]
-        )
+        yield contents.maps[task].rows(positions[start : start + MAPS_AT_ONCE])
 
 
 def class_shares(parts: Iterable[NDArray[np.integer]], num_classes: int) -> tuple[float, ...]:
