@@ -8,20 +8,16 @@ Each worker's backward pass gives the part of the gradient that runs through its
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-T = TypeVar("T")
+from taskgroup.training.links import Links, connect
 
-EXCHANGE_WORKERS = 4
-"""Largest group of CPU processes in which each sends its numbers to every other one."""
-EXCHANGE_VALUES = 2**20
-"""Most numbers sent that way. Measured between two processes of one machine: 64 numbers took
-0.15 ms instead of the 1.0 ms of gloo's all-reduce, which waits for its own thread twice."""
+T = TypeVar("T")
 
 
 class WorkerLost(BaseException):
@@ -39,17 +35,23 @@ class WorkerGroup:
     Attributes:
         rank: Number of this worker, from 0; worker 0 writes checkpoints and records.
         size: Number of workers.
+        links: Their direct connections, where they share a machine.
     """
 
     rank: int = 0
     size: int = 1
+    links: Links | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def current(cls) -> "WorkerGroup":
-        """The group that torch.distributed was set up with in this process, else a group of one."""
+        """The group that torch.distributed was set up with in this process, else a group of one.
+
+        Every worker must ask as often as the others: the workers are linked anew each time.
+        """
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
-        return cls(dist.get_rank(), dist.get_world_size())
+        with _losing_workers():
+            return cls(dist.get_rank(), dist.get_world_size(), connect())
 
     @property
     def is_first(self) -> bool:
@@ -140,8 +142,8 @@ class WorkerGroup:
         """Sum over workers without a graph, in the order of their numbers where they are few."""
         sent = values.detach().to(_wire(values)).contiguous()
         with _losing_workers():
-            if _is_exchanged(sent, self.size):
-                summed = torch.stack(self._exchange(sent)).sum(0)
+            if self.links is not None and self.links.carry(sent):
+                summed = torch.stack(self.links.exchange(sent)).sum(0)
             else:
                 summed = sent.clone()
                 dist.all_reduce(summed)
@@ -151,22 +153,12 @@ class WorkerGroup:
         """The tensors of all workers, of one shape, in the order of their numbers."""
         sent = values.detach().to(_wire(values)).contiguous()
         with _losing_workers():
-            if _is_exchanged(sent, self.size):
-                parts = self._exchange(sent)
+            if self.links is not None and self.links.carry(sent):
+                parts = self.links.exchange(sent)
             else:
                 parts = [torch.empty_like(sent) for _ in range(self.size)]
                 dist.all_gather(parts, sent)
         return [part.to(values.device) for part in parts]
-
-    def _exchange(self, values: Tensor) -> list[Tensor]:
-        parts = [values if n == self.rank else torch.empty_like(values) for n in range(self.size)]
-        others = [n for n in range(self.size) if n != self.rank]
-        pending = [dist.isend(values, other) for other in others]
-        pending += [dist.irecv(parts[other], other) for other in others]
-        for work in pending:
-            assert work is not None
-            work.wait()
-        return parts
 
 
 ALONE = WorkerGroup()
@@ -230,14 +222,10 @@ def _wire(values: Tensor) -> torch.device:
     return torch.device("cpu")
 
 
-def _is_exchanged(values: Tensor, size: int) -> bool:
-    return not values.is_cuda and size <= EXCHANGE_WORKERS and values.numel() <= EXCHANGE_VALUES
-
-
 @contextmanager
 def _losing_workers() -> Iterator[None]:
     """Turn what the backends raise when a connection breaks into WorkerLost."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, OSError, EOFError) as error:
         raise WorkerLost(f"a worker of this trial is gone: {error}") from error

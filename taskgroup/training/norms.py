@@ -107,13 +107,10 @@ class _JointBatchNorm(torch.autograd.Function):
         if not ctx.counts:
             return constant, of_weight, of_bias, None, None, None
         # The statistics' part: -(gamma / std) * (mean of dy + xhat * mean of dy xhat).
-        inverse = (var.double() + ctx.eps).rsqrt()
-        slope = -weight * inverse * inverse * sums[0]
-        offset = -weight * inverse * sums[1] - slope * mean
-        shape = (1, -1, *[1] * (images.ndim - 2))
-        slope, offset = (part.float().view(shape) for part in (slope, offset))
-        whole = constant.float().addcmul_(images.float(), slope).add_(offset)
-        return whole.to(images.dtype), of_weight, of_bias, None, None, None
+        scale = -weight * (var.double() + ctx.eps).rsqrt()
+        slope, offset = ((scale * of_gradient).to(weight.dtype) for of_gradient in sums)
+        part = F.batch_norm(images, mean, var, slope, offset, eps=ctx.eps)
+        return constant.add_(part), of_weight, of_bias, None, None, None
 
 
 def _joint_statistics(
