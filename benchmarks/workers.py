@@ -31,6 +31,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
     "pgd-3, 64 px, width 16, batch 32": {"size": 64, "width": 16, "batch": 32, "steps": 3},
     "natural, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 0},
     "pgd-3, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 3},
+    "pgd-7, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 7},
 }
 
 

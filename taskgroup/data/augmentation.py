@@ -18,13 +18,17 @@ FLIP_SIGNS: Mapping[str, tuple[float, ...]] = {"normals": (-1.0, 1.0, 1.0)}
 """Sign of each channel in a mirror image, for tasks whose values are directions."""
 
 
-def augment(batch: Batch, augmentation: str, *, generator: torch.Generator) -> Batch:
-    """Change a batch as the ``training.augmentation`` key says.
+def augment(
+    batch: Batch, augmentation: str, *, generator: torch.Generator, crop_size: int | None = None
+) -> Batch:
+    """Change a batch as the ``training.crop_size`` and ``training.augmentation`` keys say.
 
     Args:
         batch: Any batch, on any device.
         augmentation: ``none``, ``flip``, or ``crop_flip``.
-        generator: A generator of the CPU; not used by ``none``.
+        generator: A generator of the CPU; not used by ``none`` without a crop.
+        crop_size: Side of the square that is cut from each image first, at most the image's own
+            sides; None keeps whole images.
 
     Raises:
         ConfigError: Another name.
@@ -34,6 +38,8 @@ def augment(batch: Batch, augmentation: str, *, generator: torch.Generator) -> B
             f"training.augmentation must be one of: {', '.join(AUGMENTATIONS)}; "
             f"got {augmentation!r}"
         )
+    if crop_size is not None:
+        batch = random_square(batch, crop_size, generator=generator)
     for change in AUGMENTATIONS[augmentation]:
         batch = change(batch, generator=generator)
     return batch
@@ -54,6 +60,13 @@ def flip(batch: Batch, chosen: Tensor) -> Batch:
     return Batch(_flip_rows(batch.images, chosen), targets, batch.index)
 
 
+def random_square(batch: Batch, side: int, *, generator: torch.Generator) -> Batch:
+    """Cut a square of ``side`` pixels from each image, each place being equally likely."""
+    room = torch.tensor(batch.images.shape[-2:]) - side
+    drawn = torch.rand(len(batch), 2, generator=generator)
+    return _window(batch, (drawn * (room + 1)).floor().long(), (side, side))
+
+
 def random_crop(batch: Batch, *, generator: torch.Generator) -> Batch:
     """Shift each image by up to an eighth of its sides, each shift being equally likely.
 
@@ -68,9 +81,15 @@ def random_crop(batch: Batch, *, generator: torch.Generator) -> Batch:
 def shift(batch: Batch, offsets: Tensor) -> Batch:
     """Take each image from ``offsets``, ``(N, 2)`` int64 pixels down and to the right."""
     height, width = batch.images.shape[-2:]
+    return _window(batch, offsets, (height, width))
+
+
+def _window(batch: Batch, offsets: Tensor, size: tuple[int, int]) -> Batch:
+    """Windows of ``size`` pixels whose upper left corners are ``offsets``, ``(N, 2)`` int64."""
+    height, width = batch.images.shape[-2:]
     offsets = offsets.to(batch.images.device)
-    rows = torch.arange(height, device=offsets.device) + offsets[:, :1]
-    columns = torch.arange(width, device=offsets.device) + offsets[:, 1:]
+    rows = torch.arange(size[0], device=offsets.device) + offsets[:, :1]
+    columns = torch.arange(size[1], device=offsets.device) + offsets[:, 1:]
     inside = (rows == rows.clamp(0, height - 1))[:, :, None]
     inside = inside & (columns == columns.clamp(0, width - 1))[:, None, :]
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
@@ -101,9 +120,10 @@ def _flip_rows(maps: Tensor, chosen: Tensor) -> Tensor:
 def _gather(maps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Pixels ``rows x columns``, both ``(N, ·)``, of maps ``(N, ..., H, W)``."""
     extra = [1] * (maps.ndim - 3)
-    by_row = rows.view(len(rows), *extra, -1, 1).expand(*maps.shape)
-    by_column = columns.view(len(columns), *extra, 1, -1).expand(*maps.shape)
-    return maps.gather(-2, by_row).gather(-1, by_column)
+    by_row = rows.view(len(rows), *extra, -1, 1).expand(*maps.shape[:-2], -1, maps.shape[-1])
+    taken = maps.gather(-2, by_row)
+    by_column = columns.view(len(columns), *extra, 1, -1).expand(*taken.shape[:-1], -1)
+    return taken.gather(-1, by_column)
 
 
 AUGMENTATIONS: Mapping[str, tuple[Callable[..., Batch], ...]] = {

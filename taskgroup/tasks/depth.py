@@ -30,5 +30,5 @@ class DepthTask(Task):
         return sum_valid(error, target.valid)
 
     def metric(self) -> SumMetric:
-        """abs_rel, rmse and delta1 of Eigen et al."""
+        """abs_rel, rmse and delta1 of Eigen et al., and the mean absolute error."""
         return DepthMetric()

@@ -70,6 +70,19 @@ def _check_trades(config: TrialConfig, main_task: Task) -> None:
         )
 
 
+def check_crop(crop_size: int | None, size: tuple[int, int]) -> None:
+    """Check that a square of ``crop_size`` pixels can be cut from images of ``size`` ``(H, W)``.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if crop_size is not None and crop_size > min(size):
+        raise ConfigError(
+            f"training.crop_size must be at most the shorter side of the images, {min(size)} "
+            f"pixels, got {crop_size}; lower it or remove it"
+        )
+
+
 @torch.no_grad()
 def check_outputs(model: MultitaskModel, tasks: Sequence[Task], size: tuple[int, int]) -> None:
     """Check that every head predicts what its task takes, for images of ``size`` ``(H, W)``.

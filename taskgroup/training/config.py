@@ -71,6 +71,8 @@ class TrainingConfig(Config):
     """How task losses become one loss (DESIGN section 12 leaves room for more)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of training and of training attacks; auto takes bfloat16 where it is faster."""
+    crop_size: Annotated[int, Field(ge=1)] | None = None
+    """Side of the random square cut from every training image; None trains on whole images."""
     augmentation: Literal["none", "flip", "crop_flip"] = "none"
     """Random changes of training images, applied to every target alike."""
 

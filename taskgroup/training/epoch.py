@@ -80,7 +80,12 @@ class Trainer:
         for start, share in deal(self.group, count, size):
             batch = self._batch(indices[start : start + share.whole], share)
             with drawing(share):
-                changed = augment(batch, config.training.augmentation, generator=change)
+                changed = augment(
+                    batch,
+                    config.training.augmentation,
+                    generator=change,
+                    crop_size=config.training.crop_size,
+                )
             there = changed.to(self.device)
             images = there.images.contiguous(memory_format=torch.channels_last)
             yield replace(there, images=images), share

@@ -12,7 +12,7 @@ from taskgroup.results.records import EpochRow
 from taskgroup.results.storage import Place
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
-from taskgroup.training.checks import build_tasks, check_outputs
+from taskgroup.training.checks import build_tasks, check_crop, check_outputs
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.epoch import Trainer, num_images
 from taskgroup.training.group import ALONE, WorkerGroup
@@ -95,7 +95,9 @@ def prepare(
     tasks = build_tasks(config)
     state = build_state(config, tasks, device=training_device(), group=group)
     if config.dataset.image_size is not None:
-        check_outputs(state.model, tasks, (config.dataset.image_size, config.dataset.image_size))
+        size = (config.dataset.image_size, config.dataset.image_size)
+        check_outputs(state.model, tasks, size)
+        check_crop(config.training.crop_size, size)
     found = None if resume is None or not group.is_first else load_checkpoint(resume)
     saved = group.from_first(found)
     return state, (() if saved is None else restore_state(state, saved))
@@ -140,6 +142,7 @@ def _open(state: TrialState, group: WorkerGroup) -> _Trial:
     validation = open_dataset(config.dataset, config.validation.split, config.task_set)
     height, width = train.batch([0]).images.shape[-2:]
     check_outputs(state.model, state.tasks, (height, width))
+    check_crop(config.training.crop_size, (height, width))
     adversary = build_adversary(
         config,
         state.model,

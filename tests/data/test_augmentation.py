@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from taskgroup.data.augmentation import AUGMENTATIONS, augment, flip, random_crop, shift
+from taskgroup.data.augmentation import (
+    AUGMENTATIONS,
+    augment,
+    flip,
+    random_crop,
+    random_square,
+    shift,
+)
 from taskgroup.data.base import Batch
 from taskgroup.errors import ConfigError
 from taskgroup.tasks.base import Target
@@ -99,6 +106,34 @@ def test_every_shift_of_an_eighth_is_drawn(generator: torch.Generator) -> None:
     cropped = random_crop(Batch(images, {}, torch.arange(600)), generator=generator)
     offsets = cropped.images[:, 0, 8, 0] - 8
     assert sorted(set(offsets.tolist())) == [-2, -1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_targets_are_cut_with_the_picture(batch: Batch, augmentation: str) -> None:
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        cut = augment(batch, augmentation, generator=generator, crop_size=10)
+        classes, valid = cut.targets["segmentation"]
+        assert cut.images.shape[-2:] == classes.shape[-2:] == valid.shape[-2:] == (10, 10)
+        assert valid.any()
+        assert torch.equal(classes[valid], (cut.images[:, 0] * 9).long()[valid])
+        assert torch.equal(cut.targets["depth"].values[:, 0][valid], cut.images[:, 0][valid] + 1)
+        assert torch.equal(cut.targets["classification"].values, torch.arange(6))
+
+
+def test_every_place_of_a_square_is_drawn(generator: torch.Generator) -> None:
+    images = torch.arange(8.0).view(1, 1, 1, 8).expand(300, 3, 6, 8)
+    cut = random_square(Batch(images, {}, torch.arange(300)), 5, generator=generator)
+    assert sorted(set(cut.images[:, 0, 0, 0].tolist())) == [0, 1, 2, 3]
+    assert cut.images.shape == (300, 3, 5, 5)
+
+
+def test_a_square_of_the_image_s_size_is_the_image(
+    batch: Batch, generator: torch.Generator
+) -> None:
+    square = batch.select(torch.arange(6))
+    square = Batch(square.images[..., :16], {}, square.index)
+    assert torch.equal(random_square(square, 16, generator=generator).images, square.images)
 
 
 def test_arguments_are_left_as_they_were(batch: Batch, generator: torch.Generator) -> None:

@@ -82,6 +82,7 @@ class TestDepth:
         assert result["abs_rel"] == pytest.approx((0.2 + 0.5 + 0.25) / 3)
         assert result["rmse"] == pytest.approx(math.sqrt((0.04 + 1 + 1) / 3))
         assert result["delta1"] == pytest.approx(1 / 3)  # 5 / 4 is not below 1.25
+        assert result["mae"] == pytest.approx((0.2 + 1 + 1) / 3)
 
     def test_pixels_are_pooled_over_images(self) -> None:
         values, prediction = torch.ones(2, 1, 1, 4), torch.ones(2, 1, 1, 4)

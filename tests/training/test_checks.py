@@ -35,6 +35,10 @@ MISTAKES = [
         {"adversary": {**TRADES, "random_start": False}},
         r"adversary\.random_start must be true with method 'trades'",
     ),
+    (
+        {"training": {"crop_size": 4096}},
+        r"crop_size must be at most the shorter side of the images, \d+ pixels, got 4096; lower it",
+    ),
     ({"model": {"backbone": "resnet_smal"}}, r"unknown backbone 'resnet_smal'"),
     (
         {"main_task": "depth", "validation": {"attack": "sea"}},
