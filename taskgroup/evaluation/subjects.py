@@ -76,6 +76,12 @@ def winner_and_baselines(run: RunDirectory) -> list[Subject]:
     trials = run.trials()
     best = _best(run, trials)
     if best is None:
+        finished = [trial.number for trial in trials if trial.status == "complete"]
+        if finished:
+            raise DataError(
+                f"run {run.place} must hold a trial with a score to be the best, found none that "
+                f"a search scored; name one: taskgroup evaluate {finished[0]} --run {run.place}"
+            )
         raise DataError(
             f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
             "go on with: taskgroup search --resume " + run.place

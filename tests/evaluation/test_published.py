@@ -11,6 +11,7 @@ from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.published import PublishedOptions, import_published
 from taskgroup.evaluation.run import evaluate
+from taskgroup.evaluation.subjects import winner_and_baselines
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.key_families import CITYSCAPES_MEAN, CITYSCAPES_STD
@@ -90,6 +91,7 @@ def test_a_file_becomes_a_run_with_one_trial(file, tmp_path):
         "complete",
         (INFO.num_classes + 1) * 32 * 32,
     )
+    refused(lambda: winner_and_baselines(run), DataError, r"a search scored; .* evaluate 0 --run")
 
 
 def test_the_command_prints_the_tables_of_a_run_and_goes_on_in_it(file, tmp_path):
