@@ -125,7 +125,7 @@ def _pieces(images: Tensor) -> tuple[Tensor, ...]:
     """
     if images.device.type != "cpu":
         return (images,)
-    return images.split(max(1, PIECE_VALUES // images[0].numel()))
+    return torch.split(images, max(1, PIECE_VALUES // images[0].numel()))
 
 
 def _joint_statistics(
