@@ -24,7 +24,7 @@ L2 = {"attack": "pgd", "norm": "l2", "steps": 2, "epsilon": 0.25}
 SGD = {"optimizer": "sgd", "learning_rate": 0.02, "clip_norm": 1.0}
 VALIDATION = {"norm": "l2", "epsilon": 0.25}
 TRIALS = {
-    "natural": {"training": {**SGD, "augmentation": "crop_flip", "crop_size": 16}},
+    "natural": {"training": {**SGD, "augmentation": "crop_flip", "crop_size": 12}},
     "uneven": {  # 21 = 2 * 8 + 5 images; half of them have no label
         "data": {"train": 21, "validation": 11, "unlabelled": True},
         "training": {**SGD, "weighting": "uncertainty"},
