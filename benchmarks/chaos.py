@@ -6,7 +6,8 @@ or a Train worker is killed by its process id; a driver that died is started aga
 trial that was finished stays exactly as it was, and at the end no process of the study is alive.
 
     python benchmarks/chaos.py --trials 30 --seed 0 --figure chaos.html
-    python benchmarks/chaos.py --trials 6 --workers 2 --cores 2
+    python benchmarks/chaos.py --trials 6 --workers 2 --every 100
+    python benchmarks/chaos.py --trials 4 --workers 2 --every 20 --kinds worker
 
 Linux only: processes are found in /proc. Exit status 1 says that something did not hold.
 """
@@ -161,7 +162,10 @@ def run_driver(arguments: argparse.Namespace, observed: Observed, folder: Path, 
         found = victims(driver.pid, observed)
         if observed.seconds < next_kill or len(observed.finished) >= arguments.trials:
             continue
-        kind = choose.choice(["driver", *sorted(found)])
+        kinds = [kind for kind in ("driver", *sorted(found)) if kind in arguments.kinds]
+        if not kinds:
+            continue
+        kind = choose.choice(kinds)
         target = driver.pid if kind == "driver" else choose.choice(found[kind]).pid
         os.kill(target, signal.SIGKILL)
         observed.kills.append((observed.seconds, kind))
@@ -241,6 +245,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--every", type=float, default=20, help="mean seconds between kills")
+    kinds = ["driver", *TITLES]
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="what is killed")
     parser.add_argument("--lives", type=int, default=40, help="most drivers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fix", action="append", default=[])
