@@ -1,8 +1,8 @@
 """Sockets between the workers of one trial that share a machine.
 
-gloo receives in a thread of its own. A core that is busy training gives that thread its turn at
-the next tick of the kernel's clock only, up to 4 ms later, at each of the thirty messages of a
-step. Here the worker that waits for a message is the one that reads it.
+gloo receives in a thread of its own, which a core that is busy training was measured to serve up
+to 4 ms late (a tick of the kernel's clock), at each of the thirty messages of a step. Here the
+worker that waits for a message is the one that reads it.
 """
 
 import tempfile
