@@ -7,7 +7,7 @@ trial that was finished stays exactly as it was, and at the end no process of th
 
     python benchmarks/chaos.py --trials 30 --seed 0 --figure chaos.html
     python benchmarks/chaos.py --trials 6 --workers 2 --every 100
-    python benchmarks/chaos.py --trials 4 --workers 2 --every 20 --kinds worker
+    python benchmarks/chaos.py --trials 4 --workers 2 --every 60 --kinds worker
 
 Linux only: processes are found in /proc. Exit status 1 says that something did not hold.
 """

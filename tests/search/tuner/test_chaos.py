@@ -22,7 +22,7 @@ pytestmark = [
     [
         "--trials 30 --workers 1 --every 20",
         "--trials 6 --workers 2 --every 100",  # a start and a trial of two take a minute together
-        "--trials 6 --workers 2 --every 20 --kinds worker",
+        "--trials 4 --workers 2 --every 60 --kinds worker",
     ],
 )
 def test_nothing_is_lost_or_run_twice_whatever_is_killed(options: str, tmp_path: Path) -> None:
