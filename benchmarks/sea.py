@@ -4,10 +4,12 @@ The usual way runs every head in float32 and in torch's default layout, calls ``
 which fills the gradients of all parameters too, and keeps all images to the end. Ours takes the
 gradient of the images alone, runs the attacked head alone, in channels-last and, where the device
 multiplies it natively, in bfloat16, and lets finished images leave. Both attack the same images of
-the same network with the same steps, and both are scored in float32 by the same worst cases.
+the same network from the same random starts with the same steps, and both are scored in float32 by
+the same worst cases; other seeds tell what another start changes.
 
     OMP_NUM_THREADS=1 python benchmarks/sea.py                       # minutes
     OMP_NUM_THREADS=1 python benchmarks/sea.py --images 4 --steps 30 # a small look
+    OMP_NUM_THREADS=1 python benchmarks/sea.py --seeds 3
 
 The networks are trained here on scenes, naturally and adversarially.
 """
@@ -15,8 +17,12 @@ The networks are trained here on scenes, naturally and adversarially.
 import argparse
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import mean, median
 
 import torch
 from cases import LARGE, SMALL
@@ -37,7 +43,7 @@ from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.network import evaluation_device, fast_precision
 from taskgroup.evaluation.objective import inverse_shares
-from taskgroup.evaluation.scoring import predict
+from taskgroup.evaluation.scoring import predict, seeded_generator
 from taskgroup.evaluation.sea_protocol import sea_report
 from taskgroup.evaluation.worst_case import worst_case, worst_mean
 from taskgroup.results.records import EpochRow
@@ -157,11 +163,20 @@ def _wide(flags: Tensor) -> Tensor:
     return flags[:, None, None, None]
 
 
-def usual(trained: TrainedModel, batch: Batch, budget: AttackBudget) -> tuple[float, float, float]:
-    """Seconds, worst accuracy and worst mean IoU of the usual way."""
+@dataclass(frozen=True)
+class Outcome:
+    """One SEA of a batch: its time in s, and the worst accuracy and mean IoU it leaves, in %."""
+
+    seconds: float
+    accuracy: float
+    miou: float
+
+
+def usual(trained: TrainedModel, batch: Batch, budget: AttackBudget, seed: int) -> Outcome:
+    """SEA in the usual way."""
     target, metric = batch.targets[MAIN], trained.main.metric()
     way = Usual(trained, target, budget.epsilon)
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded_generator(seed, 0)
     begin, results = time.perf_counter(), []
     for loss in SEA_LOSSES:
         images = way.attack(batch.images, loss, budget.steps, generator)
@@ -170,16 +185,52 @@ def usual(trained: TrainedModel, batch: Batch, budget: AttackBudget) -> tuple[fl
     seconds = time.perf_counter() - begin
     chosen = worst_case(results, metric, score="miou").sums.sum(0)
     accuracy = worst_mean(results, metric, score="accuracy")
-    return seconds, accuracy, float(metric.score(chosen)["miou"])
+    return Outcome(seconds, 100 * accuracy, 100 * float(metric.score(chosen)["miou"]))
 
 
 def ours(
-    trained: TrainedModel, batch: Batch, budget: AttackBudget, precision: torch.dtype | None
-) -> tuple[float, float, float]:
-    """The same of ours."""
+    trained: TrainedModel,
+    batch: Batch,
+    budget: AttackBudget,
+    seed: int,
+    *,
+    precision: torch.dtype | None,
+) -> Outcome:
+    """SEA in ours."""
     begin = time.perf_counter()
-    report = sea_report(trained.model, trained.main, [batch], budget=budget, autocast=precision)
-    return time.perf_counter() - begin, report.worst_accuracy, report.worst_miou
+    report = sea_report(
+        trained.model, trained.main, [batch], budget=budget, seed=seed, autocast=precision
+    )
+    seconds = time.perf_counter() - begin
+    return Outcome(seconds, 100 * report.worst_accuracy, 100 * report.worst_miou)
+
+
+def compare(trained: TrainedModel, batch: Batch, budget: AttackBudget, seeds: int) -> Iterator[str]:
+    """A row per way: medians of time, means of scores, and each seed's distance to the usual."""
+    ways: dict[str, Callable[..., Outcome]] = {
+        "usual": usual,
+        "ours, float32": partial(ours, precision=None),
+    }
+    precision = fast_precision(batch.images.device)
+    if precision is not None:
+        ways[f"ours, {str(precision).removeprefix('torch.')}"] = partial(ours, precision=precision)
+    found: dict[str, list[Outcome]] = {way: [] for way in ways}
+    for seed in range(seeds):
+        for way, attack in ways.items():
+            found[way].append(attack(trained, batch, budget, seed))
+    for way, outcomes in found.items():
+        pairs = list(zip(found["usual"], outcomes, strict=True))
+        ratio = median(plain.seconds / mine.seconds for plain, mine in pairs)
+        above = ", ".join(f"{mine.miou - plain.miou:+.2f}" for plain, mine in pairs)
+        cells = [
+            way,
+            f"{median(mine.seconds for mine in outcomes):.1f}",
+            f"{ratio:.1f}",
+            f"{mean(mine.accuracy for mine in outcomes):.2f}",
+            f"{mean(mine.miou for mine in outcomes):.2f}",
+            above,
+        ]
+        yield " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -191,10 +242,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--epsilons", nargs="+", default=["4/255", "8/255"])
+    parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()
     device = evaluation_device()
-    print("| network | epsilon | way | seconds | times as fast | accuracy | mIoU |")
-    print("|---|---|---|---|---|---|---|")
+    print("| network | epsilon | way | s | times as fast | accuracy | mIoU | mIoU above usual |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, adversary in ADVERSARIES.items():
         with tempfile.TemporaryDirectory() as folder:
             trained = train(
@@ -209,17 +261,8 @@ def main() -> None:
         batch = dataset.batch(range(options.images)).to(device)
         for epsilon in options.epsilons:
             budget = parse(AttackBudget, {"epsilon": epsilon, "steps": options.steps})
-            found = {
-                "usual": usual(trained, batch, budget),
-                "ours, float32": ours(trained, batch, budget, None),
-            }
-            precision = fast_precision(device)
-            if precision is not None:
-                found["ours, bfloat16"] = ours(trained, batch, budget, precision)
-            for way, (seconds, accuracy, miou) in found.items():
-                ratio = found["usual"][0] / seconds
-                row = f"{seconds:.1f} | {ratio:.1f} | {100 * accuracy:.2f} | {100 * miou:.2f}"
-                print(f"| {name} | {epsilon} | {way} | {row} |", flush=True)
+            for row in compare(trained, batch, budget, options.seeds):
+                print(f"| {name} | {epsilon} | {row}", flush=True)
 
 
 if __name__ == "__main__":
