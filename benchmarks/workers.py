@@ -26,12 +26,16 @@ from taskgroup.training.fit import fit
 from taskgroup.training.group import WorkerGroup
 
 GOAL = 1.8
+SMALL = {"size": 64, "batch": 32, "model": {"backbone": "resnet_small", "width": 16}}
+LARGE = {"size": 128, "batch": 64, "model": {"backbone": "resnet_small", "width": 32}}
+DRN = {"size": 256, "batch": 8, "model": {"backbone": "drn_d_22", "decoder": "bilinear"}}
 CASES: Mapping[str, Mapping[str, Any]] = {
-    "natural, 64 px, width 16, batch 32": {"size": 64, "width": 16, "batch": 32, "steps": 0},
-    "pgd-3, 64 px, width 16, batch 32": {"size": 64, "width": 16, "batch": 32, "steps": 3},
-    "natural, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 0},
-    "pgd-3, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 3},
-    "pgd-7, 128 px, width 32, batch 64": {"size": 128, "width": 32, "batch": 64, "steps": 7},
+    "natural, resnet_small, 64 px, width 16, batch 32": {**SMALL, "steps": 0},
+    "pgd-3, resnet_small, 64 px, width 16, batch 32": {**SMALL, "steps": 3},
+    "natural, resnet_small, 128 px, width 32, batch 64": {**LARGE, "steps": 0},
+    "pgd-3, resnet_small, 128 px, width 32, batch 64": {**LARGE, "steps": 3},
+    "natural, DRN-D-22, 256 px, batch 8": {**DRN, "steps": 0},
+    "pgd-3, DRN-D-22, 256 px, batch 8": {**DRN, "steps": 3},
 }
 
 
@@ -58,7 +62,7 @@ def trial(case: Mapping[str, Any], *, batches: int, epochs: int) -> TrialConfig:
             "dataset": {
                 "name": "scenes", "image_size": case["size"], "train": images, "validation": 8,
             },
-            "model": {"backbone": "resnet_small", "width": case["width"]},
+            "model": case["model"],
             "main_task": "segmentation",
             "auxiliary_tasks": ["depth"],
             "loss_weights": {"depth": 0.1},
