@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from taskgroup.training.links import Links, connect
+from taskgroup.training.links import PIECE_VALUES, Links, connect
 
 T = TypeVar("T")
 
@@ -115,7 +115,10 @@ class WorkerGroup:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        _scatter(self._sum(torch.cat([gradient.flatten() for gradient in gradients])), gradients)
+        together = [gradient for gradient in gradients if not self._summed_in_place(gradient)]
+        if together:
+            flat = torch.cat([gradient.flatten() for gradient in together])
+            _scatter(self._sum(flat), together)
 
     @torch.no_grad()
     def align(self, module: nn.Module) -> None:
@@ -142,12 +145,27 @@ class WorkerGroup:
         """Sum over workers without a graph, in the order of their numbers where they are few."""
         sent = values.detach().to(_wire(values)).contiguous()
         with _losing_workers():
+            summed = sent.clone()
             if self.links is not None and self.links.carry(sent):
-                summed = torch.stack(self.links.exchange(sent)).sum(0)
+                self.links.add(summed.view(-1))
             else:
-                summed = sent.clone()
                 dist.all_reduce(summed)
         return summed.to(values.device)
+
+    def _summed_in_place(self, gradient: Tensor) -> bool:
+        """Sum a large gradient where it lies, if links carry it; whether that was done.
+
+        Gradients are laid out as their parameters are, so all workers agree. Sending a small one by
+        itself costs more than copying it.
+        """
+        row = _row(gradient)
+        if self.links is None or row is None or len(row) < PIECE_VALUES:
+            return False
+        if not self.links.carry(row):
+            return False
+        with _losing_workers():
+            self.links.add(row)
+        return True
 
     def _collect(self, values: Tensor) -> list[Tensor]:
         """The tensors of all workers, of one shape, in the order of their numbers."""
@@ -213,6 +231,15 @@ def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view(tensor.shape))
+
+
+def _row(values: Tensor) -> Tensor | None:
+    """The same numbers in the order of memory, ``(N,)``; None where there is room between them."""
+    if values.is_contiguous():
+        return values.view(-1)
+    if values.is_contiguous(memory_format=torch.channels_last):
+        return values.permute(0, 2, 3, 1).view(-1)
+    return None
 
 
 def _wire(values: Tensor) -> torch.device:

@@ -10,7 +10,8 @@ import torch
 import torch.distributed as dist
 
 from taskgroup.training import links as linking
-from taskgroup.training.links import MOST_VALUES, Links, connect
+from taskgroup.training.group import WorkerGroup
+from taskgroup.training.links import PIECE_VALUES, Links, connect
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -18,8 +19,11 @@ MESSAGES = [
     lambda rank: torch.arange(5.0) + rank,
     lambda rank: torch.tensor(rank),
     lambda rank: torch.full((2, 3), float(rank), dtype=torch.bfloat16),
-    lambda rank: torch.full((MOST_VALUES,), rank, dtype=torch.float64),  # more than buffers hold
+    lambda rank: torch.full((2**20,), rank, dtype=torch.float64),  # more than buffers hold
 ]
+ROW = 2 * PIECE_VALUES + 3
+SHAPES = [(3,), (64, 300, 3, 3), (400, 400), (2, 5, 3, 3)]
+"""Of gradients: two large ones, of which the first lies channels last, and two small ones."""
 
 
 def everything():
@@ -29,6 +33,15 @@ def everything():
         links = connect()
         left = os.listdir(folder)
         tempfile.tempdir = None
+    row = torch.arange(ROW) * (rank + 1.0)
+    links.add(row)
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
+    parameters[1].data = parameters[1].data.contiguous(memory_format=torch.channels_last)
+    for parameter in parameters:
+        values = torch.arange(parameter.numel()).view(parameter.shape) * (rank + 1.0)
+        (parameter * values).sum().backward()
+    strides = [parameter.grad.stride() for parameter in parameters]
+    WorkerGroup(rank, 3, links).sum_gradients(parameters)
     received = [links.exchange(make(rank)) for make in MESSAGES]
     whole, reach = linking._reach, linking._reach
     linking._reach = whole if rank < 2 else lambda address: None  # the last one has its own disk
@@ -40,6 +53,9 @@ def everything():
     return {
         "rank": links.rank,
         "received": received,
+        "row": row,
+        "gradients": [parameter.grad for parameter in parameters],
+        "layout_kept": strides == [parameter.stride() for parameter in parameters],
         "left": left,
         "apart": apart,
         "crowded": crowded,
@@ -74,10 +90,22 @@ def test_sockets_leave_no_file(three):
     assert [found["left"] for found in three] == [[]] * 3
 
 
-def test_long_and_empty_tensors_go_another_way():
+def test_long_rows_are_summed_piece_by_piece(three):
+    expected = torch.arange(ROW) * 6.0
+    for found in three:
+        assert torch.equal(found["row"], expected)
+
+
+def test_gradients_are_summed_whatever_their_size_and_layout(three):
+    for found in three:
+        for gradient, shape in zip(found["gradients"], SHAPES, strict=True):
+            assert torch.equal(gradient, torch.arange(gradient.numel()).view(shape) * 6.0)
+        assert found["layout_kept"]
+
+
+def test_an_empty_tensor_goes_another_way():
     links = Links(0, {})
-    assert links.carry(torch.zeros(MOST_VALUES))
-    assert not links.carry(torch.zeros(MOST_VALUES + 1))
+    assert links.carry(torch.zeros(1))
     assert not links.carry(torch.zeros(0))
 
 
