@@ -6,7 +6,7 @@ Each worker's backward pass gives the part of the gradient that runs through its
 :meth:`WorkerGroup.sum_gradients` adds the parts.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -115,7 +115,9 @@ class WorkerGroup:
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        together = [gradient for gradient in gradients if not self._summed_in_place(gradient)]
+        together = [
+            gradient for gradient in gradients if not self._done_in_place(gradient, Links.add)
+        ]
         if together:
             flat = torch.cat([gradient.flatten() for gradient in together])
             _scatter(self._sum(flat), together)
@@ -129,8 +131,9 @@ class WorkerGroup:
         if self.size == 1:
             return
         values = [value.detach() for value in (*module.parameters(), *module.buffers())]
-        for dtype in dict.fromkeys(value.dtype for value in values):
-            same = [value for value in values if value.dtype == dtype]
+        together = [value for value in values if not self._done_in_place(value, Links.spread)]
+        for dtype in dict.fromkeys(value.dtype for value in together):
+            same = [value for value in together if value.dtype == dtype]
             sent = torch.cat([value.flatten() for value in same]).to(_wire(same[0]))
             with _losing_workers():
                 dist.broadcast(sent, src=0)
@@ -152,19 +155,19 @@ class WorkerGroup:
                 dist.all_reduce(summed)
         return summed.to(values.device)
 
-    def _summed_in_place(self, gradient: Tensor) -> bool:
-        """Sum a large gradient where it lies, if links carry it; whether that was done.
+    def _done_in_place(self, values: Tensor, do: Callable[[Links, Tensor], None]) -> bool:
+        """Do something with a large tensor where it lies, if links carry it; whether that was done.
 
-        Gradients are laid out as their parameters are, so all workers agree. Sending a small one by
-        itself costs more than copying it.
+        Parameters are laid out alike on all workers, and gradients like their parameters. Sending a
+        small tensor by itself costs more than copying it.
         """
-        row = _row(gradient)
+        row = _row(values)
         if self.links is None or row is None or len(row) < PIECE_VALUES:
             return False
         if not self.links.carry(row):
             return False
         with _losing_workers():
-            self.links.add(row)
+            do(self.links, row)
         return True
 
     def _collect(self, values: Tensor) -> list[Tensor]:

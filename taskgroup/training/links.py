@@ -54,6 +54,22 @@ class Links:
         for piece in torch.split(values, PIECE_VALUES):
             piece.copy_(reduce(torch.add, self.exchange(piece)))
 
+    def spread(self, values: Tensor) -> None:
+        """Replace ``values`` by the first worker's, in place.
+
+        Args:
+            values: One row of numbers side by side in main memory; of one length on all workers.
+
+        Raises:
+            OSError, EOFError: Another worker is gone.
+        """
+        for piece in torch.split(values, PIECE_VALUES):
+            if self.rank > 0:
+                self.others[0].recv_bytes_into(_bytes(piece))
+                continue
+            for connection in self.others.values():
+                connection.send_bytes(_bytes(piece))
+
     def exchange(self, values: Tensor) -> list[Tensor]:
         """Every worker's ``values``, in the order of their numbers.
 

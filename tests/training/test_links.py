@@ -42,6 +42,11 @@ def everything():
         (parameter * values).sum().backward()
     strides = [parameter.grad.stride() for parameter in parameters]
     WorkerGroup(rank, 3, links).sum_gradients(parameters)
+    module = torch.nn.ParameterList(parameters)
+    module.requires_grad_(False)
+    for parameter in module:
+        parameter.fill_(rank + 7)
+    WorkerGroup(rank, 3, links).align(module)
     received = [links.exchange(make(rank)) for make in MESSAGES]
     whole, reach = linking._reach, linking._reach
     linking._reach = whole if rank < 2 else lambda address: None  # the last one has its own disk
@@ -55,6 +60,7 @@ def everything():
         "received": received,
         "row": row,
         "gradients": [parameter.grad for parameter in parameters],
+        "aligned": [parameter.unique().tolist() for parameter in parameters],
         "layout_kept": strides == [parameter.stride() for parameter in parameters],
         "left": left,
         "apart": apart,
@@ -101,6 +107,11 @@ def test_gradients_are_summed_whatever_their_size_and_layout(three):
         for gradient, shape in zip(found["gradients"], SHAPES, strict=True):
             assert torch.equal(gradient, torch.arange(gradient.numel()).view(shape) * 6.0)
         assert found["layout_kept"]
+
+
+def test_parameters_become_those_of_the_first_whatever_their_size_and_layout(three):
+    for found in three:
+        assert found["aligned"] == [[7.0]] * len(SHAPES)
 
 
 def test_an_empty_tensor_goes_another_way():
