@@ -3,6 +3,7 @@
 The workers are plain processes joined by gloo, as Ray Train joins them, so that Ray's start-up is
 not in the numbers; each is bound to a core of its own. Both train the same trials of scenes with
 the same batches, in turn, and the throughput is what an epoch's record says (validation excluded).
+Two trials of one worker each, side by side, tell what this machine gives to two busy cores at most.
 
     OMP_NUM_THREADS=1 python benchmarks/workers.py --rounds 3
 """
@@ -73,24 +74,30 @@ def trial(case: Mapping[str, Any], *, batches: int, epochs: int) -> TrialConfig:
     )  # fmt: skip
 
 
-def work(rank: int, size: int, folder: str, config: TrialConfig) -> None:
-    """One worker on its own core; the first writes the throughput of the epochs but the first."""
+def work(rank: int, size: int, folder: str, config: TrialConfig, joined: bool) -> None:
+    """One worker on its own core; writes the throughput of the epochs but the first."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
     torch.set_num_threads(1)
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+    if joined:
+        store = f"file://{folder}/store"
+        torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
     reporter = Rates()
     fit(config, reporter, group=WorkerGroup.current())
-    if rank == 0:
-        Path(folder, "rates.json").write_text(json.dumps(reporter.rates[1:]))
-    torch.distributed.destroy_process_group()
+    if rank == 0 or not joined:
+        Path(folder, f"{rank}.json").write_text(json.dumps(reporter.rates[1:]))
+    if joined:
+        torch.distributed.destroy_process_group()
 
 
-def throughput(size: int, config: TrialConfig) -> float:
-    """Images per second of ``size`` workers together: the median of a trial's epochs."""
+def throughput(size: int, config: TrialConfig, *, joined: bool = True) -> float:
+    """Images per second of ``size`` processes together: medians of their epochs.
+
+    They are the workers of one trial if ``joined``, else each trains the trial by itself.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(work, (size, folder, config), nprocs=size)
-        return statistics.median(json.loads(Path(folder, "rates.json").read_text()))
+        torch.multiprocessing.spawn(work, (size, folder, config, joined), nprocs=size)
+        found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
+    return sum(statistics.median(rates) for rates in found)
 
 
 def main() -> None:
@@ -100,18 +107,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)))
     arguments = parser.parse_args()
-    print("| trial | 1 worker, images/s | 2 workers, images/s | ratio | per round |")
-    print("|---|---|---|---|---|")
+    print("| trial | 1 worker, images/s | 2 workers | 2 trials apart | ratios | apart |")
+    print("|---|---|---|---|---|---|")
     for name in [list(CASES)[number] for number in arguments.cases]:
         config = trial(CASES[name], batches=arguments.batches, epochs=arguments.epochs)
-        pairs = [(throughput(1, config), throughput(2, config)) for _ in range(arguments.rounds)]
-        one, two = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-        ratios = [second / first for first, second in pairs]
-        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(
-            f"| {name} | {one:.0f} | {two:.0f} | {statistics.median(ratios):.2f} | {shown} |",
-            flush=True,
-        )
+        rounds = [
+            (throughput(1, config), throughput(2, config), throughput(2, config, joined=False))
+            for _ in range(arguments.rounds)
+        ]
+        one, two, apart = (statistics.median(rates) for rates in zip(*rounds, strict=True))
+        ratios = ", ".join(f"{second / first:.2f}" for first, second, _ in rounds)
+        most = ", ".join(f"{third / first:.2f}" for first, _, third in rounds)
+        print(f"| {name} | {one:.1f} | {two:.1f} | {apart:.1f} | {ratios} | {most} |", flush=True)
     print(f"goal: {GOAL}")
 
 
