@@ -4,7 +4,8 @@ import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup.analysis import page
 from taskgroup.analysis.base import CHARTS, StudyData
 from taskgroup.results.dimension import read_dimension, read_task_gradients
-from taskgroup.results.storage import Place, open_storage, within
+from taskgroup.results.places import Place, within
+from taskgroup.results.storage import open_storage
 from taskgroup.study.objectives import StudyObjective
 
 PAGE_FILE = "dimension.html"

@@ -4,21 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taskgroup.analysis.grid_text import attack_text, percent_text, plain_text, score_text
 from taskgroup.analysis.grids import CLEAN, NAN, Grid, check_alone, check_evaluated, unevaluated
 from taskgroup.analysis.tables import Row, Table
-from taskgroup.analysis.wording import (
-    MINUS,
-    MISSING,
-    condition_name,
-    format_radius,
-    format_score,
-    score_name,
-)
+from taskgroup.analysis.wording import score_name
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 
-TO = "\N{EN DASH}"
 OK = "ok"
 ALONE = "alone"
 SEEDS_NOTE = (
@@ -62,7 +55,7 @@ def relative_table(grid: Grid) -> GridTable:
             score = grid.score_name(line.main_task)
             head = [line.main_task, grid.title(line), f"{kind} {score_name(score)}"]
             alone = _mean(line.alone, measure)
-            cells = (*head, _score_text(score, alone), *(_percent_text(value) for value in found))
+            cells = (*head, score_text(score, alone), *(percent_text(value) for value in found))
             own = [
                 _record(line, grid, tasks, value, alone=alone, kind=kind, score=score)
                 for tasks, value in zip(grid.task_sets, found, strict=True)
@@ -92,7 +85,7 @@ def attacks_table(grid: Grid) -> GridTable:
         for line in grid.lines
     }
     note = f"{' or '.join(sorted(better))} is better; {SEEDS_NOTE}"
-    return _by_condition(grid, lambda row: row.score, _score_text, note, with_clean=True)
+    return _by_condition(grid, lambda row: row.score, score_text, note, with_clean=True)
 
 
 def vulnerability_table(grid: Grid) -> GridTable:
@@ -106,7 +99,7 @@ def vulnerability_table(grid: Grid) -> GridTable:
         "error (Ghamizi et al., AAAI 2022), lower is better; it falls where the clean error "
         f"grows, so read it beside the scores; {SEEDS_NOTE}"
     )
-    return _by_condition(grid, lambda row: row.vulnerability, _plain_text, note, with_clean=False)
+    return _by_condition(grid, lambda row: row.vulnerability, plain_text, note, with_clean=False)
 
 
 def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: bool) -> GridTable:
@@ -131,7 +124,7 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
                 for tasks, mean in zip(groups, found, strict=True)
                 if mean.seeds
             ]
-            head = (line.main_task, grid.title(line), _attack_text(sample, most))
+            head = (line.main_task, grid.title(line), attack_text(sample, most))
             data = {"main_task": line.main_task, "condition": sample.condition, "cells": own}
             alarms = frozenset(3 + place for place, marked in enumerate(marks) if marked)
             rows.append(Row((*head, *texts), data, None, alarms))
@@ -265,46 +258,3 @@ def _mark_note(rows: Sequence[Row]) -> tuple[str, ...]:
     if not any(row.alarms for row in rows):
         return ()
     return ("! gradient masking suspected in at least one of the seeds: see taskgroup report",)
-
-
-def _attack_text(row: EvaluationRow, most: int) -> str:
-    """A condition with its effort and radius, and its images where others have more."""
-    effort = f" {row.steps}" if row.steps > 1 else ""
-    if row.restarts > 1:
-        effort += f"\N{MULTIPLICATION SIGN}{row.restarts}"
-    if row.condition in (CLEAN, "worst_case"):
-        effort = ""
-    radius = f", {format_radius(row.norm, row.epsilon)}" if row.epsilon else ""
-    images = f", first {row.images} images" if row.images < most else ""
-    return f"{condition_name(row.condition)}{effort}{radius}{images}"
-
-
-def _score_text(score: str, value: MeanInterval) -> str:
-    if not value.seeds:
-        return MISSING
-    mean = format_score(score, value.mean)
-    if value.low != value.low:
-        return mean
-    low, high = (format_score(score, end).removesuffix(" %") for end in (value.low, value.high))
-    return f"{mean} ({low}{TO}{high})"
-
-
-def _plain_text(score: str, value: MeanInterval) -> str:
-    if not value.seeds:
-        return MISSING
-    interval = "" if value.low != value.low else f" ({value.low:.2f}{TO}{value.high:.2f})"
-    return f"{value.mean:.2f}{interval}"
-
-
-def _percent_text(value: MeanInterval) -> str:
-    """A change in percent, with its interval where there are several seeds."""
-    if not value.seeds:
-        return MISSING
-    mean = f"{_signed(value.mean)} %"
-    if value.low != value.low:
-        return mean
-    return f"{mean} ({_signed(value.low)} to {_signed(value.high)})"
-
-
-def _signed(value: float) -> str:
-    return f"{MINUS if value < 0 else '+'}{abs(value):.1f}"

@@ -20,9 +20,10 @@ from taskgroup.evaluation.heads import described, kept_heads
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.models.foreign import build_published, complete, load_published
 from taskgroup.models.multitask import MultitaskModel, output_dimension
+from taskgroup.results.places import Place, within
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
-from taskgroup.results.storage import Place, exists, read_place, within
+from taskgroup.results.single_files import exists, read_place
 from taskgroup.tasks.base import Task, TaskInfo, build_task
 
 THREAT = ThreatModel(epsilon=4 / 255)

@@ -21,6 +21,7 @@ from taskgroup.evaluation.store import ShardStore
 from taskgroup.evaluation.subjects import Subject, resolve
 from taskgroup.evaluation.suites import strong_condition, suite_conditions
 from taskgroup.evaluation.workers import run_here
+from taskgroup.results.places import Place
 from taskgroup.results.records import EvaluationRow, Panel
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.shards import (
@@ -30,7 +31,6 @@ from taskgroup.results.shards import (
     write_images,
     write_transfers,
 )
-from taskgroup.results.storage import Place
 
 Progress = Callable[[int, int, str], None]
 """Told what is done, what there is to do, and what is being done."""

@@ -21,7 +21,8 @@ from taskgroup.results.shards import (
     write_images,
     write_shard_panels,
 )
-from taskgroup.results.storage import Storage, read_place
+from taskgroup.results.single_files import read_place
+from taskgroup.results.storage import Storage
 
 FOLDER = "shards"
 KEY_LETTERS = 16

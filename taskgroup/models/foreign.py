@@ -15,7 +15,8 @@ from taskgroup.models.key_families import KeyFamily, PublishedHead, family_of
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.models.timm_backbone import TIMM
 from taskgroup.models.torch_files import read_plain
-from taskgroup.results.storage import Place, exists, read_place
+from taskgroup.results.places import Place
+from taskgroup.results.single_files import exists, read_place
 from taskgroup.tasks.base import Task
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")

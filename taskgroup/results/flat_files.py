@@ -8,7 +8,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.storage import Place, write_place
+from taskgroup.results.places import Place
+from taskgroup.results.single_files import write_place
 
 
 def check_flat_file(place: Place) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from taskgroup.errors import ConfigError, ResourceError
-from taskgroup.results.storage import reason
+from taskgroup.results.places import reason
 
 LOCK_FILE = "search.lock"
 

@@ -27,15 +27,10 @@ from taskgroup.results import schema
 from taskgroup.results.lease import hold_lease
 from taskgroup.results.local_files import make_folder
 from taskgroup.results.locking import lock_directory
+from taskgroup.results.places import Place, within
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.snapshots import copied_file, scratch_folder
-from taskgroup.results.storage import (
-    LEFTOVER_SECONDS,
-    Place,
-    Storage,
-    open_storage,
-    within,
-)
+from taskgroup.results.storage import LEFTOVER_SECONDS, Storage, open_storage
 
 SPACE_FILE = "space.yaml"
 JOURNAL_FILE = "study.journal"
@@ -134,7 +129,7 @@ class RunDirectory:
         return self.storage.folder if "://" in self.place else Path(self.place)
 
     def place_of(self, name: str) -> str:
-        """Where a file of the run lies, for a reader and for ``storage.read_place``."""
+        """Where a file of the run lies, for a reader and for ``single_files.read_place``."""
         return within(self.place, name)
 
     @property

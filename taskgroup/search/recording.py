@@ -12,9 +12,10 @@ from typing import Protocol
 
 from taskgroup.config import parse, parse_yaml
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.results.places import Place
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.storage import Place, exists
+from taskgroup.results.single_files import exists
 from taskgroup.search.planning import last_epoch
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.training.config import TrialConfig

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from taskgroup.errors import TaskgroupError
+from taskgroup.results.places import Place
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
-from taskgroup.results.storage import Place
 from taskgroup.search.baselines import middle_trial
 from taskgroup.search.planning import plan_trial
 from taskgroup.search.preflight import check_names

@@ -8,8 +8,8 @@ from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.models.checkpoint import load_checkpoint
 from taskgroup.models.multitask import output_dimension
+from taskgroup.results.places import Place
 from taskgroup.results.records import EpochRow
-from taskgroup.results.storage import Place
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_crop, check_outputs

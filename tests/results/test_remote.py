@@ -15,7 +15,8 @@ from taskgroup.results import lease
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs, load_run, newest
-from taskgroup.results.storage import open_storage, read_place, write_place
+from taskgroup.results.single_files import read_place, write_place
+from taskgroup.results.storage import open_storage
 
 SPACE = "name: small\nmain_task: segmentation\n"
 TRIAL = TrialResult(7, "x", "baseline", {}, {}, "depth", (), 1, "failed", "loss became NaN")

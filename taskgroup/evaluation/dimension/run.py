@@ -23,8 +23,9 @@ from taskgroup.results.dimension import (
     write_dimension,
     write_task_gradients,
 )
+from taskgroup.results.places import Place
 from taskgroup.results.run_directory import DEFAULT_PARENT
-from taskgroup.results.storage import Place, open_storage
+from taskgroup.results.storage import open_storage
 
 Progress = Callable[[int, int, str], None]
 STEPS = 100
