@@ -1,9 +1,9 @@
 """Ends the processes of a search by SIGKILL, again and again, and looks at what is left.
 
 A study on small scenes runs as a user would run it. At random moments the driver, a trial's actor
-or a Train worker is killed by its process id; a driver that died is started again with
-``--resume``. After every look at the run directory these must hold: every record can be read, a
-trial that was finished stays exactly as it was, and at the end no process of the study is alive.
+or a Train worker, each as often, is killed by its process id; a driver that died is started again
+with ``--resume``. After every look at the run directory these must hold: every record can be read,
+a trial that was finished stays exactly as it was, and at the end no process of the study is alive.
 
     python benchmarks/chaos.py --trials 30 --seed 0 --figure chaos.html
     python benchmarks/chaos.py --trials 6 --workers 2 --every 100
@@ -132,15 +132,21 @@ def command(arguments: argparse.Namespace, folder: Path) -> list[str]:
     return [*search, "--space", arguments.space, *options, "--run", str(folder)]
 
 
-def victims(driver: int, observed: Observed) -> dict[str, list[Process]]:
-    """Processes that may be killed, by kind."""
-    found: dict[str, list[Process]] = {}
+def victims(driver: int, observed: Observed) -> dict[str, list[int]]:
+    """Ids of processes that may be killed, by kind."""
+    found = {"driver": [driver]}
     for process in family(driver):
         observed.seen.add(process)
         for kind, titles in TITLES.items():
             if process.title.startswith(titles):
-                found.setdefault(kind, []).append(process)
+                found.setdefault(kind, []).append(process.pid)
     return found
+
+
+def delay(arguments: argparse.Namespace) -> float:
+    """Seconds until the next kill."""
+    seconds: float = arguments.random.expovariate(1 / arguments.every)
+    return seconds
 
 
 def run_driver(arguments: argparse.Namespace, observed: Observed, folder: Path, log: Path) -> int:
@@ -155,21 +161,17 @@ def run_driver(arguments: argparse.Namespace, observed: Observed, folder: Path, 
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
     observed.drivers += 1
-    next_kill = observed.seconds + 5 + choose.expovariate(1 / arguments.every)
+    next_kill, kind = observed.seconds + 5 + delay(arguments), choose.choice(arguments.kinds)
     while driver.poll() is None:
         time.sleep(LOOK_SECONDS)
         observed.look(folder)
         found = victims(driver.pid, observed)
-        if observed.seconds < next_kill or len(observed.finished) >= arguments.trials:
-            continue
-        kinds = [kind for kind in ("driver", *sorted(found)) if kind in arguments.kinds]
-        if not kinds:
-            continue
-        kind = choose.choice(kinds)
-        target = driver.pid if kind == "driver" else choose.choice(found[kind]).pid
-        os.kill(target, signal.SIGKILL)
+        is_over = len(observed.finished) >= arguments.trials
+        if is_over or observed.seconds < next_kill or kind not in found:
+            continue  # what is not there yet is killed as soon as it is
+        os.kill(choose.choice(found[kind]), signal.SIGKILL)
         observed.kills.append((observed.seconds, kind))
-        next_kill = observed.seconds + choose.expovariate(1 / arguments.every)
+        next_kill, kind = observed.seconds + delay(arguments), choose.choice(arguments.kinds)
     return driver.wait()
 
 
@@ -253,6 +255,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     arguments.random = random.Random(arguments.seed)
+    if arguments.workers == 1:  # it trains in the trial's own process
+        arguments.kinds = [kind for kind in arguments.kinds if kind != "worker"]
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "output.txt"
         observed = run(arguments, Path(scratch) / "run", log)
