@@ -25,7 +25,7 @@ class MapHead(nn.Module):
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Predictions ``(N, channels, *size)``, float32 even under autocast."""
         fine = self.decoder(self.layers(features), size)
-        return fit(self.predict(fine).float(), size)
+        return fit(exactly(self.predict, fine), size)
 
 
 class VectorHead(nn.Module):
@@ -40,8 +40,18 @@ class VectorHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Predictions ``(N, channels)``, float32 even under autocast."""
-        prediction: Tensor = self.predict(self.layers(features)[-1].mean(dim=(-2, -1)))
-        return prediction.float()
+        return exactly(self.predict, self.layers(features)[-1].mean(dim=(-2, -1)))
+
+
+def exactly(layers: nn.Module, features: Tensor) -> Tensor:
+    """What ``layers`` give in float32, even under autocast.
+
+    bfloat16 rounds a logit of 10 to the next sixteenth. Attacks that are led by such logits left
+    SEA 0.1 to 0.3 points of mean IoU more; the last layers cost little in float32.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        exact: Tensor = layers(features.float())
+        return exact
 
 
 class MultitaskModel(nn.Module):

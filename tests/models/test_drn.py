@@ -112,15 +112,13 @@ def test_upsampling_is_bilinear_and_sees_zeros_outside(
     torch.testing.assert_close(enlarged, around[..., factor:-factor, factor:-factor])
 
 
-def test_the_kernel_stays_and_so_does_float32(train_steps, make_tasks: Tasks) -> None:
+def test_the_kernel_stays(train_steps, make_tasks: Tasks) -> None:
     config = ModelConfig(width=4, decoder="bilinear")
     model = build_model(config, make_tasks("segmentation"), seed=0)
     upsampling = model.heads["segmentation"].predict[1]
     before = upsampling.kernel.clone()
     train_steps(model)
     assert torch.equal(upsampling.kernel, before)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert upsampling(torch.rand(1, 5, 2, 2).bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

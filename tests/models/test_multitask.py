@@ -68,12 +68,16 @@ def test_images_are_left_as_they_were(make_tasks: Tasks) -> None:
         assert torch.equal(images, before)
 
 
-def test_predictions_are_float32_under_autocast(make_tasks: Tasks) -> None:
+def test_last_layers_compute_in_float32_under_autocast(make_tasks: Tasks) -> None:
     model = build_model(SMALL, make_tasks("depth", "classification"), seed=0).eval()
     images = torch.rand(2, 3, 16, 16)
     plain = model(images)
+    kinds = []
+    for head in model.heads.values():
+        head.predict.register_forward_hook(lambda *parts: kinds.append(parts[-1].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         cast = model(images)
+    assert kinds == [torch.float32] * 2
     for name, prediction in cast.items():
         assert prediction.dtype == torch.float32
         torch.testing.assert_close(prediction, plain[name], rtol=0.1, atol=0.05)

@@ -31,16 +31,11 @@ class BilinearUpsampling(nn.Module):
         self.register_buffer("offset", torch.zeros(channels, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps ``(N, channels, factor h, factor w)``, float32 even under autocast."""
+        """Maps ``(N, channels, factor h, factor w)``."""
         padding = math.ceil((self.factor - 1) / 2)
-        with torch.autocast(maps.device.type, enabled=False):
-            enlarged = F.conv_transpose2d(
-                maps.float(),
-                self.kernel,
-                stride=self.factor,
-                padding=padding,
-                groups=len(self.kernel),
-            )
+        enlarged = F.conv_transpose2d(
+            maps, self.kernel, stride=self.factor, padding=padding, groups=len(self.kernel)
+        )
         return enlarged + self.offset
 
 
