@@ -46,8 +46,8 @@ class VectorHead(nn.Module):
 def exactly(layers: nn.Module, features: Tensor) -> Tensor:
     """What ``layers`` give in float32, even under autocast.
 
-    bfloat16 rounds a logit of 10 to the next sixteenth. Attacks that are led by such logits left
-    SEA 0.1 to 0.3 points of mean IoU more; the last layers cost little in float32.
+    bfloat16 rounds a logit of 10 to the next sixteenth. Led by such logits, SEA left 0.1 to 0.3
+    points of mean IoU more than in float32 (benchmarks/sea.md); last layers cost little in it.
     """
     with torch.autocast(features.device.type, enabled=False):
         exact: Tensor = layers(features.float())
