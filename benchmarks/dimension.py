@@ -4,11 +4,11 @@ The naive loop goes once forward and once back for every number of outputs and e
 heads in float32, in torch's default layout, ``loss.backward()`` with the gradients of all
 parameters, as the published script does. The spare loop does the same as sparingly as a step of an
 attack: the head alone, the gradient of the images alone. Ours goes forward once, and back once for
-each increment along random orders, whose stretches are samples too.
+each part of random orders, whose unions are the samples.
 
-Every way measures the same numbers of outputs on the same images, ours with at least as many random
-choices of each as the loops (all pixels of an image can be chosen in one way only). Values of the
-same choice must agree to 1e-3.
+Every way measures the same numbers of outputs on the same images, with as many random choices of
+each (all pixels of an image can be chosen in one way only). Values of the same choice must agree
+to 1e-3.
 
     OMP_NUM_THREADS=1 python benchmarks/dimension.py
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch
 from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.dimension.grids import gradient_outputs
+from taskgroup.evaluation.dimension.grids import GRIDS, Grid, gradient_outputs
 from taskgroup.evaluation.dimension.pixel_gradients import pixel_gradients
 from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 from taskgroup.evaluation.loading import TrainedModel
@@ -81,7 +81,7 @@ def spare(
 def ours(
     trained: TrainedModel, task: Task, batch: Batch, outputs: Sequence[int], repeats: int
 ) -> Tensor:
-    """Mean norms ``(N, K)`` over the same choices and the stretches besides."""
+    """Mean norms ``(N, K)`` over as many choices."""
     with fixed_network(trained.model):
         found = pixel_gradients(trained, task, batch, outputs=outputs, repeats=repeats, seed=SEED)
     return found.norms / found.samples
@@ -106,24 +106,24 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     tasks = three_tasks()
-    cases = {"resnet_small, pyramid, 3 tasks, 64 px, batch 16": (SMALL, 64, 16)}
+    cases = {"resnet_small, pyramid, 3 tasks, 64 px, batch 16": (SMALL, 64, 16, GRIDS)}
     if not arguments.small:
-        cases["DRN-D-22, 3 decoders, 128 px, batch 2"] = (UNTIED_DRN, 128, 2)
+        cases["DRN-D-22, 3 decoders, 128 px, batch 2"] = (UNTIED_DRN, 128, 2, GRIDS[:2])
     print(
         "| network | grid | naive s | spare s | ours s | naive / ours | spare / ours | "
         "passes back, loops | ours |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, (config, size, count) in cases.items():
+    for name, (config, size, count, grids) in cases.items():
         model = build_model(config, tasks, seed=0)
-        for grid in ("doubling", "short"):
+        for grid in grids:
             print(row(name, model, grid, size, count, tasks, arguments), flush=True)
 
 
 def row(
     name: str,
     model: MultitaskModel,
-    grid: str,
+    grid: Grid,
     size: int,
     count: int,
     tasks: tuple[Task, ...],
@@ -132,7 +132,7 @@ def row(
     """One line of the table."""
     batch, repeats = draw_batch(size=size, count=count), arguments.repeats
     task = next(one for one in tasks if one.name == MAIN)
-    outputs = gradient_outputs(grid, (), [size**2])  # type: ignore[arg-type]
+    outputs = gradient_outputs(grid, (), [size**2])
     plain = deepcopy(model).to(memory_format=torch.contiguous_format).eval()
     model.eval()
     dataset = SceneConfig(name="scenes")
@@ -149,8 +149,8 @@ def row(
     )
     seconds = " | ".join(f"{timing.median(way):.2f}" for way in ("naive", "spare", "ours"))
     ratio = timing.ratio("naive", "ours")
-    walks = plan_walks(outputs, repeats, certain=size**2)
-    passes = f"{len(outputs) * repeats} | {sum(len(walk.points) for walk in walks)}"
+    walks = plan_walks(outputs, repeats, size**2)
+    passes = f"{len(outputs) * repeats} | {sum(len(walk.parts) for walk in walks)}"
     shown = f"{ratio:.2f} | {timing.ratio('spare', 'ours'):.2f} | {passes}"
     return f"| {name} | {grid}, {len(outputs)} numbers | {seconds} | {shown} |"
 

@@ -1,10 +1,11 @@
 """Robust scores of one network against attacked outputs and tasks, as records."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,60 +21,66 @@ from taskgroup.evaluation.dimension.attacks import (
 )
 from taskgroup.evaluation.dimension.grids import attack_outputs
 from taskgroup.evaluation.dimension.subject import COMBINED, Measured, Tick
+from taskgroup.evaluation.scoring import predict
 from taskgroup.metrics.base import SumMetric
 from taskgroup.results.dimension import DimensionRow
 from taskgroup.study.intervals import bootstrap_intervals
+
+Attack = Callable[[Batch, Tensor], ScoreSums]
+"""Attacks a batch, given the task's clean prediction for it."""
 
 
 def attack_rows(measured: Measured, tick: Tick) -> list[DimensionRow]:
     """Score of ``M`` attacked outputs against ``M``."""
     options = measured.options
     outputs = attack_outputs(options.grid, options.outputs, measured.valid.tolist())
-    rows = []
-    for place, count in enumerate(outputs):
-        attack = partial(attack_pixels, measured.trained, measured.task, outputs=count)
-        row = _score_row(
+    attack = partial(attack_pixels, measured.trained, measured.task, **_settings(measured))
+    repeats = range(options.repeats)
+    points = [
+        [partial(attack, outputs=count, repeat=repeat) for repeat in repeats] for count in outputs
+    ]
+    return [
+        _score_row(
             measured,
-            [
-                partial(attack, repeat=repeat, **_settings(measured))
-                for repeat in range(options.repeats)
-            ],
+            point,
             score_name=pixel_score(measured.task),
             counted="outputs",
             count=count,
             images=int((measured.valid >= count).sum()),
         )
-        rows.append(row)
-        tick((place + 1) / len(outputs))
-    return rows
+        for count, point in zip(outputs, _attacked(measured, points, tick), strict=True)
+    ]
 
 
 def task_attack_rows(measured: Measured, tick: Tick) -> list[DimensionRow]:
     """Score of the task when it is attacked together with others, against how many there are."""
-    tasks = measured.trained.task_set
-    rows = [_task_attack_row(measured, 1, "sum")]
-    rows.append(replace(rows[0], combine="unit_gradient"))  # one task is the same either way
-    for size in range(2, len(tasks) + 1):
-        rows += [_task_attack_row(measured, size, combine) for combine in COMBINED]
-        tick(size / len(tasks))
-    return rows
+    several = range(2, len(measured.trained.task_set) + 1)
+    ways = [(1, COMBINED[0]), *product(several, COMBINED)]
+    points = [_task_attacks(measured, size, combine) for size, combine in ways]
+    rows = [
+        _score_row(
+            measured,
+            point,
+            score_name=measured.task.main_score,
+            counted="tasks",
+            count=size,
+            combine=combine,
+            images=int((measured.valid > 0).sum()),
+        )
+        for (size, combine), point in zip(ways, _attacked(measured, points, tick), strict=True)
+    ]
+    alone = [replace(rows[0], combine=combine) for combine in COMBINED]  # one task, either way
+    return [*alone, *rows[1:]]
 
 
-def _task_attack_row(measured: Measured, size: int, combine: Combine) -> DimensionRow:
-    options, task = measured.options, measured.task
-    attack = partial(attack_tasks, measured.trained, task, combine=combine, **_settings(measured))
+def _task_attacks(measured: Measured, size: int, combine: Combine) -> list[Attack]:
+    """One attack for each set of ``size`` tasks."""
+    options, trained, task = measured.options, measured.trained, measured.task
     subsets = task_subsets(
-        measured.trained.task_set, task.name, size, most=options.repeats, seed=options.seed
+        trained.task_set, task.name, size, most=options.repeats, seed=options.seed
     )
-    return _score_row(
-        measured,
-        [partial(attack, attacked_tasks=subset) for subset in subsets],
-        score_name=task.main_score,
-        counted="tasks",
-        count=size,
-        combine=combine,
-        images=int((measured.valid > 0).sum()),
-    )
+    attack = partial(attack_tasks, trained, task, combine=combine, **_settings(measured))
+    return [partial(attack, attacked_tasks=subset) for subset in subsets]
 
 
 def _settings(measured: Measured) -> dict[str, Any]:
@@ -86,27 +93,46 @@ def _settings(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _over_repeats(measured: Measured, attacks: Sequence[Callable[[Batch], ScoreSums]]) -> ScoreSums:
-    """Sums of every image, added over its attacks."""
-    clean, attacked = [], []
+class _Point(NamedTuple):
+    """What the attacks of one point of a curve left.
+
+    Attributes:
+        sums: Of every image, added over the attacks.
+        attacks: How many there were.
+        seconds: How long they took.
+    """
+
+    sums: ScoreSums
+    attacks: int
+    seconds: float
+
+
+def _attacked(
+    measured: Measured, points: Sequence[Sequence[Attack]], tick: Tick
+) -> Iterator[_Point]:
+    """Every point of a curve; each clean image is predicted once for all of them."""
+    task = measured.task
+    found: list[list[ScoreSums]] = [[] for _ in points]
+    seconds, done = [0.0] * len(points), 0
     for batch in measured.batches():
-        found = [attack(batch) for attack in attacks]
-        clean.append(torch.stack([sums.clean for sums in found]).sum(0))
-        attacked.append(torch.stack([sums.attacked for sums in found]).sum(0))
-    return ScoreSums(torch.cat(clean), torch.cat(attacked))
+        prediction = predict(measured.trained.model, batch.images, [task.name])[task.name]
+        for place, attacks in enumerate(points):
+            began = time.perf_counter()
+            columns = zip(*(attack(batch, prediction) for attack in attacks), strict=True)
+            found[place].append(ScoreSums(*(torch.stack(sums).sum(0) for sums in columns)))
+            seconds[place] += time.perf_counter() - began
+            tick((done + len(batch) * (place + 1) / len(points)) / measured.count)
+        done += len(batch)
+    for attacks, parts, took in zip(points, found, seconds, strict=True):
+        sums = ScoreSums(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        yield _Point(sums, len(attacks), took)
 
 
 def _score_row(
-    measured: Measured,
-    attacks: Sequence[Callable[[Batch], ScoreSums]],
-    *,
-    score_name: str,
-    **fields: Any,
+    measured: Measured, point: _Point, *, score_name: str, **fields: Any
 ) -> DimensionRow:
-    """Attack every image in each way, and score them together."""
-    began = time.perf_counter()
-    sums = _over_repeats(measured, attacks)
-    metric = measured.task.metric()
+    """The record of one point."""
+    metric, sums = measured.task.metric(), point.sums
     interval = bootstrap_intervals(
         sums.attacked.numpy(),
         lambda drawn: {"value": metric.score(torch.from_numpy(drawn))[score_name]},
@@ -125,8 +151,8 @@ def _score_row(
         epsilon=budget.epsilon,
         steps=budget.steps,
         restarts=budget.restarts,
-        samples=float(len(attacks)),
-        seconds=time.perf_counter() - began,
+        samples=float(point.attacks),
+        seconds=point.seconds,
         **fields,
     )
 

@@ -46,6 +46,7 @@ def attack_pixels(
     trained: TrainedModel,
     task: Task,
     batch: Batch,
+    prediction: Tensor,
     *,
     outputs: int,
     attack: str,
@@ -63,6 +64,7 @@ def attack_pixels(
         trained: The network, held still.
         task: A task of one output per pixel.
         batch: Clean images.
+        prediction: Of the task for them, ``(N, C, H, W)``; the same for every attack.
         outputs: How many pixels.
         attack: Registry name of the attack.
         budget: Ball and effort.
@@ -77,13 +79,14 @@ def attack_pixels(
     attacked = _attacked(
         trained, masked, (task.name,), "sum", attack, budget, seed=seed, repeat=repeat
     )
-    return _scored(trained, task, masked, attacked)
+    return _scored(trained, task, masked, prediction, attacked)
 
 
 def attack_tasks(
     trained: TrainedModel,
     task: Task,
     batch: Batch,
+    prediction: Tensor,
     *,
     attacked_tasks: Sequence[str],
     combine: Combine,
@@ -92,11 +95,11 @@ def attack_tasks(
     seed: int,
     repeat: int = 0,
 ) -> ScoreSums:
-    """Attack several tasks together, and score ``task`` alone."""
+    """Attack several tasks together, and score ``task`` alone, of which ``prediction`` is clean."""
     attacked = _attacked(
         trained, batch, attacked_tasks, combine, attack, budget, seed=seed, repeat=repeat
     )
-    return _scored(trained, task, batch, attacked)
+    return _scored(trained, task, batch, prediction, attacked)
 
 
 def task_subsets(
@@ -142,13 +145,14 @@ def _attacked(
 
 
 @torch.no_grad()
-def _scored(trained: TrainedModel, task: Task, batch: Batch, attacked: Tensor) -> ScoreSums:
+def _scored(
+    trained: TrainedModel, task: Task, batch: Batch, prediction: Tensor, attacked: Tensor
+) -> ScoreSums:
     metric, target = task.metric(), batch.targets[task.name]
+    fooled = predict(trained.model, attacked, [task.name])[task.name]
     return ScoreSums(
         *(
-            metric.per_image(
-                predict(trained.model, images, [task.name])[task.name], target.values, target.valid
-            ).cpu()
-            for images in (batch.images, attacked)
+            metric.per_image(map_, target.values, target.valid).cpu()
+            for map_ in (prediction, fooled)
         )
     )

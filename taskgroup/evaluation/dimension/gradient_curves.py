@@ -28,7 +28,7 @@ def gradient_rows(measured: Measured, tick: Tick) -> list[DimensionRow]:
     pixels = measured.bench.datasets[measured.place][0].images[0, 0].numel()
     measure = joint_gradients if options.seed_compatible else pixel_gradients
     parts = []
-    for batch in measured.batches(images_per_batch(pixels, len(outputs), measured.count)):
+    for batch in measured.batches(images_per_batch(pixels, outputs, measured.count)):
         parts.append(
             measure(
                 measured.trained,

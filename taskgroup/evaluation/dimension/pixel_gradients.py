@@ -2,26 +2,33 @@
 
 One forward pass serves every ``M`` and every repeat. The loss of a map is a sum over pixels, so its
 gradient by the prediction, masked, is the gradient of the loss of the masked pixels, and gradients
-of disjoint sets add: going along a random order costs one backward pass per increment, to the
-images alone, and the inner products of the increments give the length of the gradient of every
-stretch of the order, each of which is a random sample too. All of it is exact up to rounding.
+of disjoint sets add. A random order of the pixels is therefore cut into few parts; each costs one
+backward pass, to the images alone, and the inner products of the parts' gradients give the length
+of the gradient of every union of parts, which is a random sample too. With parts of 1, 2, 4, ...
+pixels the unions have every size. All of it is exact up to rounding.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.dimension.sampling import Walk, plan_walks, random_ranks
+from taskgroup.evaluation.dimension.sampling import (
+    NO_WALK,
+    Walk,
+    cut_order,
+    plan_walks,
+    random_ranks,
+)
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.tasks.base import Task
 
-MOST_BYTES = 2**30
-"""Memory that a batch's increments may take; above it, only beginnings of the order count."""
 BATCH_BYTES = 2**28
+"""Memory that a batch's gradients may take."""
 SEED_BATCH = 2
 """Images in a batch of the published script."""
 
@@ -40,12 +47,12 @@ class GradientSums(NamedTuple):
     samples: Tensor
 
 
-def images_per_batch(num_pixels: int, num_outputs: int, most: int) -> int:
-    """Images whose increments fit into memory together, at most ``most``; an even number above 1.
+def images_per_batch(num_pixels: int, outputs: Sequence[int], most: int) -> int:
+    """Images whose gradients fit into memory together, at most ``most``; an even number above 1.
 
     Even, so that the pairs of the published script stay together.
     """
-    fitting = BATCH_BYTES // (12 * num_pixels * num_outputs)
+    fitting = BATCH_BYTES // (12 * num_pixels * len(cut_order(outputs)))
     return max(2, min(most, fitting) // 2 * 2)
 
 
@@ -71,21 +78,17 @@ def pixel_gradients(
         seed: Draws them.
     """
     valid = batch.targets[task.name].valid
-    counts = valid.flatten(1).sum(1)
-    is_large = batch.images.numel() * 4 * len(outputs) > MOST_BYTES
-    walks = plan_walks(outputs, repeats, certain=_common(counts), only_beginnings=is_large)
-    images, prediction, cotangent = _forward(trained, task, batch)
-    parts = []
-    for number, walk in enumerate(walks):
+    counts = valid.flatten(1).sum(1).tolist()
+    plans = {count: plan_walks(outputs, repeats, count) for count in set(counts)}
+    found = _no_sums(len(batch), len(outputs))
+    backward = _Backward(trained, task, batch)
+    by_image = zip_longest(*(plans[count] for count in counts), fillvalue=NO_WALK)
+    for number, walks in enumerate(by_image):
         ranks = random_ranks(valid, batch.index, seed=seed, repeat=number)
-        increments = _increments(images, prediction, cotangent, ranks, walk.points)
-        parts.append(_collect(_squares(increments, walk), walk, outputs, counts))
-    return GradientSums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
-
-
-def _common(counts: Tensor) -> int:
-    """The number of valid pixels that every image has, or 0."""
-    return int(counts[0]) if bool((counts == counts[0]).all()) else 0
+        gram = _products(backward.gradients(ranks, [walk.parts for walk in walks]))
+        for row, walk in enumerate(walks):
+            _add(found, row, gram[row], walk, outputs)
+    return found
 
 
 def joint_gradients(
@@ -105,74 +108,65 @@ def joint_gradients(
     """
     valid = torch.ones_like(batch.targets[task.name].valid)
     first = batch.index[:1].expand_as(batch.index)
-    images, prediction, cotangent = _forward(trained, task, batch)
-    std = getattr(trained.model, "std", torch.ones(1, device=images.device))
-    counts = valid[::SEED_BATCH].flatten(1).sum(1)
-    parts = []
-    for number, walk in enumerate(plan_walks(outputs, repeats, only_beginnings=True)):
+    std = getattr(trained.model, "std", torch.ones(1, device=batch.images.device))
+    found = _no_sums(-(-len(batch) // SEED_BATCH), len(outputs))
+    backward = _Backward(trained, task, batch)
+    for number, walk in enumerate(plan_walks(outputs, repeats, valid[0].numel())):
         ranks = random_ranks(valid, first, seed=seed, repeat=number)
-        increments = _increments(images, prediction, cotangent, ranks, outputs)
-        paired = _add_pairs(_squares((part * std for part in increments), walk))
-        parts.append(_collect(paired, walk, outputs, counts))
-    return GradientSums(*(torch.stack(part).sum(0) for part in zip(*parts, strict=True)))
+        gram = _products(backward.gradients(ranks, [walk.parts] * len(batch)) * std)
+        for pair, products in enumerate(torch.split(gram, SEED_BATCH)):
+            _add(found, pair, products.sum(0), walk, outputs)
+    return found
 
 
-def _forward(trained: TrainedModel, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, their prediction, and the gradient of the summed losses by the prediction."""
-    with torch.enable_grad():
-        images = batch.images.detach().requires_grad_()
-        prediction = trained.model(images, [task.name])[task.name]
-        total = task.loss(prediction.float(), batch.targets[task.name]).loss_sum.sum()
-        (cotangent,) = torch.autograd.grad(total, prediction, retain_graph=True)
-    return images, prediction, cotangent
+class _Backward:
+    """One forward pass, from which gradients of parts of its loss are taken."""
 
+    def __init__(self, trained: TrainedModel, task: Task, batch: Batch) -> None:
+        with torch.enable_grad():
+            self.images = batch.images.detach().requires_grad_()
+            self.prediction = trained.model(self.images, [task.name])[task.name]
+            total = task.loss(self.prediction.float(), batch.targets[task.name]).loss_sum.sum()
+            (self.cotangent,) = torch.autograd.grad(total, self.prediction, retain_graph=True)
 
-def _increments(
-    images: Tensor, prediction: Tensor, cotangent: Tensor, ranks: Tensor, outputs: Sequence[int]
-) -> Iterator[Tensor]:
-    """Gradients ``(N, 3, H, W)`` of the summed loss of one part of the order after the other."""
-    for first, stop in pairwise((0, *outputs)):
-        mask = ((ranks >= first) & (ranks < stop)).unsqueeze(1)
-        (gradient,) = torch.autograd.grad(prediction, images, cotangent * mask, retain_graph=True)
-        yield gradient
+    def gradients(self, ranks: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
+        """Gradients ``(N, P, 3, H, W)`` of the summed loss of each part of each image's order.
 
+        Args:
+            ranks: Places of the pixels in the order, ``(N, H, W)``.
+            parts: Outputs in each part, image by image; zeros follow where an image has fewer.
+        """
+        sizes = pad_sequence([torch.tensor(image, dtype=torch.long) for image in parts], True)
+        stops = sizes.cumsum(1).to(ranks.device)[..., None, None]
+        firsts = stops - sizes.to(ranks.device)[..., None, None]
+        masks = (ranks[:, None] >= firsts) & (ranks[:, None] < stops)
+        return torch.stack([self._gradient(mask) for mask in masks.unbind(1)], 1)
 
-def _squares(increments: Iterator[Tensor], walk: Walk) -> Tensor:
-    """Squared lengths of the gradients of the stretches, ``(N, P)`` float64 on the CPU."""
-    if int(walk.first.max()) == 0:
-        return _squares_from_start(increments)[:, walk.stop - 1]
-    rows = torch.stack([gradient.flatten(1) for gradient in increments], 1)
-    gram = (rows @ rows.mT).double().cpu()
-    sums = torch.nn.functional.pad(gram.cumsum(1).cumsum(2), (1, 0, 1, 0))
-    first, stop = walk.first, walk.stop
-    between = sums[:, stop, stop] - sums[:, first, stop] - sums[:, stop, first]
-    return (between + sums[:, first, first]).clamp(min=0)
-
-
-def _squares_from_start(increments: Iterator[Tensor]) -> Tensor:
-    """Squared lengths of the running sums, ``(N, K)``; holds one gradient at a time."""
-    total, found = None, []
-    for gradient in increments:
-        total = gradient if total is None else total + gradient
-        found.append(total.flatten(1).square().sum(1, dtype=torch.float64).cpu())
-    return torch.stack(found, 1)
-
-
-def _add_pairs(squares: Tensor) -> Tensor:
-    """Sums of every two rows ``(N, P)``; the last row stays alone where it has no partner."""
-    padded = torch.nn.functional.pad(squares, (0, 0, 0, -len(squares) % SEED_BATCH))
-    return padded.view(-1, SEED_BATCH, squares.shape[1]).sum(1)
-
-
-def _collect(squares: Tensor, walk: Walk, outputs: Sequence[int], valid: Tensor) -> GradientSums:
-    """Add up the stretches of each length that lie among an image's valid pixels."""
-    lies_inside = torch.tensor([0, *walk.points])[walk.stop] <= valid.cpu()[:, None]
-    lengths = torch.tensor(outputs, dtype=torch.float64)[walk.place]
-    squares = (squares / lengths**2).where(lies_inside, 0.0)
-    empty = torch.zeros(len(squares), len(outputs), dtype=torch.float64)
-    return GradientSums(
-        *(
-            empty.index_add(1, walk.place, part)
-            for part in (squares.sqrt(), squares, lies_inside.double())
+    def _gradient(self, mask: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad(
+            self.prediction, self.images, self.cotangent * mask.unsqueeze(1), retain_graph=True
         )
-    )
+        return gradient
+
+
+def _products(gradients: Tensor) -> Tensor:
+    """Inner products ``(N, P, P)`` of gradients ``(N, P, 3, H, W)``, float64 on the CPU."""
+    rows = gradients.flatten(2)
+    return (rows @ rows.mT).double().cpu()
+
+
+def _no_sums(images: int, numbers: int) -> GradientSums:
+    return GradientSums(*(torch.zeros(images, numbers, dtype=torch.float64) for _ in range(3)))
+
+
+def _add(
+    found: GradientSums, row: int, products: Tensor, walk: Walk, outputs: Sequence[int]
+) -> None:
+    """Add the samples of a walk to an image's sums, given its parts' inner products ``(P, P)``."""
+    joined, parts = walk.unions.double(), len(walk.parts)
+    squares = ((joined @ products[:parts, :parts]) * joined).sum(1).clamp(min=0)
+    squares = squares / torch.tensor(outputs, dtype=torch.float64)[walk.place] ** 2
+    for sums, samples in zip(
+        found, (squares.sqrt(), squares, torch.ones_like(squares)), strict=True
+    ):
+        sums[row].index_add_(0, walk.place, samples)

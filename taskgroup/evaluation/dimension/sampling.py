@@ -1,6 +1,7 @@
-"""Random outputs of an image, nested: one random order serves every number of outputs."""
+"""Random outputs of an image: the parts of one random order serve every number of outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -44,64 +45,92 @@ def random_ranks(valid: Tensor, index: Tensor, *, seed: int, repeat: int) -> Ten
 
 
 class Walk(NamedTuple):
-    """One way along a random order, and the stretches of it that serve as samples.
+    """A random order cut into parts, and the unions of parts that serve as samples.
 
-    The stretch between two points holds random outputs just as the beginning of the order does,
-    and its gradient is the sum of the increments between, already taken.
+    A union of disjoint parts holds random outputs just as the beginning of the order does, and its
+    gradient is the sum of the parts' gradients.
 
     Attributes:
-        points: Where increments end, ascending.
-        first: Where each stretch begins, as a position in ``(0, *points)``, ``(P,)``.
-        stop: Where it ends, likewise.
-        place: Which of the numbers of outputs its length is, ``(P,)``.
+        parts: Outputs in each part, one part after the other from the order's beginning, ``P``.
+        unions: Which parts a sample joins, ``(S, P)`` bool.
+        place: Which of the numbers of outputs a sample has, ``(S,)``.
     """
 
-    points: tuple[int, ...]
-    first: Tensor
-    stop: Tensor
+    parts: tuple[int, ...]
+    unions: Tensor
     place: Tensor
 
 
-def plan_walks(
-    outputs: Sequence[int], repeats: int, *, certain: int = 0, only_beginnings: bool = False
-) -> list[Walk]:
-    """Walks in which every number of outputs is met ``repeats`` times, by disjoint stretches.
+NO_WALK = Walk((), torch.zeros(0, 0, dtype=torch.bool), torch.zeros(0, dtype=torch.long))
 
-    A walk takes one gradient per point. The first one has all numbers as points and meets the
-    small ones often; later ones leave out what has been met often enough.
+
+def plan_walks(outputs: Sequence[int], repeats: int, valid: int) -> list[Walk]:
+    """Walks that meet every number of outputs ``repeats`` times, by disjoint samples.
+
+    A walk takes one gradient per part. Samples of one number never share an output within a walk;
+    samples of different numbers do, as nested samples would. ``valid`` itself is met once, since
+    all its samples are equal, and larger numbers never.
 
     Args:
         outputs: Ascending numbers of outputs.
         repeats: Samples of each.
-        certain: A number of which all samples are equal, because it is all outputs of an image.
-        only_beginnings: Take only stretches that begin with the order.
+        valid: Valid outputs of the image.
 
     Example:
-        >>> [walk.points for walk in plan_walks((1, 2, 4, 8), 2, certain=8)]
-        [(1, 2, 4, 8)]
-        >>> [walk.points for walk in plan_walks((1, 2, 4, 8), 2, only_beginnings=True)]
-        [(1, 2, 4, 8), (1, 2, 4, 8)]
+        >>> [walk.parts for walk in plan_walks((1, 2, 4, 8), 2, 8)]
+        [(1, 1, 2, 4)]
+        >>> [walk.parts for walk in plan_walks(range(1, 100), 2, 500)]
+        [(1, 2, 4, 8, 16, 32, 36), (1, 2, 4, 8, 16, 32, 36)]
     """
-    missing = {count: 1 if count == certain else repeats for count in outputs}
+    missing = {count: 1 if count == valid else repeats for count in outputs if count <= valid}
     walks = []
     while missing:
-        points = tuple(sorted(missing))
-        found = []
+        parts = cut_order(tuple(missing))
+        unions, place = [], []
         for count, number in list(missing.items()):
-            met = _disjoint(points, count, only_beginnings)
-            found += [(*ends, outputs.index(count)) for ends in met]
-            missing[count] = number - len(met)
+            found = _disjoint_unions(parts, count, number)
+            unions += [[part in union for part in range(len(parts))] for union in found]
+            place += [outputs.index(count)] * len(found)
+            missing[count] = number - len(found)
         missing = {count: number for count, number in missing.items() if number > 0}
-        walks.append(Walk(points, *torch.tensor(found).unbind(1)))
+        walks.append(Walk(parts, torch.tensor(unions), torch.tensor(place)))
     return walks
 
 
-def _disjoint(points: Sequence[int], count: int, only_beginnings: bool) -> list[tuple[int, int]]:
-    """Stretches of length ``count`` that follow each other, as positions in ``(0, *points)``."""
-    places = {end: place for place, end in enumerate((0, *points))}
-    found, free = [], 0
-    for begin in places:
-        if begin >= free and begin + count in places and not (only_beginnings and begin):
-            found.append((places[begin], places[begin + count]))
-            free = begin + count
+def cut_order(counts: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of few parts of an order, unions of which have each of some ascending sizes.
+
+    Either the differences of the sizes, whose beginnings they are; or 1, 2, 4, ... and what is then
+    missing to the largest, which have every size up to it.
+
+    Example:
+        >>> cut_order((16, 100)), cut_order((1, 4, 8, 12, 16, 20, 24))
+        ((16, 84), (1, 2, 4, 8, 9))
+    """
+    nested = tuple(stop - first for first, stop in pairwise((0, *counts)))
+    powers = (counts[-1] + 1).bit_length() - 1
+    rest = counts[-1] + 1 - 2**powers
+    doubling = (*(2**power for power in range(powers)), *([rest] if rest else []))
+    return min(nested, doubling, key=len)
+
+
+def _disjoint_unions(parts: Sequence[int], count: int, most: int) -> list[Collection[int]]:
+    """Up to ``most`` disjoint sets of positions in ``parts`` whose sizes add up to ``count``."""
+    free = set(range(len(parts)))
+    found: list[Collection[int]] = []
+    while len(found) < most and (union := _largest_first(parts, free, count)):
+        found.append(union)
+        free -= union
+    if not found:
+        found.append(range(list(accumulate(parts)).index(count) + 1))
     return found
+
+
+def _largest_first(parts: Sequence[int], free: Collection[int], count: int) -> set[int]:
+    """Positions among ``free`` whose sizes add up to ``count``; empty where this way finds none."""
+    union = set()
+    for part in sorted(free, key=lambda part: parts[part], reverse=True):
+        if parts[part] <= count:
+            union.add(part)
+            count -= parts[part]
+    return set() if count else union

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from shutil import copytree
 
 import numpy as np
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 from taskgroup.cli import app
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.evaluation.dimension import attack_curves
 from taskgroup.evaluation.dimension.options import DimensionOptions
 from taskgroup.evaluation.dimension.run import analyse_dimension
+from taskgroup.evaluation.scoring import predict
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
@@ -275,3 +278,15 @@ def test_mistakes_are_told_in_one_line(run, target, options, error, message):
 def test_options_are_checked_before_anything_is_loaded(options, message):
     with pytest.raises(ConfigError, match=message):
         DimensionOptions(**options)
+
+
+def test_clean_images_are_predicted_once_for_all_attacks(run, monkeypatch):
+    images = []
+
+    def counting(model, batch, tasks):
+        images.append(len(batch))
+        return predict(model, batch, tasks)
+
+    monkeypatch.setattr(attack_curves, "predict", counting)
+    analyse_dimension([run.place], options=replace(FEW, parts=("attack", "task_attack")))
+    assert sum(images) == 2 * 2 * FEW.images  # two networks, two curves

@@ -5,7 +5,7 @@ import torch
 
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.dimension.grids import attack_outputs, gradient_outputs
-from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
+from taskgroup.evaluation.dimension.sampling import cut_order, plan_walks, random_ranks
 
 
 def test_published_grids():
@@ -71,38 +71,43 @@ def test_every_valid_pixel_is_as_likely(valid):
     assert (share - 0.25).abs().max() < 4 * (0.25 * 0.75 / 3000) ** 0.5
 
 
-GRIDS = [(1, 2, 4, 8, 16), (1, 4, 8, 12, 16), (3,), (2, 5, 11), tuple(range(4, 80, 4))]
+GRIDS = [(1, 2, 4, 8, 16), (1, 4, 8, 12, 16), (3,), (2, 5, 11), (3, 5, 9), tuple(range(4, 80, 4))]
 
 
 @pytest.mark.parametrize("outputs", GRIDS)
 @pytest.mark.parametrize("repeats", [1, 2, 5])
-def test_walks_meet_every_number_often_enough(outputs, repeats):
-    walks = plan_walks(outputs, repeats)
+@pytest.mark.parametrize("valid", [100, 16, 6, 0])
+def test_walks_meet_every_number_by_disjoint_samples(outputs, repeats, valid):
     met = dict.fromkeys(outputs, 0)
-    for walk in walks:
-        ends = (0, *walk.points)
-        taken = dict.fromkeys(outputs, 0)  # stretches of one length follow each other
-        triples = zip(*(part.tolist() for part in walk[1:]), strict=True)
-        for first, stop, place in triples:
-            assert ends[stop] - ends[first] == outputs[place]
-            assert ends[first] >= taken[outputs[place]]
-            taken[outputs[place]] = ends[stop]
-            met[outputs[place]] += 1
-    assert min(met.values()) >= repeats
-    assert sum(len(walk.points) for walk in walks) <= repeats * len(outputs)
-    assert walks[0].points == outputs
+    for walk in plan_walks(outputs, repeats, valid):
+        assert sum(walk.parts) <= valid
+        assert walk.unions.sum(0).all() or len(walk.parts) == walk.unions.shape[1]
+        sizes = walk.unions.long() @ torch.tensor(walk.parts)
+        assert sizes.tolist() == [outputs[place] for place in walk.place]
+        for place in walk.place.unique():
+            samples = walk.unions[walk.place == place]
+            assert samples.sum(0).max() == 1, "samples of one number share no output"
+            met[outputs[place]] += len(samples)
+    expected = {count: repeats if count < valid else int(count == valid) for count in outputs}
+    assert met == expected
 
 
-def test_walks_share_gradients():
+@pytest.mark.parametrize("outputs", [*GRIDS, range(1, 100), (7,), (1000, 20200)])
+def test_few_parts_have_every_number_as_a_union(outputs):
+    parts = cut_order(outputs)
+    assert sum(parts) == outputs[-1]
+    assert len(parts) <= min(len(outputs), outputs[-1].bit_length())
+    reached = {0}
+    for part in parts:
+        reached |= {size + part for size in reached}
+    assert reached >= set(outputs)
+
+
+def test_gradients_are_shared_between_numbers_and_samples():
+    def gradients(outputs, repeats, valid):
+        return sum(len(walk.parts) for walk in plan_walks(outputs, repeats, valid))
+
     doubling = tuple(2**power for power in range(13))
-    walks = plan_walks(doubling, 8, certain=4096)
-    assert sum(len(walk.points) for walk in walks) == 4 * len(doubling)
-    even = tuple(range(4, 120, 4))
-    assert sum(len(walk.points) for walk in plan_walks(even, 4)) < 0.75 * 4 * len(even)
-
-
-def test_only_beginnings_are_one_per_walk():
-    walks = plan_walks((1, 2, 4), 3, only_beginnings=True)
-    assert [walk.points for walk in walks] == [(1, 2, 4)] * 3
-    assert all(walk.first.tolist() == [0, 0, 0] for walk in walks)
-    assert all(walk.stop.tolist() == [1, 2, 3] for walk in walks)
+    assert gradients(doubling, 8, 4096) <= 8 * len(doubling) / 2
+    published = gradient_outputs("seed", (), [10**6])
+    assert gradients(published, 20, 10**6) < 20 * len(published) / 12
