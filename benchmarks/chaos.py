@@ -1,9 +1,10 @@
 """Ends the processes of a search by SIGKILL, again and again, and looks at what is left.
 
 A study on small scenes runs as a user would run it. At random moments the driver, a trial's actor
-or a Train worker, each as often, is killed by its process id; a driver that died is started again
-with ``--resume``. After every look at the run directory these must hold: every record can be read,
-a trial that was finished stays exactly as it was, and at the end no process of the study is alive.
+or a Train worker, each as often, is killed by its process id; one that is not there is waited for.
+A driver that died is started again with ``--resume``. After every look at the run directory these
+must hold: every record can be read, a trial that was finished stays exactly as it was, and at the
+end no process of the study is alive.
 
     python benchmarks/chaos.py --trials 30 --seed 0 --figure chaos.html
     python benchmarks/chaos.py --trials 6 --workers 2 --every 100
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -32,6 +34,8 @@ from taskgroup.results.run_directory import RunDirectory
 TITLES = {"trial": ("ray::ImplicitFunc", "ray::trial"), "worker": ("ray::RayTrainWorker",)}
 """How the processes of a trial call themselves."""
 LOOK_SECONDS = 0.5
+SPARED_SECONDS = 10
+"""A process that was waited for is killed up to so long after it came, not always at its start."""
 GRACE_SECONDS = 120
 """How long Ray's own agents, which look for their parent now and then, may outlive the driver."""
 
@@ -162,16 +166,23 @@ def run_driver(arguments: argparse.Namespace, observed: Observed, folder: Path, 
         )
     observed.drivers += 1
     next_kill, kind = observed.seconds + 5 + delay(arguments), choose.choice(arguments.kinds)
+    is_awaited = False
     while driver.poll() is None:
         time.sleep(LOOK_SECONDS)
         observed.look(folder)
         found = victims(driver.pid, observed)
         is_over = len(observed.finished) >= arguments.trials
-        if is_over or observed.seconds < next_kill or kind not in found:
-            continue  # what is not there yet is killed as soon as it is
-        os.kill(choose.choice(found[kind]), signal.SIGKILL)
-        observed.kills.append((observed.seconds, kind))
-        next_kill, kind = observed.seconds + delay(arguments), choose.choice(arguments.kinds)
+        if is_over or observed.seconds < next_kill:
+            continue
+        if kind not in found:
+            is_awaited = True
+        elif is_awaited:
+            is_awaited, next_kill = False, observed.seconds + choose.uniform(0, SPARED_SECONDS)
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(choose.choice(found[kind]), signal.SIGKILL)
+                observed.kills.append((observed.seconds, kind))
+            next_kill, kind = observed.seconds + delay(arguments), choose.choice(arguments.kinds)
     return driver.wait()
 
 
@@ -255,8 +266,10 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     arguments.random = random.Random(arguments.seed)
-    if arguments.workers == 1:  # it trains in the trial's own process
+    if arguments.workers == 1:
         arguments.kinds = [kind for kind in arguments.kinds if kind != "worker"]
+        if not arguments.kinds:
+            parser.error("--kinds worker needs --workers 2: one trains in the trial's own process")
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "output.txt"
         observed = run(arguments, Path(scratch) / "run", log)

@@ -13,7 +13,7 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch.multiprocessing
 from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
-from taskgroup.training.group import WorkerGroup
+from taskgroup.training.group import ALONE, WorkerGroup
 
 GOAL = 1.8
 SMALL = {"size": 64, "batch": 32, "model": {"backbone": "resnet_small", "width": 16}}
@@ -74,28 +74,40 @@ def trial(case: Mapping[str, Any], *, batches: int, epochs: int) -> TrialConfig:
     )  # fmt: skip
 
 
-def work(rank: int, size: int, folder: str, config: TrialConfig, joined: bool) -> None:
-    """One worker on its own core; writes the throughput of the epochs but the first."""
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
-    torch.set_num_threads(1)
-    if joined:
-        store = f"file://{folder}/store"
-        torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+def together(rank: int, size: int, folder: str, config: TrialConfig) -> None:
+    """One worker of a trial; worker 0 writes the throughput of all epochs but the first."""
+    _begin(rank, size, folder)
     reporter = Rates()
     fit(config, reporter, group=WorkerGroup.current())
-    if rank == 0 or not joined:
-        Path(folder, f"{rank}.json").write_text(json.dumps(reporter.rates[1:]))
-    if joined:
-        torch.distributed.destroy_process_group()
+    if rank == 0:
+        _end(rank, folder, reporter)
 
 
-def throughput(size: int, config: TrialConfig, *, joined: bool = True) -> float:
-    """Images per second of ``size`` processes together: medians of their epochs.
+def apart(rank: int, size: int, folder: str, config: TrialConfig) -> None:
+    """A trial of its own, which begins when the others do."""
+    _begin(rank, size, folder)
+    torch.distributed.barrier()
+    reporter = Rates()
+    fit(config, reporter, group=ALONE)
+    _end(rank, folder, reporter)
 
-    They are the workers of one trial if ``joined``, else each trains the trial by itself.
-    """
+
+def _begin(rank: int, size: int, folder: str) -> None:
+    """Take a core, and find the other processes."""
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank]})
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
+
+
+def _end(rank: int, folder: str, reporter: Rates) -> None:
+    Path(folder, f"{rank}.json").write_text(json.dumps(reporter.rates[1:]))
+
+
+def throughput(way: Callable[..., None], size: int, config: TrialConfig) -> float:
+    """Images per second of ``size`` processes together: medians of their epochs."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(work, (size, folder, config, joined), nprocs=size)
+        torch.multiprocessing.spawn(way, (size, folder, config), nprocs=size)
         found = [json.loads(path.read_text()) for path in Path(folder).glob("*.json")]
     return sum(statistics.median(rates) for rates in found)
 
@@ -112,13 +124,19 @@ def main() -> None:
     for name in [list(CASES)[number] for number in arguments.cases]:
         config = trial(CASES[name], batches=arguments.batches, epochs=arguments.epochs)
         rounds = [
-            (throughput(1, config), throughput(2, config), throughput(2, config, joined=False))
+            (
+                throughput(together, 1, config),
+                throughput(together, 2, config),
+                throughput(apart, 2, config),
+            )
             for _ in range(arguments.rounds)
         ]
-        one, two, apart = (statistics.median(rates) for rates in zip(*rounds, strict=True))
+        one, two, separate = (statistics.median(rates) for rates in zip(*rounds, strict=True))
         ratios = ", ".join(f"{second / first:.2f}" for first, second, _ in rounds)
         most = ", ".join(f"{third / first:.2f}" for first, _, third in rounds)
-        print(f"| {name} | {one:.1f} | {two:.1f} | {apart:.1f} | {ratios} | {most} |", flush=True)
+        print(
+            f"| {name} | {one:.1f} | {two:.1f} | {separate:.1f} | {ratios} | {most} |", flush=True
+        )
     print(f"goal: {GOAL}")
 
 

@@ -44,13 +44,14 @@ class VectorHead(nn.Module):
 
 
 def exactly(layers: nn.Module, features: Tensor) -> Tensor:
-    """What ``layers`` give in float32, even under autocast.
+    """What ``layers`` give in at least float32, even under autocast.
 
-    bfloat16 rounds a logit of 10 to the next sixteenth. Led by such logits, SEA left 0.1 to 0.3
-    points of mean IoU more than in float32 (benchmarks/sea.md); last layers cost little in it.
+    bfloat16 rounds a logit of 10 to the next sixteenth; benchmarks/sea.md tells how much SEA loses
+    by it. Last layers cost little in float32.
     """
+    wide = features.float() if features.element_size() < torch.float32.itemsize else features
     with torch.autocast(features.device.type, enabled=False):
-        exact: Tensor = layers(features.float())
+        exact: Tensor = layers(wide)
         return exact
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from taskgroup.training.links import PIECE_VALUES, Links, connect
+from taskgroup.training.links import MESSAGE_VALUES, Links, connect
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ class WorkerGroup:
         small tensor by itself costs more than copying it.
         """
         row = _row(values)
-        if self.links is None or row is None or len(row) < PIECE_VALUES:
+        if self.links is None or row is None or len(row) < MESSAGE_VALUES:
             return False
         if not self.links.carry(row):
             return False

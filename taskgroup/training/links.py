@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 MOST_WORKERS = 4
 """Largest group in which each worker sends its numbers to every other one."""
-PIECE_VALUES = 2**17
+MESSAGE_VALUES = 2**17
 """Numbers summed at a time, few enough to stay in a core's cache."""
 
 
@@ -51,7 +51,7 @@ class Links:
         Raises:
             OSError, EOFError: Another worker is gone.
         """
-        for piece in torch.split(values, PIECE_VALUES):
+        for piece in torch.split(values, MESSAGE_VALUES):
             piece.copy_(reduce(torch.add, self.exchange(piece)))
 
     def spread(self, values: Tensor) -> None:
@@ -63,7 +63,7 @@ class Links:
         Raises:
             OSError, EOFError: Another worker is gone.
         """
-        for piece in torch.split(values, PIECE_VALUES):
+        for piece in torch.split(values, MESSAGE_VALUES):
             if self.rank > 0:
                 self.others[0].recv_bytes_into(_bytes(piece))
                 continue

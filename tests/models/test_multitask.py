@@ -68,6 +68,12 @@ def test_images_are_left_as_they_were(make_tasks: Tasks) -> None:
         assert torch.equal(images, before)
 
 
+def test_a_network_in_float64_predicts_in_float64(make_tasks: Tasks) -> None:
+    model = build_model(ModelConfig(), make_tasks("segmentation", "classification"), seed=0)
+    predictions = model.double()(torch.rand(2, 3, 32, 32, dtype=torch.float64))
+    assert {prediction.dtype for prediction in predictions.values()} == {torch.float64}
+
+
 def test_last_layers_compute_in_float32_under_autocast(make_tasks: Tasks) -> None:
     model = build_model(SMALL, make_tasks("depth", "classification"), seed=0).eval()
     images = torch.rand(2, 3, 16, 16)

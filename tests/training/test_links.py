@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from taskgroup.training import links as linking
 from taskgroup.training.group import WorkerGroup
-from taskgroup.training.links import PIECE_VALUES, Links, connect
+from taskgroup.training.links import MESSAGE_VALUES, Links, connect
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -21,7 +21,7 @@ MESSAGES = [
     lambda rank: torch.full((2, 3), float(rank), dtype=torch.bfloat16),
     lambda rank: torch.full((2**20,), rank, dtype=torch.float64),  # more than buffers hold
 ]
-ROW = 2 * PIECE_VALUES + 3
+ROW = 2 * MESSAGE_VALUES + 3
 SHAPES = [(3,), (64, 300, 3, 3), (400, 400), (2, 5, 3, 3)]
 """Of gradients: two large ones, of which the first lies channels last, and two small ones."""
 
@@ -40,12 +40,12 @@ def everything():
     for parameter in parameters:
         values = torch.arange(parameter.numel()).view(parameter.shape) * (rank + 1.0)
         (parameter * values).sum().backward()
-    strides = [parameter.grad.stride() for parameter in parameters]
+    strides = [parameter.stride() for parameter in parameters]
     WorkerGroup(rank, 3, links).sum_gradients(parameters)
     module = torch.nn.ParameterList(parameters)
     module.requires_grad_(False)
     for parameter in module:
-        parameter.fill_(rank + 7)
+        parameter.copy_(torch.arange(parameter.numel()).view(parameter.shape) + 7.0 * rank)
     WorkerGroup(rank, 3, links).align(module)
     received = [links.exchange(make(rank)) for make in MESSAGES]
     whole, reach = linking._reach, linking._reach
@@ -60,8 +60,10 @@ def everything():
         "received": received,
         "row": row,
         "gradients": [parameter.grad for parameter in parameters],
-        "aligned": [parameter.unique().tolist() for parameter in parameters],
-        "layout_kept": strides == [parameter.stride() for parameter in parameters],
+        "aligned": [parameter.data for parameter in parameters],
+        "layouts_kept": strides
+        == [parameter.stride() for parameter in parameters]
+        == [parameter.grad.stride() for parameter in parameters],
         "left": left,
         "apart": apart,
         "crowded": crowded,
@@ -106,12 +108,13 @@ def test_gradients_are_summed_whatever_their_size_and_layout(three):
     for found in three:
         for gradient, shape in zip(found["gradients"], SHAPES, strict=True):
             assert torch.equal(gradient, torch.arange(gradient.numel()).view(shape) * 6.0)
-        assert found["layout_kept"]
+        assert found["layouts_kept"]
 
 
 def test_parameters_become_those_of_the_first_whatever_their_size_and_layout(three):
     for found in three:
-        assert found["aligned"] == [[7.0]] * len(SHAPES)
+        for aligned, shape in zip(found["aligned"], SHAPES, strict=True):
+            assert torch.equal(aligned, torch.arange(aligned.numel()).view(shape) * 1.0)
 
 
 def test_an_empty_tensor_goes_another_way():
