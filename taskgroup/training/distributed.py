@@ -4,15 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
 
 from taskgroup.training.group import WorkerGroup, WorkerLost
 
 START_ATTEMPTS = 10
 """Attempts, of a minute each, to find room for all workers; Ray Train itself would try for ever."""
+MARK = "memory"
+"""The resource of which each worker takes as many bytes as its mark: a placement group of Ray Train
+has no name and no maker, and every node has this one."""
 
 
 class _Trainer(TorchTrainer):
@@ -34,6 +40,7 @@ def run_workers(
     cpus: int,
     gpus: float,
     name: str,
+    mark: int,
     scratch: Path,
 ) -> None:
     """Call ``work`` in every worker of a group and wait until all have returned.
@@ -48,9 +55,11 @@ def run_workers(
         gpus: GPUs of one worker; 0 hides every one. With a part of a GPU gloo joins the workers,
             because nccl refuses two workers on one GPU.
         name: Name of the Train run; a second run of this name would take it for its own restart.
+        mark: A positive number that no other group of this job has; :func:`free_workers` takes it.
         scratch: Folder for Ray Train's own files.
 
-    If this process is killed meanwhile, the workers' placement group stays; remove it.
+    If this process is killed meanwhile, the workers' placement group stays and keeps their cores;
+    call :func:`free_workers`.
 
     Raises:
         WorkerLost: A worker raised or died; the others have been ended.
@@ -66,7 +75,7 @@ def run_workers(
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=gpus > 0,
-            resources_per_worker={"CPU": cpus, **({"GPU": gpus} if gpus else {})},
+            resources_per_worker={"CPU": cpus, MARK: mark, **({"GPU": gpus} if gpus else {})},
         ),
         run_config=RunConfig(  # type: ignore[arg-type]  # the annotation is that of V1
             name=name,
@@ -79,3 +88,12 @@ def run_workers(
         trainer.fit()
     except TrainingFailedError as error:
         raise WorkerLost(f"the workers of {name} ended early: {error}") from error
+
+
+def free_workers(mark: int) -> None:
+    """Remove the placement groups that this job made with ``mark``, and the workers in them."""
+    job = ray.get_runtime_context().get_job_id()
+    for number, group in placement_group_table().items():
+        is_there = number.endswith(job) and group["state"] != "REMOVED"
+        if is_there and any(bundle.get(MARK) == mark for bundle in group["bundles"].values()):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(number))))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,11 +19,6 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import RayActorError
-from ray.util.placement_group import (
-    PlacementGroup,
-    get_current_placement_group,
-    remove_placement_group,
-)
 
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
@@ -73,7 +69,7 @@ def run_trial_with_workers(
     if name:
         name_actor(name)
     gate: Any = ray.remote(num_cpus=0)(_Gate).remote()
-    begin = partial(_begin, gate=gate, caretaker=caretaker, home=home, name=name)
+    begin = partial(_begin, home=home, name=name)
     work = partial(_work, begin=begin, gate=gate, planned=planned, train=train, folder=folder)
     run = partial(
         run_workers,
@@ -82,6 +78,7 @@ def run_trial_with_workers(
         cpus=resources.cpus,
         gpus=resources.gpus,
         name=f"trial-{planned.number:05d}-{tune.get_context().get_trial_id()}",
+        mark=ray.get(caretaker.watch.remote(gate)),
         scratch=Path(scratch),
     )
     Thread(target=_run_then_close, args=(run, gate), daemon=True).start()
@@ -97,12 +94,17 @@ class WorkerDied(RuntimeError):
     """A trial ended because a worker process died; the searcher records it."""
 
 
+FREE_SECONDS = 30
+"""How long the placement group of a trial that died is looked for."""
+
+
 def start_caretaker() -> Any:
-    """Start the actor that frees what a trial's workers hold when its driver is gone.
+    """Start the actor that frees what a trial's workers hold when the trial's process is gone.
 
     Ray removes a placement group with the job that made it, not with the trial, and a stopped or
-    killed driver cannot. Ray Train has an actor per trial for this, which asks the dashboard; it
-    leaks processes and cores where there is none, or where two clusters run on one machine.
+    killed process cannot. Ray Train has an actor per trial for this, which learns of a placement
+    group once its workers have begun and asks the dashboard; it leaks processes and cores where
+    there is none, where two clusters run on one machine, or where the process dies earlier.
     """
     return ray.remote(num_cpus=0)(_Caretaker).remote()
 
@@ -110,11 +112,28 @@ def start_caretaker() -> Any:
 class _Caretaker:
     """One actor for all trials of a search; its owner is the search."""
 
-    async def keep(self, gate: Any, place: PlacementGroup) -> None:
-        """Remove the workers' placement group, and them with it, once their trial has ended."""
-        with suppress(RayActorError):  # its driver was stopped or killed, and the gate with it
-            await gate.ended.remote()
-        remove_placement_group(place)
+    def __init__(self) -> None:
+        self._marks = count(1)
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def watch(self, gate: Any) -> int:
+        """A mark for the workers that a trial is about to start; they go when its gate does."""
+        mark = next(self._marks)
+        watch = asyncio.create_task(self._free(gate, mark))
+        self._watching.add(watch)
+        watch.add_done_callback(self._watching.discard)
+        return mark
+
+    async def _free(self, gate: Any, mark: int) -> None:
+        looks = FREE_SECONDS
+        with suppress(RayActorError):  # the trial's process was stopped or killed: what it asked
+            await gate.ended.remote()  # for may still come into being
+            looks = 1
+        from taskgroup.training.distributed import free_workers  # takes seconds
+
+        for _ in range(looks):
+            free_workers(mark)
+            await asyncio.sleep(1)
 
 
 class _Gate:
@@ -186,13 +205,11 @@ def _fail(record: TrialResult, reason: str | None, folder: str) -> None:
     report_record(failed, run=run.name)
 
 
-def _begin(group: WorkerGroup, *, gate: Any, caretaker: Any, home: Home, name: str) -> None:
-    """Settle in on the worker's machine, and put the group's place into the caretaker's hands."""
+def _begin(group: WorkerGroup, *, home: Home, name: str) -> None:
+    """Settle in on the worker's machine."""
     home.enter()
     if name:
         name_actor(f"{name} · worker {group.rank}")
-    if group.is_first:
-        caretaker.keep.remote(gate, get_current_placement_group())
 
 
 def _work(

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import ray.cloudpickle
 import torch
+from ray.util import placement_group
 
 from taskgroup.errors import DataError
 from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.run import search
 from taskgroup.search.tuner.cluster import running_ray
+from taskgroup.search.tuner.workers import _Gate, start_caretaker
+from taskgroup.training.distributed import MARK
 from taskgroup.training.fit import fit
 from taskgroup.training.group import ALONE, WorkerGroup
 
@@ -80,6 +83,41 @@ def lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class Starting:
+    """A trial's process that asks for its workers' cores."""
+
+    def __init__(self, caretaker: Any) -> None:
+        self._caretaker, self._gate = caretaker, ray.remote(num_cpus=0)(_Gate).remote()
+
+    def claim(self) -> bool:
+        """Take a core for each of two workers."""
+        mark = ray.get(self._caretaker.watch.remote(self._gate))
+        self._place = placement_group([{"CPU": 1, MARK: mark}] * 2)
+        return bool(self._place.wait(60))
+
+    def end(self) -> None:
+        """Say that the workers have ended."""
+        ray.get(self._gate.close.remote())
+
+
+@pytest.mark.ray
+def test_a_trial_that_dies_while_its_workers_start_leaves_their_cores() -> None:
+    def free_cores() -> float:
+        return float(ray.available_resources().get("CPU", 0))
+
+    with running_ray(cpus=4, gpus=0):
+        caretaker = start_caretaker()
+        killed, ended = (ray.remote(num_cpus=0)(Starting).remote(caretaker) for _ in range(2))
+        assert ray.get([killed.claim.remote(), ended.claim.remote()]) == [True, True]
+        wait_for(lambda: free_cores() == 0)
+        ray.kill(killed)
+        wait_for(lambda: free_cores() == 2)
+        time.sleep(2)
+        assert free_cores() == 2, "the other trial keeps its own"
+        ray.get(ended.end.remote())
+        wait_for(lambda: free_cores() == 4)
 
 
 @pytest.mark.ray
