@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,41 +20,24 @@ from taskgroup.data.pictures import (
     Size,
     check_size,
     common_size,
-    read_class_map,
     read_picture,
 )
 from taskgroup.data.reader import Contents, ReaderConfig
 from taskgroup.data.taskonomy_encodings import DepthUnit, Encoding, depth_is_known, encodings
-from taskgroup.errors import DataError
-from taskgroup.tasks.base import IGNORE
-
-CLASS_NAMES = (
-    "background",
-    "bottle",
-    "chair",
-    "couch",
-    "potted plant",
-    "bed",
-    "dining table",
-    "toilet",
-    "tv",
-    "microwave",
-    "oven",
-    "toaster",
-    "sink",
-    "refrigerator",
-    "book",
-    "clock",
-    "vase",
+from taskgroup.data.taskonomy_labels import (
+    CLASS_NAMES,
+    is_labelled,
+    read_labels,
+    unlabelled,
+    warn_unlabelled,
 )
-"""Classes of stored numbers 1 to 17; 0 is unlabelled."""
+from taskgroup.errors import DataError
+
 SEGMENTATION = ("segment_semantic", "segmentsemantic")
 """Names of the label maps' folder, and of their files in either."""
 GEOMETRY = "depth_euclidean"
 """Domain that says where the geometry is known."""
 PICTURE = re.compile(r"point_(\d+)_view_(\d+)_domain_rgb\.png")
-SMALLEST_FILE = 100
-"""Bytes; a label map below it is the place holder of a view that nobody labelled."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +130,11 @@ class TaskonomyConfig(ReaderConfig):
         def read_image(row: int) -> Pixels:
             return read_picture(views[row].file("rgb"), size, resize=resize)
 
-        def read_labels(row: int) -> Pixels:
-            return _read_labels(views[row], size)
-
         has_labels = any((folder / domain).is_dir() for domain in SEGMENTATION)
         return Contents(
             published={split: [_name(v) for v in found] for split, found in published.items()},
             images=LazyRows(len(views), (3, *size), read_image),
-            maps={"segmentation": LazyRows(len(views), size, read_labels)} if has_labels else {},
+            maps={"segmentation": _label_rows(views, size)} if has_labels else {},
             vectors={},
             class_names={"segmentation": CLASS_NAMES} if has_labels else {},
             groups={_name(view): view.place for view in views},
@@ -214,6 +195,23 @@ def _present(folder: Path, known: Mapping[str, Encoding]) -> dict[str, Encoding]
     }
 
 
+def _label_rows(views: Sequence[View], size: Size) -> LazyRows[np.uint8]:
+    """Class maps; all files are looked for at the first that is missing, and never before."""
+
+    @cache
+    def warn_once() -> None:
+        warn_unlabelled([view.labels for view in views])
+
+    def read(row: int) -> Pixels:
+        path = views[row].labels
+        if is_labelled(path):
+            return read_labels(path, size)
+        warn_once()
+        return unlabelled(size)
+
+    return LazyRows(len(views), size, read)
+
+
 def _rows(
     views: Sequence[View], encoding: Encoding, size: Size, *, resize: bool
 ) -> LazyRows[np.float32]:
@@ -254,17 +252,3 @@ def _valid(view: View, encoding: Encoding, raw: Numbers) -> Mask:
             "bring both to one size with: taskgroup data prepare taskonomy"
         )
     return depth_is_known(geometry)
-
-
-def _read_labels(view: View, size: Size) -> Pixels:
-    """A label map of classes 0 to 16, 255 where unlabelled; all of it where there is no map."""
-    path = view.labels
-    if not path.is_file() or path.stat().st_size < SMALLEST_FILE:
-        return np.full(size, IGNORE, np.uint8)
-    stored = read_class_map(path, size, resize=True, picture=path)
-    if stored.max() > len(CLASS_NAMES):
-        raise DataError(
-            f"{path} must hold class numbers 0 (unlabelled) to {len(CLASS_NAMES)}, got "
-            f"{stored.max()}; was it resized with blending? Fetch it anew"
-        )
-    return np.where(stored == 0, IGNORE, stored - 1).astype(np.uint8)

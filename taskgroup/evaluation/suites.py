@@ -6,7 +6,7 @@ from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.conditions import Combine, Condition, sweep_radii
+from taskgroup.evaluation.conditions import Combine, Condition, Role, sweep_radii
 from taskgroup.tasks.base import Task
 
 Suite = Literal["quick", "standard", "full", "mtrobust", "mtrobust_seed"]
@@ -26,8 +26,6 @@ PUBLISHED = (
     *(("houdini", 20),),
 )
 """Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
-PUBLISHED_ON_TASKS = (("pgd", 20), ("mim", 20))
-"""Those that are run on several tasks at once."""
 PUBLISHED_STEP = 1 / 4
 """Their step in units of the radius: 1 of 4, or 2 of 8."""
 WITH_SLIPS = {
@@ -44,6 +42,8 @@ REFERENCE_L2 = 0.5
 """L2 radius that the field pairs with 8/255 on images of 32 pixels (RobustBench)."""
 REFERENCE_LINF = 8 / 255
 REFERENCE_NUMBERS = 3 * 32 * 32
+Planned = tuple[str, str, AttackBudget]
+"""A condition's name, its attack, and the attack's budget."""
 
 
 def kind_of(task: Task) -> Literal["dense", "classification", "regression"]:
@@ -80,7 +80,8 @@ def suite_conditions(
         found += _several_tasks(suite, ball, attacked_tasks)
     if suite.startswith("mtrobust"):
         found += _published(threat, main_task, attacked_tasks)
-    found += _with_slips(threat, main_task) if suite == "mtrobust_seed" else []
+    if suite == "mtrobust_seed":
+        found += _with_slips(threat, main_task, attacked_tasks)
     found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
 
@@ -122,7 +123,7 @@ def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
 
 def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ...]:
     """No attack, and the weak ones that the strong ones must beat."""
-    once = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=1, random_start=False)
+    once = _once(threat)
     queries = once.model_copy(update={"steps": QUERIES[suite]})
     return (
         Condition("clean", None, once.with_epsilon(0.0), role="clean"),
@@ -132,30 +133,34 @@ def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ..
     )
 
 
+def _once(threat: ThreatModel) -> AttackBudget:
+    """One step from the image itself."""
+    return AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=1, random_start=False)
+
+
 def _published(
     threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
 ) -> list[Condition]:
-    """The attacks of the published tables, on the main task (Houdini: a class map) and on several.
+    """The attacks of the published tables, on the main task and on several.
 
-    On several tasks they raise the raw sum of the losses, as published.
+    FGSM on the main task is among the checks of every suite.
     """
     budget = AttackBudget(
         norm=threat.norm, epsilon=threat.epsilon, step_size=PUBLISHED_STEP * threat.epsilon
     )
-    tasks = tuple(attacked_tasks)
-    alone = [
-        Condition(name, name, budget.model_copy(update={"steps": steps}), (main_task.name,))
-        for name, steps in PUBLISHED
-        if name != "houdini" or kind_of(main_task) == "dense"
+    planned = [
+        (name, name, budget.model_copy(update={"steps": steps})) for name, steps in PUBLISHED
     ]
-    several = [
-        Condition(f"{name}_tasks", name, budget.model_copy(update={"steps": steps}), tasks, "tasks")
-        for name, steps in (PUBLISHED_ON_TASKS if len(tasks) > 1 else ())
+    several = [("fgsm", "fgsm", _once(threat)), *planned]
+    return [
+        *_alone(planned, main_task, role="strong"),
+        *_together(several, attacked_tasks, role="tasks"),
     ]
-    return [*alone, *several]
 
 
-def _with_slips(threat: ThreatModel, main_task: Task) -> list[Condition]:
+def _with_slips(
+    threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
+) -> list[Condition]:
     """The same with the published slips; no score that counts comes from them."""
     if threat.norm != "linf":
         raise ConfigError(
@@ -169,10 +174,28 @@ def _with_slips(threat: ThreatModel, main_task: Task) -> list[Condition]:
         keep="last",
         seed_compatible=True,
     )
+    planned = [(name, attack, budget) for name, attack in WITH_SLIPS.items()]
     return [
-        Condition(name, attack, budget, (main_task.name,), role="released")
-        for name, attack in WITH_SLIPS.items()
-        if "houdini" not in name or kind_of(main_task) == "dense"
+        *_alone(planned, main_task, role="released"),
+        *_together(planned, attacked_tasks, role="released"),
+    ]
+
+
+def _alone(planned: Sequence[Planned], main_task: Task, *, role: Role) -> list[Condition]:
+    """Attacks on the main task; Houdini only where that is a class map."""
+    return [
+        Condition(name, attack, budget, (main_task.name,), role)
+        for name, attack, budget in planned
+        if "houdini" not in attack or kind_of(main_task) == "dense"
+    ]
+
+
+def _together(planned: Sequence[Planned], tasks: Sequence[str], *, role: Role) -> list[Condition]:
+    """Attacks on the raw sum of several losses, as published; not Houdini, the loss of one task."""
+    return [
+        Condition(f"{name}_tasks", attack, budget, tuple(tasks), role)
+        for name, attack, budget in planned
+        if "houdini" not in attack and len(tasks) > 1
     ]
 
 

@@ -184,6 +184,30 @@ def test_a_folder_that_cannot_be_written_is_one_line(camvid_root: Path, tmp_path
         prepare("camvid", camvid_root, tmp_path / "file" / "copy", size=(16, 16))
 
 
+@pytest.mark.parametrize("name", ["camvid"])
+def test_a_file_that_reads_back_otherwise_is_not_kept(
+    name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that changes one pixel: the copy is refused, and made whole by the next call."""
+    copy, save = tmp_path / "copy", Image.Image.save
+
+    def change_and_save(image: Image.Image, *arguments: object, **options: object) -> None:
+        pixels = np.asarray(image).copy()
+        pixels.flat[0] ^= 1
+        save(Image.fromarray(pixels), *arguments, **options)
+
+    arguments = ["data", "prepare", name, str(folder), str(copy), "--size", "16", "--workers", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", change_and_save)
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("taskgroup: ")]
+    assert re.search(r"must be written, but what was written reads back otherwise; .*again", line)
+    assert not [path for path in copy.rglob("*") if path.suffix == ".png"]
+    assert prepare(name, folder, copy, size=(16, 16)) == Prepared(FILES[name], 0, ())
+    assert not list(copy.rglob(".*"))
+
+
 @pytest.mark.parametrize("text", ["", "x", "12", "16x", "16x16x16", "-16", "big"])
 def test_a_size_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--size must be HEIGHTxWIDTH or one number"):
@@ -207,6 +231,28 @@ def test_the_command(camvid_root: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments[:-4], "--size", "no"])
     assert result.exit_code == 2
     assert "--size must be" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "taskonomy"])
+def test_the_command_copies_layouts_of_several_tasks(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    arguments = ["data", "prepare", name, str(folder), str(copy), "--size", "16x24"]
+    arguments += ["--workers", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert f"Prepared: {copy} ({FILES[name]} files written, 0 kept)" in result.stdout
+    assert f"prepare {name}" in result.stderr
+    assert {array(path).shape[:2] for path in copy.rglob("*.png")} == {(16, 24)}
+    dataset = section(name, copy)
+    assert dataset.open("train", tuple(dataset.tasks())).batch([0]).images.shape == (1, 3, 16, 24)
+    bad = min((folder / {"cityscapes": "disparity", "taskonomy": "reshading"}[name]).rglob("*.png"))
+    bad.unlink()
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert f"(0 files written, {FILES[name] - 1} kept)" in result.stdout
+    assert f"taskgroup: {bad} is missing" in result.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

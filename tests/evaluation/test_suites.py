@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from taskgroup.analysis.wording import condition_name
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.conditions import sweep_radii
@@ -121,10 +122,21 @@ def test_one_task_alone_is_not_attacked_together():
 
 def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
     released = [c for c in conditions("mtrobust_seed") if c.role == "released"]
-    assert [c.attack for c in released] == [
-        *("pgd", "mim_seed", "houdini_seed"),
-        *("mtrobust_pgd", "mtrobust_mim", "mtrobust_houdini"),
+    main, both = ("segmentation",), ("segmentation", "depth")
+    assert [(c.name, c.attack, c.attacked_tasks) for c in released] == [
+        ("pgd_seed", "pgd", main),
+        ("mim_seed", "mim_seed", main),
+        ("houdini_seed", "houdini_seed", main),
+        ("mtrobust_pgd", "mtrobust_pgd", main),
+        ("mtrobust_mim", "mtrobust_mim", main),
+        ("mtrobust_houdini", "mtrobust_houdini", main),
+        ("pgd_seed_tasks", "pgd", both),
+        ("mim_seed_tasks", "mim_seed", both),
+        ("mtrobust_pgd_tasks", "mtrobust_pgd", both),
+        ("mtrobust_mim_tasks", "mtrobust_mim", both),
     ]
+    assert {c.combine for c in released} == {"sum"}
+    assert {(c.steps, c.budget.step_size) for c in released} == {(20, 1 / 255)}
     assert all(c.budget.seed_compatible and c.budget.keep == "last" for c in released)
     assert not any(c.is_inside(LINF) for c in released)
     others = [c for c in conditions("mtrobust_seed") if c.role != "released"]
@@ -133,17 +145,37 @@ def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
 
 def test_released_attacks_know_one_norm_and_houdini_one_kind_of_task():
     attacks = {c.attack for c in conditions("mtrobust_seed", main=DEPTH)}
+    assert {"pgd", "mtrobust_pgd"} <= attacks
     assert not any("houdini" in str(attack) for attack in attacks)
+    alone = conditions("mtrobust_seed", attacked=("segmentation",))
+    assert not any(len(c.attacked_tasks) > 1 for c in alone)
     with pytest.raises(ConfigError, match=r"suite 'mtrobust_seed' must go with norm linf, got l2"):
         conditions("mtrobust_seed", threat=ThreatModel(norm="l2", epsilon=0.5))
 
 
 def test_the_published_attacks_are_run_on_several_tasks_too():
     several = [c for c in conditions("mtrobust") if c.role == "tasks" and c.attack != "apgd"]
-    assert [(c.name, c.steps, c.combine) for c in several] == [
-        ("pgd_tasks", 20, "sum"),
-        ("mim_tasks", 20, "sum"),
+    pgd = [("pgd_tasks", "pgd", steps) for steps in (10, 20, 50, 100)]
+    assert [(c.name, c.attack, c.steps) for c in several] == [
+        ("fgsm_tasks", "fgsm", 1),
+        ("bim_tasks", "bim", 3),
+        *pgd,
+        ("mim_tasks", "mim", 20),
     ]
+    assert {c.combine for c in several} == {"sum"}
+    once, *others = [c.budget for c in several]
+    assert (once.step_size, once.random_start) == (None, False)
+    assert {budget.step_size for budget in others} == {1 / 255}
     assert {c.attacked_tasks for c in several} == {("segmentation", "depth")}
     alone = conditions("mtrobust", attacked=("segmentation",))
     assert not any(c.role == "tasks" for c in alone)
+
+
+def test_every_condition_has_a_name_of_its_own_for_readers():
+    """A bare attack name in a table would not say how many tasks are attacked, or how."""
+    names = {c.name for c in conditions("mtrobust_seed")}
+    shown = {name: condition_name(name) for name in names}
+    assert len(set(shown.values())) == len(names)
+    assert all("_" not in text for text in shown.values())
+    for name in names:
+        assert name.endswith("_tasks") == shown[name].endswith("on several tasks")

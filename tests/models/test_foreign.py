@@ -16,7 +16,7 @@ from taskgroup.models.build import build_model
 from taskgroup.models.foreign import build_published, complete, load_published
 from taskgroup.models.key_families import CITYSCAPES_MEAN, CITYSCAPES_STD
 from taskgroup.models.multitask import MultitaskModel
-from taskgroup.tasks.base import Task
+from taskgroup.tasks.base import Target, Task
 
 Tasks = Callable[..., list[Task]]
 Names = Callable[[MultitaskModel], dict[str, Tensor]]
@@ -189,7 +189,12 @@ def test_normalisation_and_decoder_follow_the_file_unless_said(
 
 
 @pytest.mark.parametrize(
-    ("task", "name"), [("depth", "depth_zbuffer"), ("autoencoding", "autoencoder")]
+    ("task", "name"),
+    [
+        ("depth", "depth_zbuffer"),
+        ("autoencoding", "autoencoder"),
+        ("occlusion_edges", "edge_occlusion"),
+    ],
 )
 def test_taskonomy_files_are_normalised_to_one(
     task: str, name: str, make_tasks: Tasks, tmp_path: Path
@@ -208,6 +213,22 @@ def test_taskonomy_files_are_normalised_to_one(
     assert (section.mean, section.std) == ((0.5,) * 3, (0.5,) * 3)
     tasks = make_tasks(task)
     assert_same(model, build_published(published, section, tasks, {name: task}))
+
+
+def test_published_occlusion_edges_are_scored_like_logits(
+    make_tasks: Tasks, generator: torch.Generator
+) -> None:
+    """They are 2p - 1, which is above 0 where the logit of p is; p may leave [0, 1]."""
+    (task,) = make_tasks("occlusion_edges")
+    shape = (2, 1, 8, 8)
+    share = 2 * torch.rand(shape, generator=generator) - 0.5
+    target = torch.rand(shape, generator=generator)
+    valid = torch.rand(2, 8, 8, generator=generator) > 0.2
+    published, logits = 2 * share - 1, torch.logit(share.clamp(1e-6, 1 - 1e-6))
+    found = task.metric().per_image(published, target, valid)
+    assert torch.equal(found, task.metric().per_image(logits, target, valid))
+    losses = [task.loss(shown, Target(target, valid)).mean() for shown in (published, logits)]
+    assert not torch.isclose(*losses)  # what an attack raises is another loss
 
 
 class Hostile:
