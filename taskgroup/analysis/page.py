@@ -158,7 +158,7 @@ def _block(block: PanelBlock) -> str:
     lines = []
     for index, row in enumerate(block.rows):
         shared = _cell(block.picture, span) + _cell(block.target, span) if index == 0 else ""
-        name = f"{mark(row.group)}<span>{escape(row.label)}</span>"
+        name = f"{mark(row.group)}<span>{escape(row.label).replace('+', '+<wbr>')}</span>"
         label = f'<td class="label"><div>{name}</div></td>'
         cells = "".join(_cell(cell) for cell in row.cells)
         kind = ' class="first"' if index == 0 else ""

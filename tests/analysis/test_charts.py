@@ -156,6 +156,18 @@ def test_epsilon_takes_the_sweep_and_leaves_the_huge_radius_out(study: StudyData
         )
 
 
+def test_many_searched_curves_share_a_place_in_the_legend(study: StudyData) -> None:
+    def legend(searched: int) -> list[str]:
+        curve = replace(collect_epsilon(study).curves[0], group="searched", label="depth")
+        best = replace(curve, group="best", trial=99)
+        curves = (*(replace(curve, trial=number) for number in range(searched)), best)
+        figure = draw_epsilon(EpsilonData(ROBUST, "APGD-20", curves))
+        return [trace.name for trace in figure.data if trace.showlegend]
+
+    assert legend(2) == ["trial 0: depth", "trial 1: depth", "trial 99: depth"]
+    assert legend(30) == ["searched", "trial 99: depth"]
+
+
 def test_networks_without_a_run_have_curves_of_their_own(study: StudyData) -> None:
     rows = [r for r in study.evaluations if r.role == "winner"]
     strangers = [replace(r, trial=-1, label=label, role="other") for label in "ab" for r in rows]

@@ -11,6 +11,9 @@ from taskgroup.analysis.wording import attack_name, format_epsilon, metric_title
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
 
+MOST_NAMED = 8
+"""With more curves than this, searched trials share a place in the legend."""
+
 
 @dataclass(frozen=True)
 class EpsilonCurve:
@@ -87,11 +90,14 @@ def _curve(study: StudyData, rows: list[EvaluationRow]) -> EpsilonCurve:
 
 
 def draw_epsilon(data: EpsilonData) -> go.Figure:
-    """A line with its band per network."""
+    """A line with its band per network; many of one kind share a place in the legend."""
     figure = new_figure(height=440)
-    order = list(LOOKS)
+    order, named = list(LOOKS), set[str]()
     for curve in sorted(data.curves, key=lambda c: (order.index(c.group), c.trial)):
-        _add_curve(figure, data, curve)
+        is_one_of_many = len(data.curves) > MOST_NAMED and curve.group == "searched"
+        name = LOOKS[curve.group].title if is_one_of_many else _name(curve)
+        _add_curve(figure, data, curve, legend=name, is_named=name not in named)
+        named.add(name)
     radii = sorted({radius for curve in data.curves for radius in curve.epsilons})
     figure.update_xaxes(
         title_text="ε, the radius of the attack (pixels in [0, 1])",
@@ -103,9 +109,14 @@ def draw_epsilon(data: EpsilonData) -> go.Figure:
     return figure
 
 
-def _add_curve(figure: go.Figure, data: EpsilonData, curve: EpsilonCurve) -> None:
-    look = LOOKS[curve.group]
-    name = f"trial {curve.trial}: {literal(curve.label)}"
+def _name(curve: EpsilonCurve) -> str:
+    return f"trial {curve.trial}: {literal(curve.label)}"
+
+
+def _add_curve(
+    figure: go.Figure, data: EpsilonData, curve: EpsilonCurve, *, legend: str, is_named: bool
+) -> None:
+    look, percent = LOOKS[curve.group], score_format(data.robust)
     red, green, blue = (int(look.color[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
         x=(*curve.epsilons, *reversed(curve.epsilons)),
@@ -116,7 +127,7 @@ def _add_curve(figure: go.Figure, data: EpsilonData, curve: EpsilonCurve) -> Non
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=name,
+        legendgroup=legend,
     )
     figure.add_scatter(
         x=curve.epsilons,
@@ -124,10 +135,11 @@ def _add_curve(figure: go.Figure, data: EpsilonData, curve: EpsilonCurve) -> Non
         mode="lines+markers",
         line={"color": look.color, "width": 2},
         marker={"symbol": look.symbol, "size": 8, "color": look.color},
-        name=name,
-        legendgroup=name,
+        name=legend,
+        legendgroup=legend,
+        showlegend=is_named,
         text=[format_epsilon(radius) for radius in curve.epsilons],
-        hovertemplate=f"ε %{{text}}: %{{y:{score_format(data.robust)}}}<extra>{name}</extra>",
+        hovertemplate=f"ε %{{text}}: %{{y:{percent}}}<extra>{_name(curve)}</extra>",
     )
 
 
