@@ -5,11 +5,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from taskgroup import __version__
 from taskgroup.cli import app
+from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import RunDirectory
 
 OPTIONS = {
     ("search",): [
@@ -152,6 +155,21 @@ def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path, monkeypa
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["search --resume", "report --run", "runs show"])
+def test_a_run_of_an_older_version_is_one_line(command, tmp_path):
+    old = RunDirectory.create(tmp_path, "old", run("spaces", "show", "smoke").output)
+    old.write_trial(TrialResult(0, "x", "baseline", {}, {}, "segmentation", (), 1, "complete"))
+    (path,) = (old.path / "trials").iterdir()
+    table = pq.read_table(path)
+    metadata = {**table.schema.metadata, b"taskgroup.schema_version": b"1"}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    result = run(*command.split(), str(old.path))
+    assert result.exit_code == 2
+    assert f"{path} must be a parquet file" in result.stderr
+    assert "but it has version 1; read it with the taskgroup release that wrote it" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_spaces_list_names_the_shipped_ones():

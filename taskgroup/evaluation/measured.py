@@ -1,6 +1,6 @@
 """What an evaluation found out about each network, put together from finished shards."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.conditions import Condition
 from taskgroup.evaluation.constant import constant_scores
-from taskgroup.evaluation.ordering import check_order
+from taskgroup.evaluation.ordering import check_ball, check_order
 from taskgroup.evaluation.outcomes import (
     Finished,
     Outcome,
@@ -50,14 +50,23 @@ class Measured:
     Attributes:
         outcomes: In the order of the conditions.
         worst: By ball and score of the main task, the worst of all attacks inside the ball.
-        findings: What the sanity checks found; nothing is best.
+        findings: What the sanity checks found about the network, and in the run's ball; nothing is
+            best.
         transfers: The network on images attacked for others, and on its own.
+        elsewhere: What they found besides in every other ball that was searched.
     """
 
     outcomes: tuple[Outcome, ...]
     worst: tuple[tuple[ThreatModel, str, Worst], ...]
     findings: tuple[str, ...]
     transfers: tuple[Transfer, ...] = ()
+    elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
+
+    def findings_in(self, ball: ThreatModel) -> tuple[str, ...]:
+        """What makes the scores of a ball suspect: a network that masks does so in every ball."""
+        place = (ball.norm, ball.epsilon)
+        balls = {(other.norm, other.epsilon): found for other, found in self.elsewhere}
+        return tuple(dict.fromkeys((*self.findings, *balls.get(place, ()))))
 
 
 def put_together(
@@ -73,14 +82,14 @@ def put_together(
     """
     outcomes = gather_outcomes(done, network, plans[network].conditions)
     transfers = _transfers(bench, plans, done, network)
+    look = _look(bench, plans[network], network)
+    here, elsewhere = _compare(bench, plans[network], outcomes, transfers, network)
     return Measured(
         outcomes=outcomes,
         worst=_worst(bench, outcomes, network),
-        findings=(
-            *_look(bench, plans[network], network),
-            *_compare(bench, plans[network], outcomes, transfers, network),
-        ),
+        findings=(*look, *here),
         transfers=tuple(transfers),
+        elsewhere=elsewhere,
     )
 
 
@@ -104,11 +113,8 @@ def _worst(
 ) -> tuple[tuple[ThreatModel, str, Worst], ...]:
     """The worst case of every score in every ball that a strong attack searched."""
     task = bench.networks[network].main
-    strong = [o.condition.budget for o in outcomes if o.condition.role == "strong"]
-    balls = dict.fromkeys((budget.norm, budget.epsilon) for budget in strong)
     found = []
-    for norm, epsilon in balls:
-        ball = ThreatModel(norm=norm, epsilon=epsilon)
+    for ball in _searched(outcomes):
         allowed = inside(outcomes, ball, task=task.name)
         found += [
             (
@@ -119,6 +125,13 @@ def _worst(
             for score in task.metric().directions
         ]
     return tuple(found)
+
+
+def _searched(outcomes: Sequence[Outcome]) -> list[ThreatModel]:
+    """Every ball that a strong attack searched, once."""
+    strong = [o.condition.budget for o in outcomes if o.condition.role == "strong"]
+    balls = dict.fromkeys((budget.norm, budget.epsilon) for budget in strong)
+    return [ThreatModel(norm=norm, epsilon=epsilon) for norm, epsilon in balls]
 
 
 def _look(bench: Bench, plan: NetworkPlan, network: int) -> list[str]:
@@ -134,18 +147,22 @@ def _compare(
     outcomes: Sequence[Outcome],
     transfers: Sequence[Transfer],
     network: int,
-) -> list[str]:
-    """What its scores under different conditions show."""
+) -> tuple[tuple[str, ...], tuple[tuple[ThreatModel, tuple[str, ...]], ...]]:
+    """What its scores under different conditions show, in the run's ball and in the others."""
     task = bench.networks[network].main
     targets = [
         bench.batch(network, first, stop).targets[task.name]
         for first, stop in pieces(plan.count, CHECKED_IMAGES)
     ]
-    return check_order(
-        outcomes,
-        task,
-        plan.threat,
-        constant=constant_scores(task, targets),
-        transferred=[t.sums for t in transfers if t.source != network],
-        seed=bench.seed,
+    constant = constant_scores(task, targets)
+
+    def checked(check: Callable[..., list[str]], ball: ThreatModel) -> tuple[str, ...]:
+        foreign = [t.sums for t in transfers if t.source != network and t.condition.is_inside(ball)]
+        found = check(outcomes, task, ball, constant=constant, transferred=foreign, seed=bench.seed)
+        return tuple(found)
+
+    others = [ball for ball in _searched(outcomes) if ball != plan.threat]
+    return (
+        checked(check_order, plan.threat),
+        tuple((ball, checked(check_ball, ball)) for ball in others),
     )

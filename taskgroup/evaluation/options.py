@@ -28,7 +28,7 @@ class EvaluationOptions:
         attacked_tasks: Tasks attacked together beside the main one alone; none means all.
         split: Split that is scored.
         workers: Worker processes; 1 is this process.
-        address: Address of a running Ray cluster, or None.
+        address: Address of a Ray cluster that answers, joined as by a search, or None.
     """
 
     suite: Suite | None = None

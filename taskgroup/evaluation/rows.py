@@ -46,8 +46,9 @@ class RowMaker:
     def rows(self) -> list[EvaluationRow]:
         """One row per condition, task and score, main task first, then the worst cases.
 
-        Every row carries a bootstrap interval over images and the verdict on the network. Only the
-        clean ones say ``ok`` where something was found: no attack stands behind them. A task
+        Every row carries a bootstrap interval over images and the verdict on the network, together
+        with what was found in its own ball. Only the clean ones say ``ok`` where something was
+        found: no attack stands behind them. A task
         without a label among the images has no rows. An attack of several members has rows of its
         own, for the worst of them image by image, before theirs.
         """
@@ -157,7 +158,7 @@ class RowMaker:
             high=intervals[score].high,
             images=len(sums),
             seed=self.plan.seed,
-            verdict=verdict(self.measured.findings) if is_attacked else "ok",
+            verdict=verdict(self.measured.findings_in(condition.budget)) if is_attacked else "ok",
             seconds=outcome.seconds,
             attack="" if is_worst else condition.attack or "",
             valid=valid,

@@ -194,7 +194,7 @@ def _run_all(
     """Shards here, or in Ray tasks where they were asked for."""
     if not shards or not options.uses_ray:
         return run_here(bench, shards)
-    from taskgroup.evaluation.distributed import run_with_ray
+    from taskgroup.evaluation.distributed.tasks import run_with_ray
 
     return run_with_ray(plan, shards, workers=options.workers, address=options.address)
 

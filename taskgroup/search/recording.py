@@ -1,5 +1,6 @@
 """Keeps the record of one trial while it trains. Runs without Ray."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -174,14 +175,12 @@ def _resumable(recorder: TrialRecorder, checkpoint: Place) -> Place | None:
 
 
 def is_best(epochs: Sequence[EpochRow], objective: StudyObjective | None) -> bool:
-    """Whether the last epoch is the best so far; never where it was not scored."""
-    if objective is None or objective.metric not in epochs[-1].metrics:
+    """Whether the last epoch is the best so far; never where it has no finite score."""
+    if objective is None:
         return False
-    sign = 1 if objective.direction == "maximize" else -1
-    found = [
-        sign * row.metrics[objective.metric] for row in epochs if objective.metric in row.metrics
-    ]
-    return found[-1] == max(found)
+    scores = [row.metrics.get(objective.metric, math.nan) for row in epochs]
+    gains = [objective.sign * score for score in scores if math.isfinite(score)]
+    return math.isfinite(scores[-1]) and gains[-1] == max(gains)
 
 
 def first_objective(run: RunDirectory) -> StudyObjective | None:

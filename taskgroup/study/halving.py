@@ -4,6 +4,7 @@ Li, Jamieson, Rostamizadeh, Gonina, Ben-tzur, Hardt, Recht, Talwalkar, "A System
 Parallel Hyperparameter Tuning" (2020), in the stopping form that Ray Tune and Syne Tune have.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -72,15 +73,17 @@ def goes_on(recorded: ArrayLike, gains: Sequence[float], reduction: int) -> bool
         return True
     if len(gains) == 1:
         return bool(gains[0] >= np.quantile(before, 1 - 1 / reduction))
-    return _rank(np.vstack([before, gains])) <= (len(before) + 1) / reduction
+    return _is_among(np.vstack([before, gains]), (len(before) + 1) / reduction)
 
 
-def _rank(points: NDArray[np.float64]) -> int:
-    """Points that come before the last one in ``multi_objective_order``."""
+def _is_among(points: NDArray[np.float64], room: float) -> bool:
+    """Whether at most ``room`` points come before the last one in ``multi_objective_order``."""
     fronts = nondominated_fronts(points)
     rivals = np.flatnonzero(fronts == fronts[-1])
-    place = int(np.flatnonzero(epsilon_net(points[rivals]) == len(rivals) - 1)[0])
-    return int(np.sum(fronts < fronts[-1])) + place
+    left = room - np.sum(fronts < fronts[-1])
+    if left < 0 or left >= len(rivals) - 1:  # so it is for its whole front
+        return bool(left >= 0)
+    return len(rivals) - 1 in epsilon_net(points[rivals])[: math.floor(left) + 1]
 
 
 class Halving:

@@ -158,6 +158,15 @@ def test_the_registered_attack_costs_one_pass_per_iteration(images):
         assert objective.counts["calls"] == calls
 
 
+def test_a_fooled_image_runs_on_in_the_registered_attack(images):
+    """Its images are shown to other networks too, so the highest loss counts."""
+    grey, sizes = torch.full_like(images, 0.5), []
+    objective = Brightness(grey, torch.zeros(6), sizes)
+    found = apgd(objective, grey, budget=AttackBudget(epsilon=0.1, steps=5), generator=seeded())
+    assert set(sizes) == {6}
+    torch.testing.assert_close(found, grey + 0.1)
+
+
 def test_progress_runs_from_zero_to_one_in_each_phase(images):
     objective = Wavy(images)
     apgd_phases(objective, images, threat=LINF, steps=10, generator=seeded())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from taskgroup.attacks.apgd import apgd_phases, climb
-from taskgroup.attacks.base import Evaluation, ThreatModel
+from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation, ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
 
 THREAT = ThreatModel(epsilon=8 / 255)
@@ -21,6 +21,10 @@ FIRST_MOVES = (8.0, 10.0, 12.0, 12.0, 16.0, 7.2, 7.5, 15.98)
 """Largest move of image 0 in each iteration, in 1/255 (masked cross-entropy)."""
 FIRST_ACCURACIES = (0.90234375, 0.74609375, 0.7734375, 0.7890625, 0.80078125, 0.76953125)
 LAST_ACCURACIES = (0.74609375, 0.734375)
+CORNER = (0.0, 0.1369419, 0.3172150, 0.0)
+"""First pixels of image 0 at the end of every run."""
+TRAINING = {2: (1.4625912, 0.8203125, 0.01526475), 5: (1.4626752, 0.8183594, 0.01550583)}
+"""Steps of the attack in training; cross-entropy, accuracy and mean move that it ends with."""
 
 
 class ToyObjective:
@@ -66,6 +70,17 @@ def toy():
     return whole, images, torch.where(wrong, drawn, whole(images).argmax(1))
 
 
+def test_the_network_is_the_stored_one(toy):
+    network, images, classes = toy
+    logits = network(images)
+    assert float(logits.sum()) == pytest.approx(205.45425, abs=1e-3)
+    expected = (0.0622602, 0.0234988, -0.2473928, 0.0680644, -0.0408748)
+    assert logits[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-6)
+    predicted = logits.argmax(1)
+    assert torch.bincount(predicted.flatten(), minlength=5).tolist() == [264, 34, 180, 34, 0]
+    assert (predicted == classes).float().mean((1, 2)).tolist() == [0.90234375, 0.91015625]
+
+
 def test_masked_cross_entropy_run(toy):
     network, images, classes = toy
     objective = ToyObjective(network, classes, "masked_cross_entropy")
@@ -79,6 +94,12 @@ def test_masked_cross_entropy_run(toy):
     assert moves[:8] == pytest.approx(FIRST_MOVES, abs=0.1)
     # The steps were halved until these moves were left.
     assert moves[-2:] == pytest.approx((0.11, 0.14), abs=0.02)
+    assert objective.accuracies[-1].tolist() == pytest.approx(LAST_ACCURACIES, abs=0.02)
+    change = (end.best - images).abs()
+    assert change.mean((1, 2, 3)).tolist() == pytest.approx((0.0309779, 0.0309881), abs=1e-3)
+    assert end.best[0, 0, 0, :4].tolist() == pytest.approx(CORNER, abs=1e-3)
+    best = objective(end.best, 1.0)
+    assert best.score.tolist() == pytest.approx((0.74609375, 0.73828125), abs=0.02)
 
 
 def test_jensen_shannon_run_with_shrinking_radii(toy):
@@ -101,6 +122,7 @@ def test_jensen_shannon_run_with_shrinking_radii(toy):
     change = (end.lowest - images).abs()
     assert change.max().item() == pytest.approx(8 / 255, abs=1e-6)
     assert change.mean((1, 2, 3)).tolist() == pytest.approx((0.03028, 0.03084), abs=1e-3)
+    assert end.lowest[0, 0, 0, :4].tolist() == pytest.approx(CORNER, abs=1e-3)
 
 
 def test_cospgd_run(toy):
@@ -109,3 +131,26 @@ def test_cospgd_run(toy):
     end = climb(objective, images, images, threat=THREAT, steps=20)
     assert end.score.tolist() == pytest.approx((0.73828125, 0.73046875), abs=0.02)
     assert end.tracked.tolist() == pytest.approx((1.47113, 1.47106), abs=5e-3)
+    change = (end.lowest - images).abs()
+    assert change.mean((1, 2, 3)).tolist() == pytest.approx((0.0304268, 0.0307305), abs=1e-3)
+    assert end.lowest[0, 0, 0, :4].tolist() == pytest.approx(CORNER, abs=1e-3)
+
+
+@pytest.mark.parametrize("steps", TRAINING)
+def test_the_attack_of_its_training(steps, toy):
+    """Steps of 0.01 from the image itself, epsilon 4/255, the last iterate."""
+    network, images, classes = toy
+    objective = ToyObjective(network, classes, "cross_entropy")
+    budget = AttackBudget(
+        epsilon=4 / 255, steps=steps, step_size=0.01, random_start=False, keep="last"
+    )
+    found = ATTACKS["pgd"](objective, images, budget=budget, generator=torch.Generator())
+    loss, accuracy, mean = TRAINING[steps]
+    end = objective(found, 1.0)
+    assert float(end.tracked.mean()) == pytest.approx(loss, abs=1e-4)
+    assert float(end.score.mean()) == pytest.approx(accuracy, abs=4 / 512)
+    change = (found - images).abs()
+    assert 255 * float(change.max()) == pytest.approx(4.0, abs=1e-4)
+    assert float(change.mean()) == pytest.approx(mean, abs=1e-5)
+    expected = (0.0, 0.1212556, 0.3015288, 0.01126855)
+    assert found[0, 0, 0, :4].tolist() == pytest.approx(expected, abs=1e-6)

@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from taskgroup.attacks.base import AttackBudget
+from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.attacking import attacked_images
 from taskgroup.evaluation.combined import combined_objective
 from taskgroup.evaluation.conditions import Condition
 from taskgroup.evaluation.network import fixed_network
 from taskgroup.evaluation.objective import TaskObjective
-from taskgroup.tasks.base import Target
+from taskgroup.evaluation.suites import suite_conditions
+from taskgroup.tasks.base import Target, TaskInfo, build_task
 
 BALL = AttackBudget(epsilon=8 / 255, steps=4)
 BOTH = ("segmentation", "depth")
@@ -41,6 +42,32 @@ def test_every_way_raises_both_tasks_inside_the_ball(way, network_with_tasks, ba
     for task in BOTH:
         before = losses(network_with_tasks, batch, batch.images, task).sum()
         assert losses(network_with_tasks, batch, images, task).sum() > before
+
+
+SEGMENTATION = build_task(TaskInfo("segmentation", num_classes=3))
+PUBLISHED = [
+    condition
+    for condition in suite_conditions(
+        "mtrobust_seed", ThreatModel(epsilon=8 / 255), SEGMENTATION, BOTH, num_pixels=768
+    )
+    if len(condition.attacked_tasks) > 1 and condition.steps <= 20
+]
+
+
+@pytest.mark.parametrize("condition", PUBLISHED, ids=lambda c: f"{c.name}-{c.steps}")
+def test_published_attacks_see_every_task(condition, network_with_tasks, batch):
+    alone = replace(condition, attacked_tasks=BOTH[:1])
+    with fixed_network(network_with_tasks.model):
+        images, of_one = (
+            attacked_images(network_with_tasks, batch, each, seed=0, number=0)[""]
+            for each in (condition, alone)
+        )
+    assert not torch.equal(images, of_one)
+    before, after = (
+        sum(losses(network_with_tasks, batch, shown, task).sum() for task in BOTH)
+        for shown in (batch.images, images)
+    )
+    assert after > before or condition.role == "released"  # from a corner, in a wrong box
 
 
 def gradient_of(trained, batch, way, tasks=BOTH):

@@ -535,13 +535,14 @@ def test_any_number_of_workers_finds_the_same_numbers(run, tmp_path):
     options = EvaluationOptions("quick", images=2, epsilon="8/255")
     here = evaluate("best", run=run.path, options=options)
     other = copytree(run.path, tmp_path / "other", ignore=ignore_patterns("shards"))
-    told = []
-    there = evaluate(
-        "best",
-        run=other,
-        options=replace(options, workers=2),
-        progress=lambda *news: told.append(news),
-    )
+    told, hosts = [], set()
+
+    def hear(*news):
+        told.append(news)
+        hosts.update(node["NodeManagerAddress"] for node in ray.nodes())
+
+    there = evaluate("best", run=other, options=replace(options, workers=2), progress=hear)
+    assert hosts == {"127.0.0.1"}, "nobody else on the network reaches our Ray"
     assert len(told) == len(read_shards(run))
     assert told[-1][0] == told[-1][1]
     for one, two in zip(here.rows, there.rows, strict=True):

@@ -6,10 +6,13 @@ import sys
 import time
 import urllib.request
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from taskgroup.cli import app
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results import lease
 from taskgroup.results.records import EpochRow, TrialResult
@@ -153,6 +156,24 @@ def test_an_endpoint_that_does_not_answer_is_named() -> None:
     with pytest.raises(DataError, match="nothing answers there; check the network"):
         RunDirectory.open(place)
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize(
+    "command", ["search --resume", "search --space smoke --run", "report --run", "runs list --runs"]
+)
+def test_missing_google_credentials_are_one_line_within_seconds(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where gcloud keeps its own
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:1")  # where a machine of theirs asks
+    import_module("taskgroup.search.run")  # which is not what is timed
+    place, begin = "gs://bucket/run?retry_limit_seconds=0.5", time.monotonic()
+    result = CliRunner().invoke(app, [*command.split(), place])
+    assert time.monotonic() - begin < 20
+    assert result.exit_code == 2
+    assert "there are no credentials; set GOOGLE_APPLICATION_CREDENTIALS, or run" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_addresses_of_other_stores_are_understood(tmp_path: Path) -> None:

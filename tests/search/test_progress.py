@@ -50,9 +50,11 @@ def ended(record: TrialResult, *scores: float) -> TrialResult:
     return after(record, *scores, status="complete", reason=None)
 
 
-def make_progress(total: int = 4, clock: Callable[[], float] | None = None) -> Progress:
+def make_progress(
+    total: int = 4, clock: Callable[[], float] | None = None, rungs: tuple[int, ...] = ()
+) -> Progress:
     return Progress(
-        "little", total=total, epochs=2, objectives=OBJECTIVES, robust=ROBUST,
+        "little", total=total, epochs=2, objectives=OBJECTIVES, robust=ROBUST, rungs=rungs,
         clock=clock or Clock(),
     )  # fmt: skip
 
@@ -174,6 +176,27 @@ def test_interrupted_search_says_how_to_go_on(tmp_path: Path, planned: list[Tria
     assert found.is_interrupted
     assert found.summary().startswith("Stopped after 1 of 5 trials")
     assert f"taskgroup search --resume {found.run.path}" in found.summary()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rungs_that_mislead_are_warned_of(
+    tmp_path: Path, planned: list[TrialResult], sign: int
+) -> None:
+    """The better a trial is after an epoch, the better it ends, or the worse."""
+    trials = [
+        ended(replace(trial, planned_epochs=2), 0.1 * n, 0.5 + sign * 0.1 * n)
+        for n, trial in enumerate(planned[1:5])
+    ]
+    progress = make_progress(total=9, rungs=(1,))
+    for trial in trials:
+        progress.update(trial)
+    caption = str(study_table(progress, max_rows=9).caption)
+    assert f"rank agreement of rung 1 with the end: {sign}.00 (4 trials)" in caption
+    assert ("LOW rank agreement" in caption) == (sign == -1)
+    text = replace(result(tmp_path, *trials, total=4), rungs=(1,)).summary()
+    assert f"rung of epoch 1, {ROBUST}: Spearman {sign}.00" in text
+    warning = "  warning: where it is low, rungs stop trials nearly at random; raise "
+    assert (warning in text, "over 4 trials (low)" in text) == (sign == -1,) * 2
 
 
 def test_search_without_a_complete_trial_says_why(

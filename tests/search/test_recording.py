@@ -1,5 +1,6 @@
 """The record of one trial, without Ray."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from taskgroup.errors import DataError, DivergedError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.single_files import write_place
 from taskgroup.search.baselines import plan_baselines
 from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.recording import TrialRecorder, WorkerClock, record_trial
@@ -141,3 +143,60 @@ def test_the_record_counts_attempts_and_says_what_a_score_costs(
     recorder = TrialRecorder(run, planned, clock=WorkerClock(), emit=lambda record: None)
     again = TrialRecorder(run, recorder.record, clock=WorkerClock(), emit=lambda record: None)
     assert (planned.attempts, recorder.record.attempts, again.record.attempts) == (0, 1, 2)
+
+
+def keep_checkpoints(
+    run: RunDirectory, planned: TrialResult, *scores: float | None
+) -> list[dict[str, str]]:
+    """Train one epoch a score, None is not scored; the checkpoints that lie there after each."""
+    listed = []
+
+    def training(config: Any, reporter: Any, *, checkpoint: Path, resume: Path | None) -> None:
+        for epoch, score in enumerate(scores, 1):
+            write_place(checkpoint, f"epoch {epoch}".encode())
+            metrics = {} if score is None else {"segmentation/robust/miou": score}
+            reporter.epoch(EpochRow(epoch, metrics, 1.0, 1))
+            files = sorted((run.path / "checkpoints").iterdir())
+            listed.append({path.name: path.read_text() for path in files})
+
+    planned = replace(planned, planned_epochs=len(scores))
+    record_trial(training, run, planned, clock=WorkerClock(), emit=lambda _: None)
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("direction", "scores", "best"),
+    [
+        ("maximize", (0.1, 0.3, 0.2, 0.25), (1, 2, 2, 2)),
+        ("minimize", (0.3, 0.1, 0.2, 0.05), (1, 2, 2, 4)),
+        ("maximize", (None, 0.3, None, 0.3), (None, 2, 2, 4)),
+        ("maximize", (math.nan, 0.3, math.nan, 0.2), (None, 2, 2, 2)),
+    ],
+)
+def test_newest_and_best_checkpoint_are_kept_and_no_other(
+    tmp_path: Path,
+    planned: TrialResult,
+    direction: str,
+    scores: tuple[float | None, ...],
+    best: tuple[int | None, ...],
+) -> None:
+    space = f"name: little\nobjectives: [{{{direction}: segmentation/robust/miou}}]\n"
+    listed = keep_checkpoints(RunDirectory.create(tmp_path, "little", space), planned, *scores)
+    assert listed == [
+        {"00001.pt": f"epoch {epoch}"} | ({"00001.best.pt": f"epoch {kept}"} if kept else {})
+        for epoch, kept in enumerate(best, 1)
+    ]
+
+
+def test_best_checkpoint_of_a_trial_that_starts_anew_is_forgotten(
+    tmp_path: Path, planned: TrialResult
+) -> None:
+    space = "name: little\nobjectives: [{maximize: segmentation/robust/miou}]\n"
+    run = RunDirectory.create(tmp_path, "little", space)
+    for which in ("newest", "best"):
+        run.storage.write(run.checkpoint_name(planned.number, which), b"torn")  # type: ignore[arg-type]
+    listed = keep_checkpoints(run, replace(planned, attempts=1), None, 0.1)
+    assert listed == [
+        {"00001.pt": "epoch 1"},
+        {"00001.pt": "epoch 2", "00001.best.pt": "epoch 2"},
+    ]

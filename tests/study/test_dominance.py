@@ -65,6 +65,18 @@ def test_net_is_that_of_its_definition(seed: int) -> None:
         assert found == expected
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_net_of_a_front_is_that_of_its_definition(seed: int) -> None:
+    """Fronts of two objectives take another way; every third has equal points and distances."""
+    generator = np.random.default_rng(seed)
+    angles = generator.random(int(generator.integers(1, 30))) * np.pi / 2
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if seed % 3 == 0:
+        steps = np.array([0, 16, *generator.integers(0, 17, 20)])
+        points = generator.permutation(np.stack([steps, 16 - steps], axis=1))
+    assert epsilon_net(points).tolist() == spread(points)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_point_comes_before_one_that_dominates_it(seed: int) -> None:
     points = some_points(seed)

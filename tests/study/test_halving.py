@@ -1,5 +1,7 @@
 """Rungs: what Ray's ASHA and Syne Tune's MO-ASHA do, and what records add to it."""
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +17,10 @@ from taskgroup.study.objectives import StudyObjective
 ROBUST = StudyObjective("segmentation/robust/miou")
 CLEAN = StudyObjective("segmentation/clean/miou")
 ERROR = StudyObjective("depth/robust/abs_rel", "minimize")
+NUMPY = (
+    *((np, name) for name in ("argmax", "asarray", "quantile", "unique", "where")),
+    (np.linalg, "norm"),
+)
 
 
 def trial(number: int, *rows: dict[str, float] | None, **changes: Any) -> TrialResult:
@@ -125,3 +131,39 @@ def test_rebuilt_rungs_stand_where_the_session_left_them(
     again = Halving(objectives, [1, 3], reduction=2, records=records[:cut])
     assert [again.take(record) for record in records[cut:]] == told[cut:]
     assert again.recorded == whole.recorded
+
+
+@pytest.mark.parametrize("objectives", [[ROBUST], [ROBUST, CLEAN]])
+def test_decisions_do_not_cost_the_square_of_the_trials(
+    objectives: Sequence[StudyObjective], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts lines of Python run and numbers given to numpy; all trials stand on one front."""
+    work = [0]
+
+    def counted(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            work[0] += sum(np.size(argument) for argument in arguments)
+            return function(*arguments, **options)
+
+        return call
+
+    def trace(*_: object) -> Any:
+        work[0] += 1
+        return trace
+
+    def at_a_rung(number: int) -> TrialResult:
+        angle = 1.5 * (number * 0.618 % 1)
+        return trial(number, {ROBUST.metric: math.cos(angle), CLEAN.metric: math.sin(angle)})
+
+    def cost(trials: int) -> int:
+        others = [at_a_rung(number) for number in range(trials)]
+        halving = Halving(objectives, [1], reduction=2, records=others)
+        work[0], before = 0, sys.gettrace()
+        sys.settrace(trace)
+        halving.take(at_a_rung(trials))
+        sys.settrace(before)
+        return work[0]
+
+    for module, name in NUMPY:
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    assert cost(800) < 6 * cost(200), "the square would be 16 times"

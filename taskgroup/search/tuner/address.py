@@ -6,6 +6,7 @@ Ray itself waits two minutes for a cluster that is not there and then ends the p
 import os
 import re
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import grpc
@@ -73,18 +74,29 @@ def _parsed(text: str) -> Address:
 
 def _of_this_machine() -> str:
     """What ``auto`` stands for: ``RAY_ADDRESS``, else the cluster that this machine belongs to."""
-    from ray._private.services import canonicalize_bootstrap_address_or_die
+    from ray._private import services
 
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "auto":
         return named
+    running = services.find_gcs_addresses()  # type: ignore[no-untyped-call]
+    _check_one(running, services.find_bootstrap_address(None))
     try:
-        return str(canonicalize_bootstrap_address_or_die("auto"))
+        return str(services.canonicalize_bootstrap_address_or_die("auto"))
     except ConnectionError:
         raise ResourceError(
             "--address auto needs a Ray cluster that this machine belongs to, but none was found; "
             "start one with 'ray start', name one by HOST:PORT, or leave --address out"
         ) from None
+
+
+def _check_one(running: Collection[str], begun: str | None) -> None:
+    """Raise ResourceError if several clusters run here and none is noted: Ray would guess."""
+    if len(running) > 1 and begun is None:
+        raise ResourceError(
+            "--address auto must mean one Ray cluster, but this machine runs several and 'ray "
+            f"start' noted none, {', '.join(sorted(running))}; name one by HOST:PORT"
+        )
 
 
 def _check_answer(address: Address) -> None:

@@ -14,13 +14,13 @@ import ray.util.client
 from ray.exceptions import RayTaskError
 
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.recording import Train
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.source import TrialSource
-from taskgroup.search.tuner.home import Home
 
 ON_HEAD = {"node:__internal_head__": 0.001}
 """Holds what needs no core on the one node that lives as long as the cluster."""

@@ -1,19 +1,15 @@
 """Ray on this machine: starting it quietly, and how many trials fit on it at once."""
 
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import ray
-from ray._private import ray_constants
 
 from taskgroup.errors import ResourceError
+from taskgroup.evaluation.distributed.local import QUIET, ray_on_this_machine
 from taskgroup.search.study_config import ResourcesConfig
-
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Trials exchange small records only, so Ray's shared memory stays small."""
 
 TRIAL_RESOURCE = "trial"
 """What the driver of a trial with several workers claims: it waits, and must take no CPU from them.
@@ -22,15 +18,12 @@ MOST_DRIVERS = 1000
 DRIVER_BYTES = 400 * 2**20
 """Measured memory of a driver's processes, claimed where there is no such resource."""
 
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # trials hide GPUs themselves; Ray would warn
+_TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our records replace Tune's per-trial files
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # robust scores may come every k epochs
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Ray's own state is never read back
     "TUNE_WARN_THRESHOLD_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the same in a trial as on the command line
-    "RAY_raylet_start_wait_time_s": "180",  # on a busy machine Ray's own 30 s are not enough
     "RAY_AIR_NEW_OUTPUT": "0",  # draws a header even when it is told to be silent
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a lost worker is noticed after 2 s otherwise
 }
@@ -131,60 +124,18 @@ def _workers_on(node: Node, resources: ResourcesConfig) -> int:
     return min(fits, on_gpus)
 
 
-@contextmanager
-def running_ray(*, cpus: int, gpus: int, dashboard: bool = False) -> Iterator[None]:
+def running_ray(*, cpus: int, gpus: int, dashboard: bool = False) -> AbstractContextManager[None]:
     """A Ray cluster for the time of a search; one that already runs is used and left running.
-
-    Ours listens on the loopback interface only: nobody else on the network reaches it.
 
     Args:
         cpus: Cores of a new cluster.
         gpus: GPUs of a new cluster.
         dashboard: Whether a new cluster runs Ray's dashboard, on its port or the next free one.
     """
-    settings = _QUIET | (_WATCHED if dashboard else {})
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ |= {name: os.environ.get(name, value) for name, value in settings.items()}
-    ours = not ray.is_initialized()
-    try:
-        if ours:
-            with _on_loopback():
-                ray.init(
-                    address="local",  # else Ray joins whatever cluster was started on this machine
-                    num_cpus=cpus,
-                    num_gpus=gpus,
-                    include_dashboard=dashboard,
-                    resources={TRIAL_RESOURCE: MOST_DRIVERS},
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                )
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
-        _restore(before)
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let a cluster that starts now have no address but the loopback one.
-
-    Ray does so on macOS and Windows. On Linux its metrics page would answer the whole network.
-    """
-    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    asked = os.environ.get(name)
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = before if asked else False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def _restore(before: dict[str, str | None]) -> None:
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    return ray_on_this_machine(
+        cpus=cpus,
+        gpus=gpus,
+        dashboard=dashboard,
+        resources={TRIAL_RESOURCE: MOST_DRIVERS},
+        settings={**QUIET, **_TUNE, **(_WATCHED if dashboard else {})},
+    )

@@ -1,20 +1,12 @@
-"""Joining a Ray cluster that others started, and bringing this code to it."""
+"""Joining a Ray cluster that others started, once it has answered."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import ray
 
-import taskgroup
-from taskgroup.errors import ResourceError
-from taskgroup.search.tuner.address import Address, find_cluster
-
-CODE_LIMIT = 50 * 2**20
-"""Bytes of a package folder above which something lies in it that is not code."""
-NOT_CODE = ("**/__pycache__", "*.pyc", "**/.git", "**/runs", "**/data_cache")
+from taskgroup.evaluation.distributed.connection import joined
+from taskgroup.search.tuner.address import find_cluster
 
 
 @contextmanager
@@ -29,45 +21,7 @@ def connected(address: str | None) -> Iterator[None]:
         ResourceError: The address is wrong, nothing answers there, or this process does not fit
             the cluster.
     """
-    if address is None or ray.is_initialized():
+    if address is not None and not ray.is_initialized():
+        address = str(find_cluster(address))
+    with joined(address):
         yield
-        return
-    _join(find_cluster(address))
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _join(address: Address) -> None:
-    try:
-        ray.init(
-            address=str(address),
-            runtime_env=travelling_code(Path(taskgroup.__file__).parent),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except Exception as error:
-        found = " ".join(str(error).split())[:400]
-        raise ResourceError(
-            f"this process must be able to join the Ray cluster at {address}, but: {found}; "
-            "use the cluster's Python and Ray, and ray://HOST:10001 from a machine outside it"
-        ) from None
-
-
-def travelling_code(package: Path) -> dict[str, Any]:
-    """The ``runtime_env`` with which every worker imports this very code.
-
-    Args:
-        package: Folder of the package; it comes before an installed one on every node.
-
-    Raises:
-        ResourceError: The folder is too large to be code alone.
-    """
-    size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
-    if size > CODE_LIMIT:
-        raise ResourceError(
-            f"{package} must be at most {CODE_LIMIT >> 20} MB to travel to the workers, got "
-            f"{size >> 20} MB; move data and runs out of the package's folder"
-        )
-    return {"py_modules": [str(package)], "excludes": list(NOT_CODE)}

@@ -13,6 +13,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend
 
 from taskgroup.errors import ResourceError
+from taskgroup.results.places import reason
 
 
 class UnsyncedJournal(JournalFileBackend):
@@ -34,6 +35,6 @@ class UnsyncedJournal(JournalFileBackend):
                 file.write(lines.encode())
         except OSError as error:
             raise ResourceError(
-                f"{self._path} must be writable: {error.strerror}; free space, or go on in "
+                f"{self._path} must be writable: {reason(error)}; free space, or go on in "
                 "another place with a copy of the run directory"
             ) from None

@@ -1,20 +1,23 @@
 """Whether every node of a cluster can run trials, asked before the first one does."""
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import ray
 from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import taskgroup
 from taskgroup.data.base import DatasetConfig
 from taskgroup.data.reader import ReaderConfig, has_adopted
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.recording import why_failed
-from taskgroup.search.tuner.home import Home
 
 PATIENCE = 120.0
 """Seconds in which every node must have answered; a worker's start and imports are ten of them."""
@@ -27,10 +30,14 @@ class Look:
     Attributes:
         token: Name of the file that it wrote into the run directory.
         missing: Data sets whose files are not there.
+        package: Folder that it imports taskgroup from.
+        code: Digest of the modules there; empty for what travelled, which is the driver's own.
     """
 
     token: str
     missing: tuple[ReaderConfig, ...]
+    package: str
+    code: str
 
 
 def check_nodes(
@@ -59,6 +66,7 @@ def check_nodes(
     for name, look in answers:
         if look is not None:
             _check_shared(run, name, look.token)
+            _check_code(name, look)
     return tuple({config for look in looks for config in look.missing})
 
 
@@ -82,7 +90,22 @@ def _look(folder: str, home: Home, datasets: Sequence[DatasetConfig]) -> Look:
     run = RunDirectory.open(folder)
     token = f".node-{secrets.token_hex(8)}"
     run.storage.write(token, b"")
-    return Look(token, tuple(config for config in datasets if _lacks_files(config)))
+    missing = tuple(config for config in datasets if _lacks_files(config))
+    has_travelled = "runtime_resources" in _package().parts
+    return Look(token, missing, str(_package()), "" if has_travelled else _code())
+
+
+def _package() -> Path:
+    """The folder that this process imports taskgroup from."""
+    return Path(taskgroup.__file__).parent
+
+
+def _code() -> str:
+    """A digest of the modules that this process imports, as they stand on its disk."""
+    package, digest = _package(), hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _lacks_files(dataset: DatasetConfig) -> TypeGuard[ReaderConfig]:
@@ -120,3 +143,13 @@ def _check_shared(run: RunDirectory, name: str, token: str) -> None:
             "name; give --run a path on a shared disk, or s3://"
         )
     run.storage.filesystem.delete_file(run.storage.full(token))
+
+
+def _check_code(name: str, look: Look) -> None:
+    """A folder of the driver's comes first on a node that has one of the same path: Ray's rule."""
+    if look.code and look.code != _code():
+        raise ResourceError(
+            f"every node must run the driver's code, but node {name} has other code in "
+            f"{look.package}, which Ray takes because the driver has that folder too; start the "
+            "search from another folder, or bring the code there up to date"
+        )

@@ -7,6 +7,7 @@ from functools import partial
 
 from ray import tune
 
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.budget import TimeBudget
@@ -23,7 +24,6 @@ from taskgroup.search.tuner.cluster import (
     running_ray,
 )
 from taskgroup.search.tuner.dashboard import dashboard_address
-from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.loggers import ray_loggers
 from taskgroup.search.tuner.nodes import check_nodes
 from taskgroup.search.tuner.scheduler import build_scheduler

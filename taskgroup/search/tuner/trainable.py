@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from ray import tune
 
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.naming import trial_name
 from taskgroup.search.planning import from_text, last_epoch, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial
 from taskgroup.search.tuner.dashboard import name_actor
-from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.monitoring import publish_trial
 from taskgroup.search.tuner.searcher import RECORD
 

@@ -21,6 +21,7 @@ from ray import tune
 from ray.exceptions import RayActorError
 
 from taskgroup.errors import TaskgroupError
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.naming import trial_name
@@ -28,7 +29,6 @@ from taskgroup.search.planning import from_text, to_text
 from taskgroup.search.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.study_config import ResourcesConfig
 from taskgroup.search.tuner.dashboard import name_actor
-from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.searcher import RECORD
 from taskgroup.search.tuner.trainable import report_record
 from taskgroup.training.config import TrialConfig

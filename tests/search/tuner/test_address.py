@@ -5,16 +5,20 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from ray._private import services
 from typer.testing import CliRunner
 
+import taskgroup
 from taskgroup.cli import app
 from taskgroup.errors import ResourceError
+from taskgroup.evaluation.distributed.connection import CODE_LIMIT
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.search.tuner.address import find_cluster
-from taskgroup.search.tuner.home import Home
 
 CODE = grpc.StatusCode
 HEALTH = "/grpc.health.v1.Health/Check"
@@ -84,6 +88,37 @@ def test_ray_address_is_what_auto_means(serve: Serve, monkeypatch: pytest.Monkey
     assert find_cluster("auto").is_client
 
 
+@pytest.fixture
+def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which ``ray start`` notes the cluster that it began; not there yet."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray" / "ray_current_cluster"
+
+
+def test_auto_without_any_cluster_is_one_line(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)
+    result = CliRunner().invoke(app, ["search", "--space", "smoke", "--address", "auto"])
+    assert result.exit_code == 2
+    assert "that this machine belongs to, but none was found; start one" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_auto_means_the_cluster_that_ray_start_began(
+    serve: Serve, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = (serve({HEALTH: CODE.OK, ALIVE: CODE.OK}) for _ in range(2))
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset({ours, other}))
+    with pytest.raises(
+        ResourceError, match=r"must mean one Ray cluster, .*; name one by HOST:PORT"
+    ):
+        find_cluster("auto")
+    begun.write_text(ours)
+    assert find_cluster("auto") == find_cluster(ours) != find_cluster(other)
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)
+    assert find_cluster("auto") == find_cluster(ours), "its head is another machine"
+
+
 @pytest.mark.parametrize("text", ["nowhere", "host:0", "host:70000", "host:port", "ray://host"])
 def test_malformed_address_is_refused(text: str) -> None:
     with pytest.raises(ResourceError, match="--address must be auto, HOST:PORT or ray://HOST:PORT"):
@@ -95,17 +130,33 @@ def test_other_servers_are_no_cluster(serve: Serve) -> None:
         find_cluster(serve({}))
 
 
+@pytest.mark.parametrize("command", ["search --space smoke", "evaluate best"])
 @pytest.mark.parametrize("prefix", ["", "ray://"])
-def test_nobody_there_is_one_line_within_seconds(prefix: str) -> None:
+def test_nobody_there_is_one_line_within_seconds(prefix: str, command: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"{prefix}127.0.0.1:{taken.getsockname()[1]}"
         begin = time.monotonic()
-        result = CliRunner().invoke(app, ["search", "--space", "smoke", "--address", address])
+        result = CliRunner().invoke(app, [*command.split(), "--address", address])
     assert time.monotonic() - begin < 10
     assert result.exit_code == 2
     assert "none answers there within 5 s" in result.output
     assert len(result.output.splitlines()) == 1
+
+
+def test_folder_that_is_more_than_code_does_not_travel(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taskgroup, "__file__", str(tmp_path / "__init__.py"))
+    with (tmp_path / "pictures.bin").open("wb") as file:
+        file.truncate(CODE_LIMIT + 2**20)
+    cluster = serve({HEALTH: CODE.OK, ALIVE: CODE.OK})
+    result = CliRunner().invoke(app, ["search", "--space", "smoke", "--address", cluster])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"taskgroup: {tmp_path} must be at most 50 MB to travel to the workers, got 51 MB; "
+        "move data and runs out of the package's folder\n"
+    )
 
 
 def test_surroundings_travel_but_a_nodes_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:

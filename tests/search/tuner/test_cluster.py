@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -17,17 +18,19 @@ import ray.cloudpickle
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+import taskgroup
 from taskgroup.data.cifar import Cifar10Config
 from taskgroup.data.image_folder import ImageFolderConfig
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes.config import SceneConfig
 from taskgroup.errors import ResourceError
+from taskgroup.evaluation.distributed.home import Home
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.run import search
+from taskgroup.search.tuner.address import find_cluster
 from taskgroup.search.tuner.connection import connected
-from taskgroup.search.tuner.home import Home
 from taskgroup.search.tuner.nodes import check_nodes
 from taskgroup.training.state import read_rows
 
@@ -123,6 +126,27 @@ def test_search_outlives_a_node(cluster: Cluster, values: dict[str, Any], tmp_pa
     assert not ray.is_initialized(), "a search leaves the cluster as it found it"
 
 
+def place_of_code() -> str:
+    """Where a worker imports taskgroup from."""
+    return str(taskgroup.__file__)
+
+
+@pytest.mark.ray
+def test_auto_joins_the_cluster_begun_here_and_brings_the_code(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(tmp_path)  # Ray takes the driver's folder first, and this may be a checkout
+    assert str(find_cluster("auto")) == cluster.address, "before anything joins another one"
+    with connected("auto"):
+        assert ray.get_runtime_context().gcs_address == cluster.address
+        there = Path(ray.get(ray.remote(place_of_code).remote()))
+        assert "runtime_resources" in there.parts, "not what is installed on the node"
+        assert there.parent.name == "taskgroup"
+        assert there.read_text() == Path(taskgroup.__file__).read_text()
+    assert not ray.is_initialized()
+
+
 @pytest.mark.ray
 def test_nodes_must_share_the_run_directory(cluster: Cluster, tmp_path: Path) -> None:
     (mine := RunDirectory.create(tmp_path, "mine", "")).write_report("")
@@ -136,6 +160,20 @@ def test_nodes_must_share_the_run_directory(cluster: Cluster, tmp_path: Path) ->
             check_nodes(mine, str(other.path), home, [])
         with pytest.raises(ResourceError, match=r"but node .* is not: .*must be a run directory"):
             check_nodes(mine, str(tmp_path / "nowhere"), home, [])
+
+
+@pytest.mark.ray
+def test_nodes_must_run_the_drivers_code(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, package = RunDirectory.create(tmp_path, "run", ""), tmp_path / "taskgroup"
+    shutil.copytree(Path(taskgroup.__file__).parent, package)
+    with (package / "errors.py").open("a") as file:
+        file.write("# an older version\n")
+    monkeypatch.chdir(tmp_path)
+    message = rf"but node .* has other code in {package}, .* start the search from another folder"
+    with connected(cluster.address), pytest.raises(ResourceError, match=message):
+        check_nodes(run, str(run.path), Home.here(), [])
 
 
 def read_pictures(config: Any, reporter: Any, *, checkpoint: Path, resume: Any = None) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import ray.cloudpickle
 from ray._private.authentication.http_token_authentication import (
     get_auth_headers_if_auth_enabled,
 )
+from ray.train.v2._internal.state.state_actor import get_state_actor
 
 from taskgroup.results.records import EpochRow
 from taskgroup.search.run import search
@@ -23,6 +25,7 @@ from taskgroup.search.summary import StudyResult
 from taskgroup.search.tuner.cluster import running_ray
 from taskgroup.search.tuner.dashboard import dashboard_address, metrics_pages
 from taskgroup.search.tuner.monitoring import GAUGES
+from taskgroup.training.group import WorkerGroup
 
 pytestmark = [
     pytest.mark.ray,
@@ -187,3 +190,32 @@ def test_wandb_has_a_run_for_every_trial(result: StudyResult) -> None:
 
 def test_event_files_lie_in_the_run_directory(result: StudyResult) -> None:
     assert len(list(result.run.path.glob("tensorboard/*/events.out.tfevents.*"))) == 3
+
+
+def see_oneself(config: Any, reporter: Any, *, group: WorkerGroup, address: str, **_: Any) -> None:
+    """A training with several workers that begins once each has seen its name from outside."""
+    name = f"trial 0 · segmentation · natural · worker {group.rank}"
+
+    def is_named() -> bool:
+        with suppress(OSError):  # a dashboard that has just started may be slow
+            actors = json.loads(fetch(address))["data"]["actors"].values()
+            return any((a["pid"], a["reprName"]) == (os.getpid(), name) for a in actors)
+        return False
+
+    wait_for(is_named)
+    group.barrier()
+    if group.is_first:
+        reporter.started(7)
+        for epoch in range(1, config.training.epochs + 1):
+            reporter.epoch(EpochRow(epoch, {ROBUST: 0.0}, 0.01, 1000))
+
+
+def test_workers_and_their_train_run_bear_the_trials_name(
+    engine: None, values: dict[str, Any], folder: Path
+) -> None:
+    values |= {"search": {"trials": 1, "sampler": "random"}, "resources": {"workers": 2}}
+    address = f"http://{dashboard_address()}/logical/actors?nocache=1"
+    result = search(values, run=folder / "two", train=partial(see_oneself, address=address))
+    assert [(trial.status, trial.reason) for trial in result.trials] == [("complete", None)]
+    runs = ray.get(get_state_actor().get_train_runs.remote())  # what the dashboard lists
+    assert [run.name[:12] for run in runs.values()] == ["trial-00000-"]

@@ -1,8 +1,10 @@
 """The study against a real journal: what Optuna is asked and told. No Ray."""
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +194,34 @@ def test_reopened_study_goes_on_without_repeating(
 def ask_all(study: Study, count: int) -> Sequence[TrialResult]:
     asked = [study.ask() for _ in range(count)]
     return [record for record in asked if record is not None]
+
+
+@pytest.mark.parametrize("objectives", [TWO[:1], TWO], ids=["one", "two"])
+def test_late_trials_cost_what_early_ones_do(
+    make_space: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objectives: Any
+) -> None:
+    """Counts the calls of asking and telling, and the journal's lines that they read."""
+    space = make_space("search={sampler: random, trials: 120}", objectives=objectives)
+    study, read = Study(space, tmp_path / "journal"), JournalFileBackend.read_logs
+    lines, calls = count(), count()
+
+    def counted(journal: JournalFileBackend, begin: int) -> Iterator[dict[str, Any]]:
+        for log in read(journal, begin):
+            next(lines)
+            yield log
+
+    def spent() -> tuple[int, int]:
+        before = [next(lines), next(calls)]
+        sys.setprofile(lambda *_: next(calls))
+        for _ in range(20):
+            record = study.ask()
+            assert record is not None
+            study.tell(measured(record, score_of(record)))
+        sys.setprofile(None)
+        return next(lines) - before[0], next(calls) - before[1]
+
+    monkeypatch.setattr(JournalFileBackend, "read_logs", counted)
+    spent()  # baselines, and what is done once
+    early, _, _, late = (spent() for _ in range(4))
+    assert late[0] < 1.1 * early[0]
+    assert late[1] < 1.1 * early[1]

@@ -145,3 +145,36 @@ def test_trials_of_two_workers_complete_fail_and_stop(
     assert [row.epoch for row in pruned.epochs] == [1]
     assert pruned.epochs[0].metrics[ROBUST] == pytest.approx(0.2), "a sum over two workers"
     assert tuple(RunDirectory.open(run).trials()) == result.trials, "nobody wrote afterwards"
+
+
+def hang_in(folder: Path) -> Callable[..., None]:
+    """A training whose worker 1 never comes to the second epoch, so that worker 0 waits for it."""
+
+    def train(
+        config: Any, reporter: Any, *, group: WorkerGroup = ALONE, **paths: Path | None
+    ) -> None:
+        (folder / f"pid-{os.getpid()}").touch()
+        if group.is_first:
+            reporter.started(7)
+            reporter.epoch(EpochRow(1, {ROBUST: 0.1, CLEAN: 0.5}, 0.01, 1000))
+        else:
+            time.sleep(86_400)
+        group.barrier()
+
+    return train
+
+
+@pytest.mark.ray
+def test_workers_that_hang_are_ended_together(values: dict[str, Any], tmp_path: Path) -> None:
+    """Where the machine is so busy that they do not even start within the limit, that is a hang."""
+    search_of_one = {"trials": 1, "sampler": "random", "epoch_timeout": 25, "max_retries": 0}
+    values |= {"search": search_of_one, "resources": {"workers": 2}}
+    with running_ray(cpus=2, gpus=0):
+        result = search(values, run=tmp_path / "run", train=hang_in(tmp_path))
+        wait_for(lambda: ray.available_resources().get("CPU") == 2)
+        pids = [int(mark.name.removeprefix("pid-")) for mark in tmp_path.glob("pid-*")]
+        wait_for(lambda: not any(lives(pid) for pid in pids))
+    (hung,) = result.trials
+    assert hung.status == "failed"
+    assert "(ended: it had said nothing for 25 s, search.epoch_timeout)" in str(hung.reason)
+    assert not result.is_interrupted

@@ -1,4 +1,4 @@
-"""What a trial takes along from the driver to whatever machine it runs on."""
+"""What a trial or a shard takes along from the driver to whatever machine it runs on."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,14 +1,10 @@
-"""Shards in Ray tasks, on this machine or on a cluster. The only place where evaluation knows Ray.
+"""Shards in Ray tasks, on this machine or on a cluster.
 
 Ray starts here only when it is asked for: with several workers, or with the address of a cluster.
 """
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,24 +12,22 @@ import torch
 
 from taskgroup.errors import ResourceError
 from taskgroup.evaluation.bench import BenchPlan, open_bench
+from taskgroup.evaluation.distributed.connection import joined
+from taskgroup.evaluation.distributed.home import Home
+from taskgroup.evaluation.distributed.local import ray_on_this_machine
 from taskgroup.evaluation.shards import Bench, Shard, ShardResult, held_still, run_shard
 from taskgroup.evaluation.workers import one_thread
 
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Shards exchange sums only, so Ray's shared memory stays small."""
 RETRIES = 3
-"""How often a shard is tried again when its worker dies."""
-
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
+"""How often a shard is begun again when its worker dies."""
 
 
 def run_with_ray(
     plan: BenchPlan, shards: Sequence[Shard], *, workers: int, address: str | None = None
 ) -> Iterator[tuple[Shard, ShardResult]]:
     """Run shards in Ray tasks and yield each as soon as it is finished.
+
+    On a cluster the driver's code and settings go to every worker, as in a search.
 
     Args:
         plan: What every worker opens: checkpoints and their images.
@@ -42,17 +36,18 @@ def run_with_ray(
         address: A running cluster; None starts one on this machine.
 
     Raises:
-        ResourceError: The cluster has no core to run on, or a worker died again and again.
+        ResourceError: The cluster cannot be joined, has no core to run on, or a worker died again
+            and again.
     """
     waiting = sorted(shards, key=lambda shard: -shard.cost)
-    with _running_ray(workers, address):
-        work = _task(plan)
+    with joined(address), ray_on_this_machine(cpus=workers):
+        work, home = _task(), Home.here()
         running: dict[Any, Shard] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
                     shard = waiting.pop(0)
-                    running[work.remote(plan, shard, str(Path.cwd()))] = shard
+                    running[work.remote(plan, shard, home)] = shard
                 (done, *_), _ = ray.wait(list(running))
                 yield running.pop(done), _result(done)
         finally:
@@ -60,14 +55,21 @@ def run_with_ray(
                 ray.cancel(reference, force=True)
 
 
-def _task(plan: BenchPlan) -> Any:
-    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else 0  # type: ignore[no-untyped-call]
+def _task() -> Any:
+    """The task that runs a shard, with what it claims of the cluster."""
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    if found.get("CPU", 0) < 1:
+        raise ResourceError(
+            "an evaluation needs a CPU core of the cluster, but its nodes offer none; "
+            "let a node with cores join, or leave --address out"
+        )
+    gpus = 1 if found.get("GPU", 0) >= 1 else 0
     return ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_shard)
 
 
-def _run_shard(plan: BenchPlan, shard: Shard, home: str) -> ShardResult:
+def _run_shard(plan: BenchPlan, shard: Shard, home: Home) -> ShardResult:
     """What a worker does; it keeps its bench for the next shard."""
-    os.chdir(home) if Path(home).is_dir() else None
+    home.enter()
     bench = _opened(plan)
     with one_thread(), held_still(bench):
         return run_shard(bench, shard)
@@ -91,37 +93,3 @@ def _result(reference: Any) -> ShardResult:
             f"{problem}; lower --workers, or run the same command again to go on"
         ) from None
     return result
-
-
-@contextmanager
-def _running_ray(workers: int, address: str | None) -> Iterator[None]:
-    """A Ray cluster for the time of an evaluation; one that already runs is left running."""
-    before = {name: os.environ.get(name) for name in _QUIET}
-    os.environ |= {name: os.environ.get(name, value) for name, value in _QUIET.items()}
-    ours = not ray.is_initialized()
-    try:
-        if ours:
-            _start(workers, address)
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _start(workers: int, address: str | None) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is not None:
-        ray.init(address=address, **quiet)
-        return
-    ray.init(
-        address="local",  # without it Ray would join whatever cluster it finds on this machine
-        num_cpus=workers,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        **quiet,
-    )
