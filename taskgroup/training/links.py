@@ -1,7 +1,7 @@
 """Sockets between the workers of one trial that share a machine.
 
 gloo receives in a thread of its own, which a core that is busy training was measured to serve up
-to 4 ms late (a tick of the kernel's clock), at each of the thirty messages of a step. Here the
+to 4 ms late (a tick of the kernel's clock), at each of some thirty messages of a step. Here the
 worker that waits for a message is the one that reads it.
 """
 
