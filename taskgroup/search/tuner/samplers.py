@@ -7,6 +7,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from taskgroup.search.study_config import SearchConfig
+from taskgroup.search.tuner.recent_tpe import RecentTPE
 
 
 def build_sampler(search: SearchConfig) -> BaseSampler:
@@ -22,7 +23,7 @@ def _startup(search: SearchConfig) -> int:
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:
-    return optuna.samplers.TPESampler(
+    return RecentTPE(
         multivariate=True,
         group=True,  # conditional keys fall out of the joint model otherwise
         constant_liar=True,

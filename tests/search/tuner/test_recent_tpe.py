@@ -1,0 +1,78 @@
+"""TPE from the newest and the best trials: Optuna's own as long as these are all."""
+
+import warnings
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import FrozenTrial, create_trial
+
+from taskgroup.search.tuner import recent_tpe
+from taskgroup.search.tuner.recent_tpe import RecentTPE
+
+Objective = Callable[[optuna.Trial], float | tuple[float, float]]
+
+
+def one(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -1, 1)
+    if trial.suggest_categorical("is_deep", [True, False]):
+        return x**2 + trial.suggest_float("y", 0.1, 1, log=True)
+    return x**2 + 0.5
+
+
+def two(trial: optuna.Trial) -> tuple[float, float]:
+    x = trial.suggest_float("x", -1, 1)
+    return x**2, (x - 0.5) ** 2
+
+
+def proposals(kind: type[TPESampler], objective: Objective, trials: int) -> list[dict[str, object]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = kind(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=5, seed=0
+        )
+    directions = ["minimize"] * (2 if objective is two else 1)
+    study = optuna.create_study(sampler=sampler, directions=directions)
+    study.optimize(objective, n_trials=trials)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("objective", [one, two])
+def test_few_trials_are_proposed_as_by_optuna(objective: Objective) -> None:
+    assert proposals(RecentTPE, objective, 25) == proposals(TPESampler, objective, 25)
+
+
+@pytest.mark.parametrize("objective", [one, two])
+def test_a_bounded_number_is_read(objective: Objective, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    def counting(study: object, trials: list[object], most: int) -> object:
+        read.append(len(trials))
+        return _split_trials(study, trials, most)
+
+    monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", counting)
+    monkeypatch.setattr(recent_tpe, "_split_trials", counting)
+    monkeypatch.setattr(recent_tpe, "MOST_READ", 12)
+    monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
+    proposals(RecentTPE, objective, 60)
+    assert max(read) == 12 + 3 - 1, "without the one that is being proposed"
+
+
+def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_tpe, "MOST_READ", 10)
+    monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
+    sampler, study = RecentTPE(seed=0), optuna.create_study()
+    read: list[FrozenTrial] = []
+    for value in [5.0, 1.0, *range(9, 40), 0.5, *range(40, 60)]:
+        study.add_trial(create_trial(value=value))
+        read = sampler.read(study, study.get_trials(deepcopy=False))
+    assert [trial.value for trial in read] == [5.0, 1.0, 0.5, *range(50, 60)]
+
+
+def test_it_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_tpe, "MOST_READ", 30)
+    found = proposals(RecentTPE, one, 80)
+    late = [abs(float(str(values["x"]))) for values in found[-30:]]
+    assert sum(late) / len(late) < 0.35, "random proposals are 0.5 from the best on average"
