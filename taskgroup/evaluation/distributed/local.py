@@ -10,7 +10,7 @@ import ray
 from ray._private import ray_constants
 
 OBJECT_STORE_BYTES = 256 * 2**20
-"""Trials exchange small records and shards sums, so Ray's shared memory stays small."""
+"""Trials and shards exchange small records, so Ray's shared memory stays small."""
 QUIET: Mapping[str, str] = MappingProxyType(
     {
         "RAY_USAGE_STATS_ENABLED": "0",
