@@ -1,4 +1,4 @@
-"""TPE whose proposals cost the same after ten thousand trials as after one thousand."""
+"""TPE whose proposals cost little more after ten thousand trials than after one thousand."""
 
 from bisect import bisect_left
 from typing import Any, cast
