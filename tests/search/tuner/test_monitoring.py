@@ -161,8 +161,10 @@ def test_study_gauges_carry_the_values_of_the_search(result: StudyResult) -> Non
         ended = page.get("taskgroup_trials_finished", {}).get(finished)
         return page if ended == 3 and "taskgroup_best_robust_score" in page else None
 
-    page = wait_for(told)
-    assert page["taskgroup_best_robust_score"] == {("watched", "search", ROBUST): 0.25}
+    # Searches that ran earlier in this process may stay on the page, each under its own run.
+    best = wait_for(told)["taskgroup_best_robust_score"]
+    of_this_run = {tags: value for tags, value in best.items() if tags[0] == "watched"}
+    assert of_this_run == {("watched", "search", ROBUST): 0.25}
 
 
 def test_mlflow_has_a_run_for_every_trial(result: StudyResult, folder: Path) -> None:
