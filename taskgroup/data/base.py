@@ -148,14 +148,20 @@ def parse_dataset(value: object) -> DatasetConfig:
 AnyDataset = Annotated[SerializeAsAny[DatasetConfig], BeforeValidator(parse_dataset)]
 
 
-def check_tasks(config: DatasetConfig, tasks: Sequence[str]) -> None:
-    """Raise ConfigError unless the data set has a target for each of ``tasks``."""
+def check_tasks(config: DatasetConfig, tasks: Sequence[str], *, named_in: str = "") -> None:
+    """Raise ConfigError unless the data set has a target for each of ``tasks``.
+
+    Args:
+        config: The data set.
+        tasks: Names of tasks.
+        named_in: The key that names them, where the message cannot do without it.
+    """
     known = config.tasks()
     for task in tasks:
         if task not in known:
             near = get_close_matches(task, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"data set {config.name!r} has no task {task!r}; "
+                f"{named_in and f'{named_in}: '}data set {config.name!r} has no task {task!r}; "
                 f"{hint}it has: {', '.join(sorted(known))}"
             )

@@ -46,11 +46,9 @@ def read_plain(content: bytes, path: Place, *, advice: str) -> Any:
             f"{path} must hold plain data and tensors only, found pickled code or damage; nothing "
             f"was run: {advice}"
         ) from None
-    except Exception as error:  # what a damaged file raises depends on where the damage is
-        first = (str(error).splitlines() or [""])[0]
+    except Exception:  # what a damaged file raises depends on where the damage is
         raise DataError(
-            f"{path} must be a checkpoint, found a damaged or foreign file "
-            f"({type(error).__name__}: {first[:100]}); {advice}"
+            f"{path} must be a checkpoint, found a damaged or foreign file; {advice}"
         ) from None
 
 

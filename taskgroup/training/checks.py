@@ -25,7 +25,7 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
         DataError: The data set's files are missing.
     """
     check_tasks(config.dataset, config.task_set)
-    check_tasks(config.dataset, tuple(config.task_options))
+    check_tasks(config.dataset, tuple(config.task_options), named_in="task_options")
     infos = config.dataset.tasks()
     tasks = []
     for name in config.task_set:

@@ -146,7 +146,7 @@ def test_a_file_with_a_hole_is_refused_or_harmless(start: int, path: Path) -> No
 
 def test_a_text_file(tmp_path: Path) -> None:
     (tmp_path / "notes.pt").write_text("segmentation: yes")
-    assert_one_line(lambda: load_checkpoint(tmp_path / "notes.pt"), "damaged or foreign file")
+    assert_one_line(lambda: load_checkpoint(tmp_path / "notes.pt"), "damaged or foreign file; ")
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], torch.zeros(3), "text"])

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from taskgroup.results.records import EpochRow, TrialResult
-from taskgroup.study.dominance import multi_objective_order
-from taskgroup.study.halving import Halving, goes_on, rung_epochs, rung_values
+from taskgroup.study.halving import Halving, rung_epochs, rung_values
 from taskgroup.study.objectives import StudyObjective
 
 ROBUST = StudyObjective("segmentation/robust/miou")
@@ -59,33 +58,6 @@ def test_one_objective_goes_on_at_or_above_the_quantile_of_those_before(
         cutoff = np.percentile(before, (1 - 1 / reduction) * 100) if before else -np.inf
         assert (stopped is None) == (gain >= cutoff)
         before.append(gain)
-
-
-@pytest.mark.parametrize("reduction", [2, 3])
-def test_several_objectives_go_on_among_the_first_of_their_order(reduction: int) -> None:
-    generator = np.random.default_rng(0)
-    vectors = generator.random((40, 2))
-    for count in range(1, 40):
-        order = multi_objective_order(vectors[: count + 1]).tolist()
-        expected = order.index(count) / (count + 1) <= 1 / reduction
-        assert goes_on(vectors[:count], vectors[count].tolist(), reduction) == expected
-
-
-def test_first_trial_at_a_rung_goes_on() -> None:
-    assert goes_on(np.zeros((0, 1)), [0.0], 3)
-    assert goes_on(np.zeros((0, 2)), [0.0, 0.0], 3)
-
-
-def test_dominated_point_stops_and_new_best_goes_on() -> None:
-    recorded = [[0.5, 0.5], [0.6, 0.4], [0.4, 0.6]]
-    assert not goes_on(recorded, [0.3, 0.3], 2)
-    assert goes_on(recorded, [0.7, 0.7], 2)
-
-
-def test_unknown_value_is_left_to_the_end_of_the_trial() -> None:
-    assert goes_on([[0.5]], [float("nan")], 2)
-    assert goes_on([[0.5, 0.5]], [0.1, float("nan")], 2)
-    assert goes_on([[float("nan")]], [0.1], 2)
 
 
 def test_rung_takes_the_first_measurement_from_its_epoch_on() -> None:

@@ -10,7 +10,10 @@ TRADES = {"attack": "pgd", "method": "trades"}
 MISTAKES = [
     ({"main_task": "flow"}, r"has no task 'flow'; it has: classification, depth"),
     ({"auxiliary_tasks": ["edgse"]}, r"has no task 'edgse'"),
-    ({"task_options": {"flow": {"class_weights": "none"}}}, r"has no task 'flow'"),
+    (
+        {"task_options": {"flow": {"class_weights": "none"}}},
+        r"^task_options: data set .* has no task 'flow'",
+    ),
     (
         {"task_options": {"segmentation": {"class_weights": [1, 2]}}},
         r"task_options\.segmentation\.class_weights must hold one weight for each of 4 classes",

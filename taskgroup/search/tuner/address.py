@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 import ray
@@ -30,11 +30,13 @@ class Address:
         host: Name or IP address of its head node.
         port: Port there, of the cluster itself or of its client server.
         is_client: Whether it is reached from outside, by Ray Client.
+        given: What it was found from, for messages.
     """
 
     host: str
     port: int
     is_client: bool
+    given: str = field(compare=False)
 
     def __str__(self) -> str:
         return f"{CLIENT_PREFIX if self.is_client else ''}{self.host}:{self.port}"
@@ -69,7 +71,7 @@ def _parsed(text: str) -> Address:
     host = match[1]
     if host in ("localhost", "127.0.0.1") and not is_client:
         host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call] # Ray looks there
-    return Address(host, int(match[2]), is_client)
+    return Address(host, int(match[2]), is_client, text)
 
 
 def _of_this_machine() -> str:
@@ -145,6 +147,7 @@ def _check_listens(address: Address) -> None:
 
 def _no_answer(address: Address) -> ResourceError:
     return ResourceError(
-        f"{address} must be the address of a running Ray cluster, but none answers there within "
-        f"{ANSWER_SECONDS:.0f} s; check host, port and firewall, and 'ray status' on the head node"
+        f"{address.given} must be the address of a running Ray cluster, but none answers there "
+        f"within {ANSWER_SECONDS:.0f} s; check host, port and firewall, and 'ray status' on the "
+        "head node"
     )

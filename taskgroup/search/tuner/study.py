@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
-from optuna.storages import JournalStorage
 from optuna.trial import Trial
 
 from taskgroup.config import parse
@@ -20,7 +19,7 @@ from taskgroup.search.grid import grid_points
 from taskgroup.search.planning import plan_trial
 from taskgroup.search.space import SearchSpace
 from taskgroup.search.stages.source import judged
-from taskgroup.search.tuner.journal import UnsyncedJournal
+from taskgroup.search.tuner.journal import StudyStorage
 from taskgroup.search.tuner.samplers import build_sampler
 from taskgroup.search.tuner.telling import describe, frozen_trial, tell_trial
 from taskgroup.study.constraint import clean_limit, is_natural_baseline
@@ -171,7 +170,7 @@ def _create(space: SearchSpace, journal: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal.unlink(missing_ok=True)
     study = optuna.create_study(
-        storage=JournalStorage(UnsyncedJournal(journal)),
+        storage=StudyStorage(journal),
         sampler=build_sampler(space.search),
         study_name=space.name,
         directions=[objective.direction for objective in space.objectives],
@@ -186,4 +185,5 @@ def _missing_points(space: SearchSpace, records: Sequence[TrialResult]) -> list[
     """Grid points that no record, no baseline and no first point stands for."""
     seen = [parse(TrialConfig, record.config) for record in (*plan_baselines(space), *records)]
     seen += [drawn.config for drawn in draw_first_points(space)]
-    return [point for point in grid_points(space) if point.config not in seen]
+    known = {config.model_dump_json() for config in seen}
+    return [point for point in grid_points(space) if point.config.model_dump_json() not in known]

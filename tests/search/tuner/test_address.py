@@ -141,6 +141,7 @@ def test_nobody_there_is_one_line_within_seconds(prefix: str, command: str) -> N
     assert time.monotonic() - begin < 10
     assert result.exit_code == 2
     assert "none answers there within 5 s" in result.output
+    assert address in result.output, "as it was given, not as Ray looks it up"
     assert len(result.output.splitlines()) == 1
 
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState, create_trial
 
 from taskgroup.search.tuner import recent_tpe
 from taskgroup.search.tuner.recent_tpe import RecentTPE
@@ -39,6 +39,12 @@ def proposals(kind: type[TPESampler], objective: Objective, trials: int) -> list
     return [trial.params for trial in study.trials]
 
 
+def propose(study: optuna.Study) -> optuna.Trial:
+    trial = study.ask()
+    trial.suggest_float("x", -1, 1)
+    return trial
+
+
 @pytest.mark.parametrize("objective", [one, two])
 def test_few_trials_are_proposed_as_by_optuna(objective: Objective) -> None:
     assert proposals(RecentTPE, objective, 25) == proposals(TPESampler, objective, 25)
@@ -57,18 +63,36 @@ def test_a_bounded_number_is_read(objective: Objective, monkeypatch: pytest.Monk
     monkeypatch.setattr(recent_tpe, "MOST_READ", 12)
     monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
     proposals(RecentTPE, objective, 60)
-    assert max(read) == 12 + 3 - 1, "without the one that is being proposed"
+    assert max(read) == 12 + 3
 
 
 def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_tpe, "MOST_READ", 10)
     monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
-    sampler, study = RecentTPE(seed=0), optuna.create_study()
-    read: list[FrozenTrial] = []
+    sampler = RecentTPE(seed=0)
+    study = optuna.create_study(sampler=sampler)
     for value in [5.0, 1.0, *range(9, 40), 0.5, *range(40, 60)]:
         study.add_trial(create_trial(value=value))
-        read = sampler.read(study, study.get_trials(deepcopy=False))
-    assert [trial.value for trial in read] == [5.0, 1.0, 0.5, *range(50, 60)]
+        if value % 3:
+            study.tell(propose(study), state=TrialState.FAIL)
+    propose(study)
+    scored = [trial.value for trial in sampler.trials() if trial.state == TrialState.COMPLETE]
+    assert scored[:3] == [5.0, 1.0, 0.5]
+    assert scored[-1] == 59.0
+    assert len(list(sampler.trials())) == 3 + 10
+
+
+def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_tpe, "MOST_READ", 4)
+    monkeypatch.setattr(recent_tpe, "MOST_BEST", 2)
+    sampler = RecentTPE(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    slow = study.ask()
+    for value in range(1, 9):
+        study.tell(propose(study), value)
+    study.tell(slow, 0.5)
+    propose(study)
+    assert [(trial.number, trial.value) for trial in sampler.trials()][:2] == [(0, 0.5), (1, 1.0)]
 
 
 def test_it_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
