@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import ray
-from ray.exceptions import NodeDiedError, TaskUnschedulableError
+from ray.exceptions import GetTimeoutError, NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import taskgroup
 from taskgroup.data.base import DatasetConfig
 from taskgroup.data.reader import ReaderConfig, has_adopted
-from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.errors import DataError, ResourceError
 from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.recording import why_failed
@@ -126,13 +126,18 @@ def _answer(name: str, reference: Any) -> Look | None:
     except (TaskUnschedulableError, NodeDiedError):
         return None
     except Exception as error:
-        cause = getattr(error, "cause", None) or error
-        found = str(cause) if isinstance(cause, TaskgroupError) else why_failed(cause)
         raise ResourceError(
-            f"every node must be able to run trials, but node {name} is not: {found}; install "
+            f"every node must be able to run trials, but node {name} is not: {_why(error)}; install "
             "taskgroup's dependencies there, and give --run a path that all nodes share, or s3://"
         ) from None
     return look
+
+
+def _why(error: Exception) -> str:
+    """What kept a node from looking."""
+    if isinstance(error, GetTimeoutError):
+        return f"it gave no answer within {PATIENCE:.0f} s"
+    return why_failed(getattr(error, "cause", None) or error)
 
 
 def _check_shared(run: RunDirectory, name: str, token: str) -> None:
