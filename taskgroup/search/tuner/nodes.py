@@ -127,8 +127,9 @@ def _answer(name: str, reference: Any) -> Look | None:
         return None
     except Exception as error:
         raise ResourceError(
-            f"every node must be able to run trials, but node {name} is not: {_why(error)}; install "
-            "taskgroup's dependencies there, and give --run a path that all nodes share, or s3://"
+            f"every node must be able to run trials, but node {name} is not: {_why(error)}; "
+            "install taskgroup's dependencies there, and give --run a path that all nodes share, "
+            "or s3://"
         ) from None
     return look
 
@@ -147,7 +148,7 @@ def _check_shared(run: RunDirectory, name: str, token: str) -> None:
             f"every node must share the run directory, but node {name} has another folder of the "
             "name; give --run a path on a shared disk, or s3://"
         )
-    run.storage.filesystem.delete_file(run.storage.full(token))
+    run.storage.delete(token)
 
 
 def _check_code(name: str, look: Look) -> None:
