@@ -64,6 +64,7 @@ def run_trial_with_workers(
     """
     from taskgroup.training.distributed import run_workers  # Ray Train takes seconds to import
 
+    home.enter()
     planned = from_text(config[RECORD])
     name = trial_name(planned) if named else ""
     if name:
