@@ -41,8 +41,7 @@ def train_in(folder: Path) -> Callable[..., None]:
     """The real training, each worker of which notes its node."""
 
     def train(config: Any, reporter: Any, *, group: WorkerGroup = ALONE, **paths: Any) -> None:
-        note = folder / f"{config.adversary.attack}-{group.rank}"
-        note.write_text(ray.get_runtime_context().get_node_id())
+        (folder / str(group.rank)).write_text(ray.get_runtime_context().get_node_id())
         fit(config, reporter, group=group, **paths)
 
     return train
@@ -54,14 +53,13 @@ def test_a_trials_workers_may_be_on_two_nodes(
     cluster: Cluster, bucket: str, tmp_path: Path
 ) -> None:
     place = f"{bucket}/runs/spread"
-    fixes = ["search.trials=2", "training.epochs=2", "resources.workers=2", "resources.cpus=1"]
+    fixes = ["adversary.attack=none", "training.epochs=1", "search.trials=1", "resources.workers=2"]
     result = search(
         "smoke", fixes=fixes, run=place, address=cluster.address, train=train_in(tmp_path)
     )
-    assert [trial.status for trial in result.trials] == ["complete"] * 2
-    notes = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
-    assert set(notes) == {f"{attack}-{rank}" for attack in ("none", "pgd") for rank in (0, 1)}
-    assert all(notes[f"{attack}-0"] != notes[f"{attack}-1"] for attack in ("none", "pgd"))
+    assert [trial.status for trial in result.trials] == ["complete"]
+    nodes = [(tmp_path / str(rank)).read_text() for rank in range(2)]
+    assert len(set(nodes)) == 2
     run = RunDirectory.open(place)
-    assert [len(record.epochs) for record in run.trials()] == [2, 2]
-    assert all(run.storage.exists(run.checkpoint_name(n)) for n in (0, 1))
+    assert [len(record.epochs) for record in run.trials()] == [1]
+    assert run.storage.exists(run.checkpoint_name(0))
