@@ -48,6 +48,7 @@ def train_in(folder: Path) -> Callable[..., None]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # two minutes, most of them the start of processes
 @pytest.mark.timeout(600)
 def test_a_trials_workers_may_be_on_two_nodes(
     cluster: Cluster, bucket: str, tmp_path: Path
