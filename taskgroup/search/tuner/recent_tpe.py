@@ -55,7 +55,7 @@ class RecentTPE(TPESampler):
         return super().sample_independent(self._fewer(study), trial, param_name, param_distribution)
 
     def trials(self) -> Iterator[FrozenTrial]:
-        """The trials that a proposal is made from, by number."""
+        """The trials that a proposal is made from: the best of the older ones, then the newest."""
         yield from self._best
         yield from self._newest.values()
 
