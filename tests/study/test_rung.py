@@ -5,10 +5,33 @@ import math
 import numpy as np
 import pytest
 
-from taskgroup.study.dominance import multi_objective_order, nondominated_fronts
-from taskgroup.study.rung import Fronts, Rung
+from taskgroup.study import rung as rungs
+from taskgroup.study.rung import Rung, epsilon_net
 
 NAN = math.nan
+
+
+def spread(points: np.ndarray) -> list[int]:
+    """Add the point whose nearest chosen one is farthest, in units of each objective's range."""
+    span = np.ptp(points, axis=0)
+    span[span == 0] = 1.0
+    scaled = points / span
+    distances = np.linalg.norm(scaled[:, None] - scaled, axis=2)
+    order = [max(range(len(points)), key=lambda i: (points[i][0], -i))]
+    while len(order) < len(points):
+        left = [i for i in range(len(points)) if i not in order]
+        order.append(max(left, key=lambda i: (distances[i, order].min(), -i)))
+    return order
+
+
+def ordered(points: np.ndarray) -> list[int]:
+    """Front by front, each spread out; a front's number is the longest chain of better points."""
+    beaten = (points >= points[:, None]).all(-1) & (points > points[:, None]).any(-1)
+    fronts = np.zeros(len(points), dtype=int)
+    for place in np.argsort(beaten.sum(1), kind="stable"):  # a better point is beaten less often
+        fronts[place] = (fronts[beaten[place]] + 1).max(initial=0)
+    members = [np.flatnonzero(fronts == number) for number in range(fronts.max() + 1)]
+    return [int(one) for some in members for one in some[spread(points[some])]]
 
 
 def rung_of(*vectors: tuple[float, ...], reduction: int = 2) -> Rung:
@@ -20,28 +43,6 @@ def rung_of(*vectors: tuple[float, ...], reduction: int = 2) -> Rung:
 
 @pytest.mark.parametrize("digits", [1, 2, 6])
 @pytest.mark.parametrize("objectives", [2, 3])
-def test_fronts_are_those_of_all_points_at_once(objectives: int, digits: int) -> None:
-    points = np.random.default_rng(objectives).random((80, objectives)).round(digits)
-    fronts = Fronts()
-    for count, point in enumerate(points, 1):
-        number = fronts.add(point.tolist())
-        expected = nondominated_fronts(points[:count])
-        assert number == expected[-1]
-        assert len(fronts) == count
-        for front in range(expected.max() + 1):
-            np.testing.assert_array_equal(fronts.points(front), points[:count][expected == front])
-            assert fronts.count_before(front) == np.sum(expected < front)
-
-
-def test_a_point_above_all_moves_every_front() -> None:
-    fronts = Fronts()
-    assert [fronts.add(point) for point in [(1, 1), (0, 2), (0, 0), (0, 1)]] == [0, 0, 1, 1]
-    assert fronts.add((3, 3)) == 0
-    assert [len(fronts.points(number)) for number in range(4)] == [1, 2, 1, 1]
-
-
-@pytest.mark.parametrize("digits", [1, 2, 6])
-@pytest.mark.parametrize("objectives", [2, 3])
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_several_objectives_go_on_among_the_first_of_their_order(
     reduction: int, objectives: int, digits: int
@@ -49,8 +50,57 @@ def test_several_objectives_go_on_among_the_first_of_their_order(
     points = np.random.default_rng(0).random((60, objectives)).round(digits)
     rung = Rung(reduction)
     for count, point in enumerate(points, 1):
-        place = multi_objective_order(points[:count]).tolist().index(count - 1)
+        place = ordered(points[:count]).index(count - 1)
         assert rung.take(point.tolist()) == (place <= count / reduction)
+
+
+def front(count: int, *, seed: int = 0) -> np.ndarray:
+    """Points ``(count, 3)`` of which none beats another."""
+    points = np.random.default_rng(seed).random((count, 3))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def test_a_long_front_is_judged_by_its_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all stand on one front a trial must be spread out enough among the newest twenty."""
+    monkeypatch.setattr(rungs, "MOST_RIVALS", 20)
+    read = []
+
+    def counting(points: np.ndarray, count: int) -> np.ndarray:
+        read.append(len(points))
+        return epsilon_net(points, count)
+
+    monkeypatch.setattr(rungs, "epsilon_net", counting)
+    points, rung, went_on = front(200), Rung(4), []
+    for count, point in enumerate(points, 1):
+        newest = points[:count][-20:]
+        place = spread(newest).index(len(newest) - 1)
+        went_on.append(rung.take(point.tolist()))
+        assert went_on[-1] == (place <= len(newest) / 4)
+    assert max(read) == 20
+    assert 0.2 < np.mean(went_on) < 0.35
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_net_is_that_of_its_definition(seed: int) -> None:
+    points = front(int(np.random.default_rng(seed).integers(1, 25)), seed=seed)
+    if seed % 3 == 0:  # many equal points and distances, which are exact
+        points = np.random.default_rng(seed).integers(0, 3, (12, 3)) * 0.5
+    expected = spread(points)
+    for count in range(1, len(points) + 1):
+        assert epsilon_net(points, count).tolist() == expected[:count]
+
+
+def test_units_and_the_order_of_points_do_not_matter_to_a_net() -> None:
+    points = front(12)
+    order = epsilon_net(points, 12)
+    np.testing.assert_array_equal(epsilon_net(points * [1.0, 1024.0, 0.25], 12), order)
+    shuffle = np.random.default_rng(0).permutation(12)
+    np.testing.assert_array_equal(shuffle[epsilon_net(points[shuffle], 12)], order)
+
+
+def test_ends_of_a_front_come_before_its_middle() -> None:
+    points = [[0.0, 1.0], [0.5, 0.6], [0.55, 0.5], [1.0, 0.0]]
+    assert epsilon_net(points, 2).tolist() == [3, 0]
 
 
 @pytest.mark.parametrize("reduction", [2, 3, 7])
