@@ -7,7 +7,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from taskgroup.search.study_config import SearchConfig
-from taskgroup.search.tuner.recent_tpe import RecentTPE
+from taskgroup.search.tuner.recent_trials import RecentTrials
 
 
 def build_sampler(search: SearchConfig) -> BaseSampler:
@@ -23,13 +23,14 @@ def _startup(search: SearchConfig) -> int:
 
 
 def _tpe(search: SearchConfig) -> BaseSampler:
-    return RecentTPE(
+    sampler = optuna.samplers.TPESampler(
         multivariate=True,
         group=True,  # conditional keys fall out of the joint model otherwise
         constant_liar=True,
         n_startup_trials=_startup(search),
         seed=search.seed,
     )
+    return RecentTrials(sampler, 1000)
 
 
 def _random(search: SearchConfig) -> BaseSampler:
@@ -42,7 +43,8 @@ def _nsga2(search: SearchConfig) -> BaseSampler:
 
 
 def _gp(search: SearchConfig) -> BaseSampler:
-    return optuna.samplers.GPSampler(n_startup_trials=_startup(search), seed=search.seed)
+    sampler = optuna.samplers.GPSampler(n_startup_trials=_startup(search), seed=search.seed)
+    return RecentTrials(sampler, 200)  # its time grows with their cube
 
 
 _SAMPLERS: dict[str, Callable[[SearchConfig], BaseSampler]] = {

@@ -1,32 +1,35 @@
-"""TPE whose proposals cost no more after ten thousand trials than after one thousand."""
+"""Samplers whose proposals cost no more after ten thousand trials than after one thousand."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, cast
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-MOST_READ = 1000
-"""Newest trials that a proposal is made from."""
 MOST_BEST = 25
-"""Older ones: as many as Optuna takes at most for what is good."""
+"""Older trials that are read: as many as Optuna's TPE takes at most for what is good."""
 
 HAS_LEARNT = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class RecentTPE(TPESampler):
-    """Optuna's TPE, which reads every earlier trial for each proposal, with fewer of them.
+class RecentTrials(BaseSampler):
+    """A sampler that is told of the newest trials and the best of the older ones.
 
-    Its proposals come from a density over the best trials and one over all others. The first stays
-    as it is; for the second the newest thousand stand for all. A trial is read until it has ended,
+    Optuna's read every earlier trial for each proposal. Here a trial is read until it has ended,
     and compared with the best once more when it is no longer among the newest.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, sampler: BaseSampler, most_read: int) -> None:
+        """Nothing is read yet.
+
+        Args:
+            sampler: Who proposes.
+            most_read: Newest trials that a proposal is made from.
+        """
+        self._sampler, self._most_read = sampler, most_read
         self._best: list[FrozenTrial] = []
         self._newest: dict[int, FrozenTrial] = {}
         self._next = 0
@@ -36,13 +39,13 @@ class RecentTPE(TPESampler):
     ) -> dict[str, BaseDistribution]:
         """What the trials before this one drew together; the first question about a trial."""
         self._read(study, trial.number)
-        return super().infer_relative_search_space(self._fewer(study), trial)
+        return self._sampler.infer_relative_search_space(self._fewer(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose what belongs together."""
-        return super().sample_relative(self._fewer(study), trial, search_space)
+        return self._sampler.sample_relative(self._fewer(study), trial, search_space)
 
     def sample_independent(
         self,
@@ -52,7 +55,22 @@ class RecentTPE(TPESampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Propose one value."""
-        return super().sample_independent(self._fewer(study), trial, param_name, param_distribution)
+        fewer = self._fewer(study)
+        return self._sampler.sample_independent(fewer, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Tell the sampler that a trial begins."""
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Tell the sampler how a trial ended."""
+        self._sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Begin other random numbers."""
+        self._sampler.reseed_rng()
 
     def trials(self) -> Iterator[FrozenTrial]:
         """The trials that a proposal is made from: the best of the older ones, then the newest."""
@@ -73,7 +91,7 @@ class RecentTPE(TPESampler):
 
     def _sift(self, study: Study) -> None:
         """Leave of the older trials the best."""
-        excess = max(0, len(self._newest) - MOST_READ)
+        excess = max(0, len(self._newest) - self._most_read)
         ended = [trial for trial in self._newest.values() if trial.state.is_finished()][:excess]
         for trial in ended:
             del self._newest[trial.number]
@@ -88,7 +106,7 @@ class RecentTPE(TPESampler):
 class _Fewer:
     """A study that tells of the trials that its sampler reads."""
 
-    def __init__(self, study: Study, sampler: RecentTPE) -> None:
+    def __init__(self, study: Study, sampler: RecentTrials) -> None:
         self._study, self._sampler = study, sampler
 
     def __getattr__(self, name: str) -> Any:

@@ -1,16 +1,16 @@
-"""TPE from the newest and the best trials: Optuna's own as long as these are all."""
+"""Samplers of the newest and the best trials: Optuna's own as long as these are all."""
 
 import warnings
 from collections.abc import Callable
 
 import optuna
 import pytest
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState, create_trial
 
-from taskgroup.search.tuner import recent_tpe
-from taskgroup.search.tuner.recent_tpe import RecentTPE
+from taskgroup.search.tuner import recent_trials
+from taskgroup.search.tuner.recent_trials import RecentTrials
 
 Objective = Callable[[optuna.Trial], float | tuple[float, float]]
 
@@ -27,12 +27,21 @@ def two(trial: optuna.Trial) -> tuple[float, float]:
     return x**2, (x - 0.5) ** 2
 
 
-def proposals(kind: type[TPESampler], objective: Objective, trials: int) -> list[dict[str, object]]:
+def tpe() -> TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = kind(
+        return TPESampler(
             multivariate=True, group=True, constant_liar=True, n_startup_trials=5, seed=0
         )
+
+
+def gp() -> GPSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return GPSampler(n_startup_trials=4, seed=0)
+
+
+def proposals(sampler: BaseSampler, objective: Objective, trials: int) -> list[dict[str, object]]:
     directions = ["minimize"] * (2 if objective is two else 1)
     study = optuna.create_study(sampler=sampler, directions=directions)
     study.optimize(objective, n_trials=trials)
@@ -47,7 +56,27 @@ def propose(study: optuna.Study) -> optuna.Trial:
 
 @pytest.mark.parametrize("objective", [one, two])
 def test_few_trials_are_proposed_as_by_optuna(objective: Objective) -> None:
-    assert proposals(RecentTPE, objective, 25) == proposals(TPESampler, objective, 25)
+    found = proposals(RecentTrials(tpe(), 30), objective, 25)
+    assert found == proposals(tpe(), objective, 25)
+
+
+@pytest.mark.parametrize("objective", [one, two])
+def test_few_trials_are_modelled_as_by_optuna(objective: Objective) -> None:
+    assert proposals(RecentTrials(gp(), 30), objective, 7) == proposals(gp(), objective, 7)
+
+
+def test_a_process_models_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    modelled = []
+    fit = GPSampler._sample_relative_impl
+
+    def counting(self: GPSampler, study: object, completed: list[object], *rest: object) -> object:
+        modelled.append(len(completed))
+        return fit(self, study, completed, *rest)
+
+    monkeypatch.setattr(GPSampler, "_sample_relative_impl", counting)
+    proposals(RecentTrials(gp(), 6), two, 12)
+    assert modelled == [4, 5, 6, 7, 8, 8, 8, 8]
 
 
 @pytest.mark.parametrize("objective", [one, two])
@@ -59,17 +88,15 @@ def test_a_bounded_number_is_read(objective: Objective, monkeypatch: pytest.Monk
         return _split_trials(study, trials, most)
 
     monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", counting)
-    monkeypatch.setattr(recent_tpe, "_split_trials", counting)
-    monkeypatch.setattr(recent_tpe, "MOST_READ", 12)
-    monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
-    proposals(RecentTPE, objective, 60)
+    monkeypatch.setattr(recent_trials, "_split_trials", counting)
+    monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
+    proposals(RecentTrials(tpe(), 12), objective, 60)
     assert max(read) == 12 + 3
 
 
 def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_tpe, "MOST_READ", 10)
-    monkeypatch.setattr(recent_tpe, "MOST_BEST", 3)
-    sampler = RecentTPE(seed=0)
+    monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
+    sampler = RecentTrials(TPESampler(seed=0), 10)
     study = optuna.create_study(sampler=sampler)
     for value in [5.0, 1.0, *range(9, 40), 0.5, *range(40, 60)]:
         study.add_trial(create_trial(value=value))
@@ -83,9 +110,8 @@ def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_tpe, "MOST_READ", 4)
-    monkeypatch.setattr(recent_tpe, "MOST_BEST", 2)
-    sampler = RecentTPE(seed=0)
+    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    sampler = RecentTrials(TPESampler(seed=0), 4)
     study = optuna.create_study(sampler=sampler)
     slow = study.ask()
     for value in range(1, 9):
@@ -95,8 +121,7 @@ def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> 
     assert [(trial.number, trial.value) for trial in sampler.trials()][:2] == [(0, 0.5), (1, 1.0)]
 
 
-def test_it_still_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_tpe, "MOST_READ", 30)
-    found = proposals(RecentTPE, one, 80)
+def test_it_still_learns() -> None:
+    found = proposals(RecentTrials(tpe(), 30), one, 80)
     late = [abs(float(str(values["x"]))) for values in found[-30:]]
     assert sum(late) / len(late) < 0.35, "random proposals are 0.5 from the best on average"
