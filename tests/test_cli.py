@@ -127,6 +127,16 @@ def test_help_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
+def test_a_worker_starts_without_what_takes_longer_to_import_than_torch():
+    code = (
+        "import sys; import taskgroup.training.fit, taskgroup.evaluation.distributed.tasks;"
+        "print([m for m in ('torchvision', 'torch._dynamo', 'torchmetrics', 'timm', 'optuna',"
+        " 'scipy.stats', 'scipy.signal') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

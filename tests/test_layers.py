@@ -42,7 +42,6 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "yaml": ("config",),
     "pyarrow": ("results",),
     "pandas": ("results",),
-    "torchmetrics": ("metrics",),
     "scipy": ("study", "data", "models"),
     "torchvision": ("data", "models"),
     "PIL": ("data", "models"),

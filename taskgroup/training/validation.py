@@ -109,7 +109,7 @@ def _sums(
 ) -> dict[str, torch.Tensor]:
     """Each metric's sums ``(S,)`` over this worker's images; zeros where it has none."""
     if batches.is_empty:
-        return {task.name: torch.zeros_like(task.metric().sums) for task in tasks}
+        return {task.name: torch.zeros(task.metric().size).double() for task in tasks}
     scores = score_model(
         model,
         tasks,
