@@ -53,7 +53,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "optuna": ("search.tuner",),
     "tensorboardX": ("search.tuner",),
     "plotly": ("analysis",),
-    "rich": ("cli", "evaluation.bar", "search.table", "analysis.tables"),
+    "rich": ("cli", "evaluation.bar", "search.table", "analysis.drawing"),
     "typer": ("cli",),
     "click": ("cli",),
 }

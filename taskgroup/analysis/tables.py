@@ -1,12 +1,11 @@
 """Tables of runs and trials, alike on the terminal, as JSON and in the report."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.groups import Group, group_of
@@ -24,14 +23,8 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-
 STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
 """In the order of a table."""
-LONGEST_WORD = 10
-"""Letters of a word that a heading of numbers does not break."""
 
 
 @dataclass(frozen=True)
@@ -70,57 +63,6 @@ class Table:
     def to_json(self) -> list[dict[str, Any]]:
         """One object per row; what was never measured is null."""
         return [_without_nan(dict(row.data)) for row in self.rows]
-
-    def to_rich(self) -> "RichTable":
-        """The table for a terminal, never cut off; names are shown as written, not as markup.
-
-        Columns of numbers keep their width, with headings and intervals on lines of their own.
-        """
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        table.caption, table.caption_justify = "\n".join(self.notes) or None, "left"
-        for index, name in enumerate(self.columns):
-            if index in self.numeric:
-                head = "\n".join(_hyphenated(word) for word in _breakable(name).split(" "))
-                table.add_column(Text(head), justify="right", no_wrap=True)
-            else:
-                table.add_column(Text(name), overflow="fold")
-        for row in self.rows:
-            cells = (
-                Text(
-                    cell.replace(" (", "\n(") if index in self.numeric else _breakable(cell),
-                    style="bold red" if index in row.alarms else "",
-                )
-                for index, cell in enumerate(row.cells)
-            )
-            table.add_row(*cells, style="bold" if row.group == "best" else None)
-        return table
-
-
-def _breakable(text: str) -> str:
-    """Names of task sets, so that a line may end between two tasks.
-
-    Example:
-        >>> _breakable("segmentation+depth, +0.1")
-        'segmentation +depth, +0.1'
-    """
-    return re.sub(r"(?<=\w)\+(?=[a-z])", " +", text)
-
-
-def _hyphenated(word: str) -> str:
-    r"""A word of a heading, which must not make its column of numbers wide.
-
-    Example:
-        >>> _hyphenated("background"), _hyphenated("vulnerability")
-        ('background', 'vulnera-\nbility')
-    """
-    if len(word) <= LONGEST_WORD or not word.isalpha():
-        return word
-    middle = (len(word) + 1) // 2
-    return f"{word[:middle]}-\n{word[middle:]}"
 
 
 def _without_nan(value: Any) -> Any:

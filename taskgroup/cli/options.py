@@ -37,4 +37,7 @@ def print_table(table: Any, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(table.to_rich())
+    from taskgroup.analysis.drawing import drawn
+
+    console = Console()
+    console.print(drawn(table, console.width))

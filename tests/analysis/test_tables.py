@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.analysis.drawing import drawn
 from taskgroup.analysis.evaluations import evaluation_table, robustness_table, transfer_table
-from taskgroup.analysis.tables import Table, runs_table, study_table, trials_table
+from taskgroup.analysis.tables import Row, Table, runs_table, study_table, trials_table
 from taskgroup.analysis.wording import format_epsilon, format_gain, format_score, format_value
 from taskgroup.results.records import TrialResult
 
@@ -18,7 +19,7 @@ from taskgroup.results.records import TrialResult
 def printed(table: Table, width: int = 220) -> str:
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(table.to_rich())
+        console.print(drawn(table, width))
     return captured.get()
 
 
@@ -54,6 +55,49 @@ def test_trials_table_reads_the_run(
 ) -> None:
     run = make_run(make_trials())
     assert trials_table(run) == study_table(read_study(run))
+
+
+def test_a_table_that_does_not_fit_is_drawn_row_by_row() -> None:
+    table = Table(
+        ("main task", "attack", "alone", "+depth"),
+        frozenset({2, 3}),
+        (
+            Row(("segmentation", "no attack", "48.0 % (46.5-49.4)", "47.4 %"), {}),
+            Row(("", "APGD 50, 4/255", "23.5 %", "-"), {}, group="best"),
+        ),
+        ("of 48 images",),
+    )
+    assert printed(table, width=60).splitlines()[3].split() == [
+        "segmentation", "no", "attack", "48.0", "%", "47.4", "%",
+    ]  # fmt: skip
+    assert [line.rstrip() for line in printed(table, width=36).splitlines()] == [
+        "",
+        "segmentation · no attack",
+        "  alone   48.0 % (46.5-49.4)",
+        "  +depth  47.4 %",
+        "",
+        "segmentation · APGD 50, 4/255",
+        "  alone   23.5 %",
+        "  +depth  -",
+        "",
+        "of 48 images",
+    ]
+
+
+def test_words_are_broken_only_where_there_is_no_room_for_them() -> None:
+    row = Row(("classification", "a description of more than one line", "8"), {})
+    table = Table(("main task", "description", "trials"), frozenset({2}), (row,))
+    assert "classification " in printed(table, width=35)
+    assert "classificatio " in printed(table, width=34)
+
+
+def test_short_words_are_not_broken_for_a_path() -> None:
+    cells = ("/a/path/longer/than/all/the/other/columns/together/1", "segmentation", "8")
+    table = Table(("run", "main task", "trials"), frozenset({2}), (Row(cells, {}),))
+    for width in (36, 60):
+        text = printed(table, width=width)
+        assert "segmentation" in text
+        assert "/a/path/longer" in text
 
 
 def test_narrow_terminals_cut_nothing_off(study: StudyData) -> None:
