@@ -10,6 +10,8 @@ the same worst cases; other seeds tell what another start changes.
     OMP_NUM_THREADS=1 python benchmarks/sea.py                       # minutes
     OMP_NUM_THREADS=1 python benchmarks/sea.py --images 4 --steps 30 # a small look
     OMP_NUM_THREADS=1 python benchmarks/sea.py --seeds 3
+    OMP_NUM_THREADS=1 python benchmarks/sea.py --adversaries natural \
+        --auxiliary depth normals edges autoencoding                 # five heads
 
 The networks are trained here on scenes, naturally and adversarially.
 """
@@ -52,7 +54,6 @@ from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 
 MAIN = "segmentation"
-AUXILIARY = ("depth", "normals")
 MODELS = {"small": SMALL, "large": LARGE}
 """resnet_small with pyramid decoders; ResNet-18 at stride 8 with up-convolution decoders."""
 ADVERSARIES = {
@@ -72,17 +73,23 @@ class Silent:
 
 
 def train(
-    network: str, adversary: dict[str, object], *, epochs: int, size: int, folder: Path
+    network: str,
+    adversary: dict[str, object],
+    *,
+    auxiliary: list[str],
+    epochs: int,
+    size: int,
+    folder: Path,
 ) -> TrainedModel:
-    """A network of three tasks on scenes."""
+    """A network of several tasks on scenes."""
     config = parse(
         TrialConfig,
         {
             "dataset": {"name": "scenes", "image_size": size, "train": 256},
             "model": MODELS[network].model_dump(),
             "main_task": MAIN,
-            "auxiliary_tasks": list(AUXILIARY),
-            "loss_weights": dict.fromkeys(AUXILIARY, 0.1),
+            "auxiliary_tasks": auxiliary,
+            "loss_weights": dict.fromkeys(auxiliary, 0.1),
             "adversary": adversary,
             "training": {"epochs": epochs, "batch_size": 16, "learning_rate": 4e-3},
             "validation": {"every": epochs, "images": 16, "steps": 2},
@@ -237,6 +244,10 @@ def main() -> None:
     """Print one row per network, radius and way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=list(MODELS), default="large")
+    parser.add_argument("--auxiliary", nargs="*", default=["depth", "normals"])
+    parser.add_argument(
+        "--adversaries", nargs="+", choices=list(ADVERSARIES), default=list(ADVERSARIES)
+    )
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=300)
@@ -247,11 +258,12 @@ def main() -> None:
     device = evaluation_device()
     print("| network | epsilon | way | s | times as fast | accuracy | mIoU | mIoU above usual |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, adversary in ADVERSARIES.items():
+    for name in options.adversaries:
         with tempfile.TemporaryDirectory() as folder:
             trained = train(
                 options.network,
-                adversary,
+                ADVERSARIES[name],
+                auxiliary=options.auxiliary,
                 epochs=options.epochs,
                 size=options.size,
                 folder=Path(folder),
