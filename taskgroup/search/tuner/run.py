@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
 from taskgroup.evaluation.distributed.home import Home
 from taskgroup.results.records import TrialResult
@@ -78,7 +79,7 @@ def run_study(
     if is_client():
         there = partial(run_study, records=records, seconds_left=seconds_left)
         run_on_head(
-            there, space, _address(run), source, remaining=remaining, train=train,
+            there, space, run.uri, source, remaining=remaining, train=train,
             on_change=on_change,
         )  # fmt: skip
         return
@@ -90,6 +91,21 @@ def run_study(
     )
     scheduler = build_scheduler(space, budget=budget, records=records)
     searcher.heed(scheduler.stopped)
+    _fit(space, run, train, searcher=searcher, scheduler=scheduler, at_once=at_once)
+    if searcher.problem is not None:
+        raise searcher.problem
+
+
+def _fit(
+    space: SearchSpace,
+    run: RunDirectory,
+    train: Train,
+    *,
+    searcher: StudySearcher,
+    scheduler: TrialScheduler,
+    at_once: int,
+) -> None:
+    """Let Ray Tune run what the searcher proposes; its own files are thrown away."""
     with (
         running_ray(cpus=available_cpus(), gpus=available_gpus()),
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
@@ -114,20 +130,13 @@ def run_study(
             ),
         )
         tuner.fit()
-    if searcher.problem is not None:
-        raise searcher.problem
-
-
-def _address(run: RunDirectory) -> str:
-    """The run directory as other processes and machines open it."""
-    return run.uri
 
 
 def _settled(space: SearchSpace, run: RunDirectory) -> Home:
     """What trials take along, once every node has shown that it can run them."""
     home = Home.here()
     datasets = {config.dataset for config in space.examples()}
-    return home.with_data(check_nodes(run, _address(run), home, tuple(datasets)))
+    return home.with_data(check_nodes(run, run.uri, home, tuple(datasets)))
 
 
 def _callbacks(space: SearchSpace, searcher: StudySearcher) -> list[tune.Callback]:
@@ -143,7 +152,7 @@ def _trainable(
     resources = space.resources
     shared = {
         "train": train,
-        "folder": _address(run),
+        "folder": run.uri,
         "home": home,
         "named": dashboard_address() is not None,
     }
