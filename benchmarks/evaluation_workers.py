@@ -1,9 +1,10 @@
 """Evaluation with two worker processes against one, each with one core.
 
     OMP_NUM_THREADS=1 python benchmarks/evaluation_workers.py RUN
+    OMP_NUM_THREADS=1 python benchmarks/evaluation_workers.py RUN --suite standard --images 16
 
-RUN is a finished run directory; its winner and baselines are evaluated by the quick suite on a copy
-without finished shards. Both ways run in Ray tasks; Ray's start is timed apart. The numbers of both
+RUN is a finished run directory; its winner and baselines are evaluated on a copy without finished
+shards. Both ways run in Ray tasks; Ray's start is timed apart. The numbers of both
 ways are compared bit by bit.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import Evaluated, evaluate
+from taskgroup.evaluation.suites import SUITES, Suite
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ class Timed:
     found: Evaluated
 
 
-def timed(run: Path, workers: int, images: int) -> Timed:
+def timed(run: Path, suite: Suite, workers: int, images: int) -> Timed:
     """Evaluate a copy of a run that no evaluation has touched."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / run.name
         shutil.copytree(run, copy, ignore=shutil.ignore_patterns("shards", "search.lock"))
         told: list[float] = []
-        options = EvaluationOptions("quick", images, workers=workers, address="local")
+        options = EvaluationOptions(suite, images, workers=workers, address="local")
         began = time.perf_counter()
         found = evaluate(
             "best",
@@ -59,9 +61,12 @@ def main() -> None:
     """Time one worker, then two, and print a row each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--suite", choices=SUITES, default="quick")
     parser.add_argument("--images", type=int, default=256)
     arguments = parser.parse_args()
-    one, two = (timed(arguments.run, workers, arguments.images) for workers in (1, 2))
+    one, two = (
+        timed(arguments.run, arguments.suite, workers, arguments.images) for workers in (1, 2)
+    )
     print("| workers | shards | whole call, s | first to last shard, s |\n|---|---|---|---|")
     for found in (one, two):
         print(f"| {found.workers} | {found.shards} | {found.seconds:.1f} | {found.working:.1f} |")
