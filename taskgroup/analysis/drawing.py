@@ -81,8 +81,8 @@ def _blocks(table: Table) -> Iterator[RenderableType]:
     above: dict[int, str] = {}
     for row in table.rows:
         above |= {place: row.cells[place] for place in words if row.cells[place]}
-        title = " · ".join(above[place] for place in words if place in above)
-        yield Text(f"\n{title}", style=_style(row) or "")
+        title = [_shown(row, place, above[place]) for place in words if place in above]
+        yield Text("\n", style=_style(row) or "") + Text(" · ").join(title)
         grid = Grid.grid(padding=(0, 2, 0, 0))
         for place in sorted(table.numeric):
             grid.add_row(Text(table.columns[place]), _shown(row, place, row.cells[place]))

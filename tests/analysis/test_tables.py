@@ -84,6 +84,16 @@ def test_a_table_that_does_not_fit_is_drawn_row_by_row() -> None:
     ]
 
 
+def test_a_warning_is_red_in_either_form() -> None:
+    row = Row(("a model", "gradient masking suspected: steps", "8"), {}, alarms=frozenset({1}))
+    table = Table(("model", "verdict", "score"), frozenset({2}), (row,))
+    for width in (60, 20):
+        console = Console(width=width, force_terminal=True, color_system="standard")
+        with console.capture() as captured:
+            console.print(drawn(table, width))
+        assert "\x1b[1;31mgradient" in captured.get()
+
+
 def test_words_are_broken_only_where_there_is_no_room_for_them() -> None:
     row = Row(("classification", "a description of more than one line", "8"), {})
     table = Table(("main task", "description", "trials"), frozenset({2}), (row,))
