@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/evaluation_workers.py RUN --suite standard --images 16
 
 RUN is a finished run directory; its winner and baselines are evaluated on a copy without finished
-shards. Both ways run in Ray tasks; Ray's start is timed apart. The numbers of both
-ways are compared bit by bit.
+shards. Both ways run in Ray tasks; the time from the first finished shard to the last one is
+without Ray's start. The numbers of both ways are compared bit by bit.
 """
 
 import argparse

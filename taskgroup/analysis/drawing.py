@@ -76,12 +76,13 @@ def _columns(table: Table, widths: Sequence[int]) -> RenderableType:
 
 
 def _blocks(table: Table) -> Iterator[RenderableType]:
-    """Each row under the words of its first columns; an empty word repeats the one above."""
+    """Each row under its words; first the names of those, as far as a reader needs them."""
     words = [place for place in range(len(table.columns)) if place not in table.numeric]
-    above: dict[int, str] = {}
+    above = {place: table.columns[place] for place in words}
+    yield Text("\n" + " · ".join(above.values()), style="dim")
     for row in table.rows:
         above |= {place: row.cells[place] for place in words if row.cells[place]}
-        title = [_shown(row, place, above[place]) for place in words if place in above]
+        title = [_shown(row, place, text) for place, text in above.items()]
         yield Text("\n", style=_style(row) or "") + Text(" · ").join(title)
         grid = Grid.grid(padding=(0, 2, 0, 0))
         for place in sorted(table.numeric):

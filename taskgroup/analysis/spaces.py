@@ -32,7 +32,7 @@ def _row(name: str, path: Path) -> Row:
         "data set": _inner(values, "dataset", "name"),
         "main task": values.get("main_task", MISSING),
         "trials": _inner(values, "search", "trials"),
-        "description": values.get("description", ""),
+        "description": values.get("description") or MISSING,
         "path": str(path),
     }
     return Row(tuple(str(data[column]) for column in COLUMNS), data)

@@ -32,7 +32,7 @@ class Row:
     """One row.
 
     Attributes:
-        cells: One text per column.
+        cells: One text per column; an empty one repeats the row above.
         data: The same for machines, with numbers as numbers.
         group: The part of the trial in its study, or None.
         alarms: Positions of the cells that warn, set in red.

@@ -45,8 +45,8 @@ def fast_precision(device: torch.device) -> torch.dtype | None:
     For the gradients of attacks, never for scores; the last layers of our networks stay in float32
     under it. PGD-20 in bfloat16 (4/255 and 16/255) moved mIoU and depth of two adversarially
     trained networks by 0.0003 or less. SEA-300 left two natural networks 0.0013 and 0.0033 of mIoU
-    more than in float32 when last layers were rounded too, and leaves 0.0004 and 0.0007 more now
-    (benchmarks/sea.md).
+    more than in float32 when last layers were rounded too, and leaves three networks 0.0001 to
+    0.0003 more now (benchmarks/sea.md).
     """
     if device.type == "cuda":
         native = bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -53,8 +53,9 @@ def rung_values(
 class Halving:
     """The rungs of a search and the trials that came to them.
 
-    Built from the records of earlier sessions it stands where they left it. Baselines neither stop
-    nor count: they are references, run in full.
+    Built from the records of earlier sessions it stands where they left it, but for the order in
+    which trials came, which decides who are the newest of a front longer than ``MOST_RIVALS``.
+    Baselines neither stop nor count: they are references, run in full.
     """
 
     def __init__(

@@ -72,6 +72,8 @@ def test_a_table_that_does_not_fit_is_drawn_row_by_row() -> None:
     ]  # fmt: skip
     assert [line.rstrip() for line in printed(table, width=36).splitlines()] == [
         "",
+        "main task · attack",
+        "",
         "segmentation · no attack",
         "  alone   48.0 % (46.5-49.4)",
         "  +depth  47.4 %",

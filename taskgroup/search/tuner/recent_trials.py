@@ -12,8 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 MOST_BEST = 25
 """Older trials that are read: as many as Optuna's TPE takes at most for what is good."""
 
-HAS_LEARNT = (TrialState.COMPLETE, TrialState.PRUNED)
-
 
 class RecentTrials(BaseSampler):
     """A sampler that is told of the newest trials and the best of the older ones.
@@ -22,14 +20,17 @@ class RecentTrials(BaseSampler):
     and compared with the best once more when it is no longer among the newest.
     """
 
-    def __init__(self, sampler: BaseSampler, most_read: int) -> None:
+    def __init__(
+        self, sampler: BaseSampler, most_read: int, *, learns_from: Container[TrialState]
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             sampler: Who proposes.
             most_read: Newest trials that a proposal is made from.
+            learns_from: Ends of a trial that the sampler models; others take no place.
         """
-        self._sampler, self._most_read = sampler, most_read
+        self._sampler, self._most_read, self._learns_from = sampler, most_read, learns_from
         self._best: list[FrozenTrial] = []
         self._newest: dict[int, FrozenTrial] = {}
         self._next = 0
@@ -91,13 +92,14 @@ class RecentTrials(BaseSampler):
 
     def _sift(self, study: Study) -> None:
         """Leave of the older trials the best."""
-        excess = max(0, len(self._newest) - self._most_read)
-        ended = [trial for trial in self._newest.values() if trial.state.is_finished()][:excess]
-        for trial in ended:
+        ended = [trial for trial in self._newest.values() if trial.state.is_finished()]
+        useless = [trial for trial in ended if trial.state not in self._learns_from]
+        excess = max(0, len(self._newest) - len(useless) - self._most_read)
+        older = [trial for trial in ended if trial.state in self._learns_from][:excess]
+        for trial in (*useless, *older):
             del self._newest[trial.number]
-        scored = [trial for trial in ended if trial.state in HAS_LEARNT]
-        if scored:
-            self._best, _ = _split_trials(study, [*self._best, *scored], MOST_BEST)
+        if older:
+            self._best, _ = _split_trials(study, [*self._best, *older], MOST_BEST)
 
     def _fewer(self, study: Study) -> Study:
         return cast(Study, _Fewer(study, self))

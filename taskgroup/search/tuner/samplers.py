@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
 from taskgroup.search.study_config import SearchConfig
 from taskgroup.search.tuner.recent_trials import RecentTrials
@@ -30,7 +31,7 @@ def _tpe(search: SearchConfig) -> BaseSampler:
         n_startup_trials=_startup(search),
         seed=search.seed,
     )
-    return RecentTrials(sampler, 1000)
+    return RecentTrials(sampler, 1000, learns_from=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def _random(search: SearchConfig) -> BaseSampler:
@@ -44,7 +45,8 @@ def _nsga2(search: SearchConfig) -> BaseSampler:
 
 def _gp(search: SearchConfig) -> BaseSampler:
     sampler = optuna.samplers.GPSampler(n_startup_trials=_startup(search), seed=search.seed)
-    return RecentTrials(sampler, 200)  # its time grows with their cube
+    # Its time grows with their cube; it knows nothing of a trial that was stopped.
+    return RecentTrials(sampler, 200, learns_from=(TrialState.COMPLETE,))
 
 
 _SAMPLERS: dict[str, Callable[[SearchConfig], BaseSampler]] = {

@@ -41,6 +41,13 @@ def gp() -> GPSampler:
         return GPSampler(n_startup_trials=4, seed=0)
 
 
+def recent(sampler: BaseSampler, most: int) -> RecentTrials:
+    ends = {TrialState.COMPLETE}
+    if isinstance(sampler, TPESampler):
+        ends.add(TrialState.PRUNED)
+    return RecentTrials(sampler, most, learns_from=ends)
+
+
 def proposals(sampler: BaseSampler, objective: Objective, trials: int) -> list[dict[str, object]]:
     directions = ["minimize"] * (2 if objective is two else 1)
     study = optuna.create_study(sampler=sampler, directions=directions)
@@ -56,13 +63,13 @@ def propose(study: optuna.Study) -> optuna.Trial:
 
 @pytest.mark.parametrize("objective", [one, two])
 def test_few_trials_are_proposed_as_by_optuna(objective: Objective) -> None:
-    found = proposals(RecentTrials(tpe(), 30), objective, 25)
+    found = proposals(recent(tpe(), 30), objective, 25)
     assert found == proposals(tpe(), objective, 25)
 
 
 @pytest.mark.parametrize("objective", [one, two])
 def test_few_trials_are_modelled_as_by_optuna(objective: Objective) -> None:
-    assert proposals(RecentTrials(gp(), 30), objective, 7) == proposals(gp(), objective, 7)
+    assert proposals(recent(gp(), 30), objective, 7) == proposals(gp(), objective, 7)
 
 
 def test_a_process_models_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +82,7 @@ def test_a_process_models_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> N
         return fit(self, study, completed, *rest)
 
     monkeypatch.setattr(GPSampler, "_sample_relative_impl", counting)
-    proposals(RecentTrials(gp(), 6), two, 12)
+    proposals(recent(gp(), 6), two, 12)
     assert modelled == [4, 5, 6, 7, 8, 8, 8, 8]
 
 
@@ -90,13 +97,31 @@ def test_a_bounded_number_is_read(objective: Objective, monkeypatch: pytest.Monk
     monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", counting)
     monkeypatch.setattr(recent_trials, "_split_trials", counting)
     monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
-    proposals(RecentTrials(tpe(), 12), objective, 60)
+    proposals(recent(tpe(), 12), objective, 60)
     assert max(read) == 12 + 3
+
+
+def test_a_process_has_all_its_places_for_complete_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a halving search most trials are pruned; with a constraint some are infeasible."""
+    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    sampler = recent(gp(), 6)
+    study = optuna.create_study(sampler=sampler)
+    for number in range(40):
+        trial = propose(study)
+        trial.report(number, 1)
+        if number % 4:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_constraint("clean_drop", 1.0 + number)
+            study.tell(trial, number)
+    propose(study)
+    found = [trial for trial in sampler.trials() if trial.state.is_finished()]
+    assert [trial.value for trial in found] == [0.0, 4.0, *range(16, 40, 4)]
 
 
 def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
-    sampler = RecentTrials(TPESampler(seed=0), 10)
+    sampler = recent(TPESampler(seed=0), 10)
     study = optuna.create_study(sampler=sampler)
     for value in [5.0, 1.0, *range(9, 40), 0.5, *range(40, 60)]:
         study.add_trial(create_trial(value=value))
@@ -111,7 +136,7 @@ def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
-    sampler = RecentTrials(TPESampler(seed=0), 4)
+    sampler = recent(TPESampler(seed=0), 4)
     study = optuna.create_study(sampler=sampler)
     slow = study.ask()
     for value in range(1, 9):
@@ -122,6 +147,6 @@ def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_still_learns() -> None:
-    found = proposals(RecentTrials(tpe(), 30), one, 80)
+    found = proposals(recent(tpe(), 30), one, 80)
     late = [abs(float(str(values["x"]))) for values in found[-30:]]
     assert sum(late) / len(late) < 0.35, "random proposals are 0.5 from the best on average"
