@@ -68,16 +68,19 @@ def ray_on_this_machine(
 def _on_loopback() -> Iterator[None]:
     """Let a cluster that starts now have no address but the loopback one.
 
-    Ray does so on macOS and Windows. On Linux its metrics page would answer the whole network.
+    Ray does so on macOS and Windows. On Linux its metrics page would answer the whole network. This
+    process has read the variable already; those that the cluster consists of read it at their
+    start, and one that thinks otherwise, such as the dashboard's, finds no node at its address.
     """
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    asked = os.environ.get(name)
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = before if asked else False
+    asked, before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    if not asked:
+        os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+        _restore({name: asked})
 
 
 def _restore(before: dict[str, str | None]) -> None:
