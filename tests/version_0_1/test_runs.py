@@ -1,0 +1,138 @@
+"""A run that version 0.1 made opens for ever: it lists, shows, reports, evaluates and resumes."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import taskgroup
+from taskgroup.cli import app
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.space import load_space
+from taskgroup.search.stages.sequence import stages_of
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def records(run):
+    return RunDirectory.open(run).trials()
+
+
+def test_all_three_are_listed(runs):
+    rows = json.loads(invoke("runs", "list", "--runs", runs, "--json"))
+    assert sorted(Path(row["run"]).name for row in rows) == ["finished", "half_confirmed", "interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("finished", {"complete": 15}),
+        ("half_confirmed", {"complete": 11}),
+        ("interrupted", {"complete": 2, "interrupted": 1}),
+    ],
+)
+def test_every_trial_is_shown(runs, name, counts):
+    rows = json.loads(invoke("runs", "show", runs / name, "--json"))
+    found = [row["status"] for row in rows]
+    assert {status: found.count(status) for status in set(found)} == counts
+    assert invoke("runs", "show", runs / name)
+
+
+@pytest.mark.parametrize("name", ["finished", "half_confirmed", "interrupted"])
+def test_a_report_is_written(runs, name):
+    invoke("report", "--run", runs / name)
+    page = (runs / name / "report.html").read_text(encoding="utf-8")
+    assert "main only, adversarial" in page
+
+
+def test_the_report_still_knows_the_winner_and_what_was_confirmed(runs):
+    invoke("report", "--run", runs / "finished")
+    page = (runs / "finished" / "report.html").read_text(encoding="utf-8")
+    assert "segmentation with depth" in page
+    assert "recipe of trial 3" in page
+
+
+def test_a_notebook_reads_it(runs):
+    run = taskgroup.load_run(runs / "finished")
+    best = run.trials[3]
+    assert best.label == "segmentation+depth"
+    assert best.score("segmentation/robust/miou") == pytest.approx(0.037, abs=5e-4)
+    assert len(run.evaluations) > 0
+
+
+def test_a_finished_run_is_evaluated_again(runs):
+    arguments = ("--suite", "quick", "--images", "4", "--json")
+    found = json.loads(invoke("evaluate", "best", "--run", runs / "finished", *arguments))
+    assert found
+
+
+def test_gradients_are_measured_again(runs):
+    options = ("--images", "2", "--repeats", "1", "--outputs", "1", "--part", "gradient")
+    assert invoke("dimension", "best", "--run", runs / "finished", *options)
+
+
+def test_shards_are_read(runs):
+    """What an evaluation had finished is not attacked again: the same answer from the files."""
+    run = runs / "finished"
+    shards = sorted(path.name for path in (run / "shards").iterdir())
+    invoke("evaluate", "best", "--run", run, "--suite", "quick", "--images", "8")
+    assert sorted(path.name for path in (run / "shards").iterdir()) == shards
+
+
+def planned_confirmations(run):
+    directory = RunDirectory.open(run)
+    space = load_space(run / "space.yaml")
+    return stages_of(space)[-1](directory, directory.trials())
+
+
+def test_confirmations_keep_their_partners(runs):
+    """The plan of the stage finds each trial that 0.1 began, so none is trained twice."""
+    stage = planned_confirmations(runs / "half_confirmed")
+    begun = [record for record in stage.records if record.status == "complete"]
+    assert stage.total == 10
+    assert [record.number for record in begun] == [5, 6, 7, 8, 9, 10]
+
+
+def test_a_default_that_0_1_did_not_know_parts_no_configurations(runs):
+    """The same, where every record lacks a key that has a default today."""
+    run = runs / "half_confirmed"
+    directory = RunDirectory.open(run)
+    for record in directory.trials():
+        config = json.loads(json.dumps(dict(record.config)))
+        del config["training"]["poly_power"]
+        directory.write_trial(replace(record, config=config))
+    assert len(planned_confirmations(run).records) == 6
+
+
+@pytest.mark.ray
+def test_an_interrupted_run_is_resumed(runs):
+    before = records(runs / "interrupted")
+    invoke("search", "--resume", runs / "interrupted")
+    after = records(runs / "interrupted")
+    assert [trial.status for trial in after] == ["complete"] * 5
+    assert [trial.epochs for trial in after[:2]] == [trial.epochs for trial in before[:2]]
+    assert after[2].attempts == before[2].attempts + 1
+    assert after[2].epochs[:1] == before[2].epochs
+
+
+@pytest.mark.ray
+def test_a_half_done_confirm_stage_is_resumed(runs):
+    before = records(runs / "half_confirmed")
+    answer = json.loads(invoke("search", "--resume", runs / "half_confirmed", "--json"))
+    after = records(runs / "half_confirmed")
+    assert len(after) == 15
+    assert [trial.epochs for trial in after[:11]] == [trial.epochs for trial in before]
+    against = {found["label"]: found["against"] for found in answer["confirmation"]}
+    assert against["segmentation+depth"] == "main only, recipe of trial 3"
+
+
+def test_an_interrupted_run_without_its_checkpoint_is_still_listed(runs):
+    shutil.rmtree(Path(runs) / "interrupted" / "checkpoints")
+    assert invoke("runs", "show", runs / "interrupted")
