@@ -16,7 +16,7 @@ import taskgroup.data
 import taskgroup.training.weighting  # noqa: F401  (fills the registry)
 from taskgroup.data.base import Batch
 from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.network import autocast
+from taskgroup.evaluation.objective.network import autocast
 from taskgroup.models.base import ModelConfig
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state

@@ -30,8 +30,8 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Task

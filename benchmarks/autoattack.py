@@ -27,9 +27,9 @@ from taskgroup.config import parse
 from taskgroup.data.base import Batch
 from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective
-from taskgroup.results.records import EpochRow
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
+from taskgroup.results.records.base import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 

@@ -28,7 +28,7 @@ from taskgroup.evaluation.dimension.grids import GRIDS, Grid, gradient_outputs
 from taskgroup.evaluation.dimension.pixel_gradients import pixel_gradients
 from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.network import fixed_network
+from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Target, Task

@@ -26,14 +26,14 @@ import ray
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from rich.console import Console
 
-from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.records.base import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.planning import from_text, last_epoch, to_text
-from taskgroup.search.progress import Progress
+from taskgroup.search.answer.live_table import study_table
+from taskgroup.search.answer.progress import Progress
+from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.engine.searcher import RECORD
+from taskgroup.search.plan.planning import from_text, last_epoch, to_text
 from taskgroup.search.run import search
-from taskgroup.search.summary import StudyResult
-from taskgroup.search.table import study_table
-from taskgroup.search.tuner.searcher import RECORD
 
 NODES, EPOCHS = 64, 6
 HEADER = "| sampler | scheduler | trials | ms a trial | s in all | memory, MB | drawing, ms |"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.run import search
-from taskgroup.search.summary import StudyResult
 
 GOAL, LIMIT = 0.15, 0.5
 SMALL = ("dataset.train=64", "dataset.validation=32", "training.epochs=1")

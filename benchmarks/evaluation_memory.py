@@ -20,12 +20,12 @@ from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.measured import put_together
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.outcomes import finished
 from taskgroup.evaluation.run import plan_networks
-from taskgroup.evaluation.shards import Bench, plan_shards
-from taskgroup.evaluation.workers import run_here
+from taskgroup.evaluation.shards.shard import Bench, plan_shards
+from taskgroup.evaluation.shards.threads import run_here
+from taskgroup.evaluation.verdict.measured import put_together
+from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.tasks.base import Target, TaskInfo, build_task

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import Evaluated, evaluate
-from taskgroup.evaluation.suites import SUITES, Suite
+from taskgroup.evaluation.suites.catalogue import SUITES, Suite
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import Tensor
 
-from taskgroup.training.links import connect
+from taskgroup.training.parallel.links import connect
 
 MESSAGES = 100
 COUNTS = (64, 512, 342_000, 15_900_000)

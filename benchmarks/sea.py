@@ -43,12 +43,12 @@ from taskgroup.config import parse
 from taskgroup.data.base import Batch
 from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
-from taskgroup.evaluation.network import evaluation_device, fast_precision
-from taskgroup.evaluation.objective import inverse_shares
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
+from taskgroup.evaluation.objective.task_objective import inverse_shares
 from taskgroup.evaluation.sea_protocol import sea_report
-from taskgroup.evaluation.worst_case import worst_case, worst_mean
-from taskgroup.results.records import EpochRow
+from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
+from taskgroup.results.records.base import EpochRow
 from taskgroup.tasks.base import Target
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit

@@ -24,16 +24,16 @@ from torch import Tensor, nn
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.config import parse
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.attacking import attacked_images
-from taskgroup.evaluation.bench import BenchPlan, open_bench
-from taskgroup.evaluation.conditions import Condition
-from taskgroup.evaluation.measured import Measured
-from taskgroup.evaluation.network import fixed_network
+from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import measure
-from taskgroup.evaluation.scoring import predict
-from taskgroup.evaluation.shards import Bench
-from taskgroup.results.records import EpochRow
+from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
+from taskgroup.evaluation.shards.scoring import predict
+from taskgroup.evaluation.shards.shard import Bench
+from taskgroup.evaluation.suites.attacking import attacked_images
+from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.verdict.measured import Measured
+from taskgroup.results.records.base import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 

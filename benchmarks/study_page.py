@@ -14,9 +14,9 @@ from pathlib import Path
 
 import taskgroup.analysis.charts  # noqa: F401 - registers the charts
 from taskgroup.analysis.base import CHARTS, StudyData, read_study
-from taskgroup.analysis.evaluations import evaluation_table
-from taskgroup.analysis.grid_page import grid_tables
-from taskgroup.analysis.tables import Table, study_table
+from taskgroup.analysis.report.grid_page import grid_tables
+from taskgroup.analysis.tables.base import Table, study_table
+from taskgroup.analysis.tables.evaluations import evaluation_table
 from taskgroup.results.run_directory import RunDirectory
 
 CHROMIUM = (

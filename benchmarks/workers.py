@@ -21,10 +21,10 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from taskgroup.results.records import EpochRow
+from taskgroup.results.records.base import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
-from taskgroup.training.group import ALONE, WorkerGroup
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
 
 GOAL = 1.8
 SMALL = {"size": 64, "batch": 32, "model": {"backbone": "resnet_small", "width": 16}}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from taskgroup import __version__
 from taskgroup.cli import app
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records.base import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 OPTIONS = {
@@ -129,7 +129,7 @@ def test_help_imports_nothing_heavy():
 
 def test_a_worker_starts_without_what_takes_longer_to_import_than_torch():
     code = (
-        "import sys; import taskgroup.training.fit, taskgroup.evaluation.distributed.tasks;"
+        "import sys; import taskgroup.training.fit, taskgroup.evaluation.shards.ray_tasks;"
         "print([m for m in ('torchvision', 'torch._dynamo', 'torchmetrics', 'timm', 'optuna',"
         " 'scipy.stats', 'scipy.signal') if m in sys.modules])"
     )
@@ -196,7 +196,7 @@ def test_spaces_show_prints_the_file():
 def test_a_search_in_which_every_trial_failed_exits_1(failures, status, monkeypatch):
     found = SimpleNamespace(run=None, has_only_failures=failures, summary=lambda report: "summary")
     monkeypatch.setattr("taskgroup.search.run.search", lambda *args, **kwargs: found)
-    monkeypatch.setattr("taskgroup.analysis.report.write_report", lambda run: "report.html")
+    monkeypatch.setattr("taskgroup.analysis.report.build.write_report", lambda run: "report.html")
     answer = CliRunner().invoke(app, ["search", "--space", "smoke"])
     assert (answer.exit_code, answer.stdout) == (status, "summary\n")
 

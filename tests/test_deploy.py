@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from taskgroup.search.find import find_space
+from taskgroup.search.space.find import find_space
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taskgroup.search.tuner.monitoring import GAUGES
+from taskgroup.search.watch.gauges import GAUGES
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 pytestmark = pytest.mark.skipif(not DEPLOY.is_dir(), reason="deploy/ is not here")

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUNDATION = frozenset({"errors", "registry", "config", "results"})
-BELOW_EVALUATION = FOUNDATION | {"metrics", "study", "attacks", "tasks", "data", "models"}
+BELOW_CLUSTER = FOUNDATION | {"metrics", "study", "attacks", "tasks", "data", "models"}
+BELOW_TRAINING = BELOW_CLUSTER | {"evaluation"}
 
 PACKAGES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
@@ -24,11 +25,12 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "tasks": FOUNDATION | {"metrics"},
     "data": FOUNDATION | {"tasks"},
     "models": FOUNDATION | {"tasks"},
-    "evaluation": BELOW_EVALUATION,
-    "training": BELOW_EVALUATION | {"evaluation"},
-    "search": BELOW_EVALUATION | {"evaluation", "training"},
+    "cluster": FOUNDATION,
+    "evaluation": BELOW_CLUSTER | {"cluster"},
+    "training": BELOW_TRAINING,
+    "search": BELOW_TRAINING | {"cluster", "training"},
     "analysis": FOUNDATION | {"study"},
-    "cli": BELOW_EVALUATION | {"evaluation", "training", "search", "analysis"},
+    "cli": BELOW_TRAINING | {"cluster", "training", "search", "analysis"},
     "__main__": frozenset({"cli"}),
     "__init__": frozenset(),
 }
@@ -48,12 +50,18 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "timm": ("models",),
     "pyautoattack": ("attacks",),
     "torchjd": ("training.weighting",),
-    "ray": ("evaluation.distributed", "training.distributed", "search.tuner"),
-    "grpc": ("search.tuner",),
-    "optuna": ("search.tuner",),
-    "tensorboardX": ("search.tuner",),
+    "ray": (
+        "cluster",
+        "evaluation.shards",
+        "training.parallel",
+        "search.engine",
+        "search.watch",
+    ),
+    "grpc": ("cluster",),
+    "optuna": ("search.sampling",),
+    "tensorboardX": ("search.watch",),
     "plotly": ("analysis",),
-    "rich": ("cli", "evaluation.bar", "search.table", "analysis.drawing"),
+    "rich": ("cli", "evaluation.progress_bar", "search.answer", "analysis.tables"),
     "typer": ("cli",),
     "click": ("cli",),
 }
@@ -220,8 +228,8 @@ def test_wrong_arrow_is_found(importer: str, source: str, message: str) -> None:
     [
         ("tasks.depth", "from taskgroup.metrics.base import SumMetric"),
         ("tasks.depth", "import taskgroup.tasks.base"),
-        ("search.tuner.driver", "import ray, optuna"),
-        ("training.distributed", "import ray.train"),
+        ("search.engine.driver", "import ray"),
+        ("training.parallel.ray_train", "import ray.train"),
         ("training.weighting.pcgrad", "def f():\n    import torchjd"),
         ("cli", "def search():\n    from taskgroup.search.run import search"),
         (
@@ -236,3 +244,99 @@ def test_right_arrow_passes(importer: str, source: str) -> None:
     found = list(imports_of(source, f"taskgroup.{importer}"))
     assert found
     assert [fault(one) for one in found] == [None] * len(found)
+
+
+MOST_FILES = 16
+MOST_LINES = 500
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of files that import one another, directly or through others."""
+    reached = {name: _reachable(name, arrows) for name in arrows}
+    found = {
+        tuple(sorted(other for other in reached[name] if name in reached[other]))
+        for name in arrows
+        if name in reached[name]
+    }
+    return [list(circle) for circle in sorted(found)]
+
+
+def _reachable(start: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(arrows[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += arrows.get(name, ())
+    return found
+
+
+def arrows_between(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Which files each file imports, inside functions too; a package is its ``__init__``.
+
+    Args:
+        sources: Source text by dotted name.
+    """
+    return {
+        name: {
+            target
+            for node in ast.walk(ast.parse(text))
+            for target in _files(node, sources)
+            if target != name
+        }
+        for name, text in sources.items()
+    }
+
+
+def _files(node: ast.AST, sources: Mapping[str, str]) -> set[str]:
+    """The files that one statement asks for: those named, not the packages that they lie in."""
+    if isinstance(node, ast.ImportFrom):
+        named = {f"{node.module}.{alias.name}" for alias in node.names}
+        inside = named & set(sources)
+        return inside if inside == named else inside | ({str(node.module)} & set(sources))
+    return set(_targets(node)) & set(sources)
+
+
+def package_sources() -> dict[str, str]:
+    paths = (ROOT / "taskgroup").rglob("*.py")
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): (
+            path.read_text(encoding="utf-8")
+        )
+        for path in paths
+    }
+
+
+def test_no_circle_of_files() -> None:
+    assert circles(arrows_between(package_sources())) == []
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"p.a": "import p.b", "p.b": "import p.a"},
+        {"p.a": "from p.b import x", "p.b": "def f():\n    from p.a import y"},
+        {"p.a": "from p import b", "p.b": "import p.c", "p.c": "from p.a import z"},
+        {"p": "from p.a import x", "p.a": "from p import y"},
+    ],
+)
+def test_a_circle_is_found(sources: Mapping[str, str]) -> None:
+    assert circles(arrows_between(sources)) == [sorted(sources)]
+
+
+def test_a_line_of_files_is_no_circle() -> None:
+    sources = {"p.a": "import p.b", "p.b": "from p import c", "p.c": "import torch", "p": ""}
+    assert circles(arrows_between(sources)) == []
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in (ROOT / "taskgroup").rglob("*.py")}),
+    ids=lambda folder: str(folder.relative_to(ROOT)),
+)
+def test_a_folder_tells_where_to_go(folder: Path) -> None:
+    files = sorted(folder.glob("*.py"))
+    assert len(files) <= MOST_FILES, f"{len(files)} files: {[path.name for path in files]}"
+    long = {p.name: n for p in files if (n := len(p.read_text().splitlines())) > MOST_LINES}
+    assert not long, long

@@ -10,15 +10,15 @@ import plotly.graph_objects as go
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
-from taskgroup.results.dimension import (
+from taskgroup.results.records.base import EvaluationRow, Panel, TrialResult
+from taskgroup.results.records.dimension import (
     DimensionRow,
     TaskGradientRow,
     read_dimension,
     read_task_gradients,
 )
-from taskgroup.results.records import EvaluationRow, Panel, TrialResult
+from taskgroup.results.records.shards import TransferRow, read_transfers
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
-from taskgroup.results.shards import TransferRow, read_transfers
 from taskgroup.study.constraint import infeasible_trials, max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import Limit, select_best

@@ -5,9 +5,9 @@ from taskgroup.attacks import autoattack as autoattack
 from taskgroup.attacks import fgsm as fgsm
 from taskgroup.attacks import losses as losses
 from taskgroup.attacks import momentum as momentum
+from taskgroup.attacks import mtrobust as mtrobust
 from taskgroup.attacks import noise as noise
 from taskgroup.attacks import pgd as pgd
 from taskgroup.attacks import pixel_losses as pixel_losses
-from taskgroup.attacks import released_cityscapes as released_cityscapes
 from taskgroup.attacks import sea as sea
 from taskgroup.attacks import square as square

@@ -14,7 +14,7 @@ from torch import Tensor
 from taskgroup.attacks.apgd_schedule import SHRINKING, Phase, checkpoints, phase_steps
 from taskgroup.attacks.apgd_state import State, begin
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.fit import check_no_slips
+from taskgroup.attacks.compatibility import check_no_slips
 from taskgroup.attacks.geometry import (
     assert_inside,
     project,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LogitObjective, Objective
+from taskgroup.attacks.compatibility import check_fit, check_no_slips
 from taskgroup.attacks.fab import fab_targeted
-from taskgroup.attacks.fit import check_fit, check_no_slips
 from taskgroup.attacks.geometry import assert_inside, random_stretched
 from taskgroup.attacks.square import random_search
 from taskgroup.errors import ConfigError, DivergedError

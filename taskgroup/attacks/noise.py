@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.fit import check_no_slips
+from taskgroup.attacks.compatibility import check_no_slips
 from taskgroup.attacks.geometry import assert_inside, random_surface
 from taskgroup.attacks.gradients import evaluate_only
 from taskgroup.attacks.worst import Worst

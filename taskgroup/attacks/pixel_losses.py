@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
-from taskgroup.attacks.fit import check_fit
+from taskgroup.attacks.compatibility import check_fit
 from taskgroup.attacks.momentum import SEED_DECAY, with_momentum
 from taskgroup.attacks.pgd import pgd
 from taskgroup.errors import ConfigError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.fit import check_no_slips
+from taskgroup.attacks.compatibility import check_no_slips
 from taskgroup.attacks.geometry import assert_inside, project
 from taskgroup.attacks.gradients import evaluate_only
 from taskgroup.attacks.looking import is_look

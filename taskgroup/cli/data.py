@@ -58,7 +58,7 @@ def data_prepare(
     from rich.console import Console
     from rich.progress import Progress
 
-    from taskgroup.data.prepare import parse_size, prepare
+    from taskgroup.data.prepare.copies import parse_size, prepare
 
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(f"prepare {name}", total=None)

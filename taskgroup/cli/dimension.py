@@ -81,9 +81,9 @@ def dimension(
     as_json: Json = False,
 ) -> None:
     """Show how gradients and attacks weaken as more outputs, or tasks, are attacked at once."""
-    from taskgroup.evaluation.bar import progress_bar
     from taskgroup.evaluation.dimension.options import DimensionOptions
     from taskgroup.evaluation.dimension.run import analyse_dimension
+    from taskgroup.evaluation.progress_bar import progress_bar
 
     options = DimensionOptions(
         parts=tuple(one.value for one in part or ()),
@@ -109,7 +109,7 @@ def dimension(
 
 def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
     """Tables against outputs and against tasks, then the angles between task gradients."""
-    from taskgroup.analysis.dimension import (
+    from taskgroup.analysis.tables.dimension import (
         collect_curves,
         dimension_table,
         task_gradient_table,
@@ -133,6 +133,6 @@ def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
     if found.is_run:
         typer.echo(f"Written to {found.place}; draw it with: taskgroup report --run {found.place}")
         return
-    from taskgroup.analysis.dimension_page import write_dimension_page
+    from taskgroup.analysis.report.dimension_page import write_dimension_page
 
     typer.echo(f"Written to {found.place}; charts: {write_dimension_page(found.place)}")

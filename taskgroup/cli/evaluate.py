@@ -68,8 +68,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Attack a trained model and the run's baselines on the test split."""
-    from taskgroup.evaluation.bar import progress_bar
     from taskgroup.evaluation.options import EvaluationOptions
+    from taskgroup.evaluation.progress_bar import progress_bar
     from taskgroup.evaluation.run import evaluate as run_evaluate
 
     options = EvaluationOptions(
@@ -93,8 +93,8 @@ def evaluate(
 
 def _evaluate_all(run: str | None, runs: str, options: "EvaluationOptions", as_json: bool) -> None:
     """Attack every finished trial of a run, one after the other, and print clean beside robust."""
-    from taskgroup.analysis.evaluations import robustness_table
-    from taskgroup.evaluation.bar import progress_bar
+    from taskgroup.analysis.tables.evaluations import robustness_table
+    from taskgroup.evaluation.progress_bar import progress_bar
     from taskgroup.evaluation.trials import evaluate_all
 
     directory = open_run(run, runs)
@@ -111,14 +111,14 @@ def _checked(address: str | None) -> str | None:
     """The address of a cluster that answers."""
     if address is None:
         return None
-    from taskgroup.search.tuner.address import find_cluster
+    from taskgroup.cluster.address import find_cluster
 
     return str(find_cluster(address))
 
 
 def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
     """Clean beside robust, then attack by attack, then who is fooled by whose images."""
-    from taskgroup.analysis.evaluations import (
+    from taskgroup.analysis.tables.evaluations import (
         evaluation_table,
         robustness_table,
         transfer_table,
@@ -142,6 +142,6 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
 @app.command()
 def report(run: Run = None, runs: Runs = DEFAULT_RUNS) -> None:
     """Write one HTML file with every chart of a run; it opens offline."""
-    from taskgroup.analysis.report import write_report
+    from taskgroup.analysis.report.build import write_report
 
     typer.echo(f"Report: {write_report(open_run(run, runs))}")

@@ -37,7 +37,7 @@ def print_table(table: Any, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from taskgroup.analysis.drawing import drawn
+    from taskgroup.analysis.tables.terminal import drawn
 
     console = Console()
     console.print(drawn(table, console.width))

@@ -52,7 +52,7 @@ def published_target(
             "--run must not go with --model: a published checkpoint gets a run directory of its "
             f"own, got {run}; choose the folder with --runs"
         )
-    from taskgroup.evaluation.published import PublishedOptions, import_published
+    from taskgroup.evaluation.foreign.published import PublishedOptions, import_published
 
     options = PublishedOptions(model, dataset, tuple(tasks or ()))
     found = import_published(target, options, runs=runs)

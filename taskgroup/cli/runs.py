@@ -14,7 +14,7 @@ app.add_typer(runs_app, name="runs")
 @runs_app.command("list")
 def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
     """List run directories, newest first."""
-    from taskgroup.analysis.tables import runs_table
+    from taskgroup.analysis.tables.base import runs_table
 
     table = runs_table(runs)
     print_table(table, as_json)
@@ -31,6 +31,6 @@ def runs_show(
     as_json: Json = False,
 ) -> None:
     """Show the trials of a run."""
-    from taskgroup.analysis.tables import trials_table
+    from taskgroup.analysis.tables.base import trials_table
 
     print_table(trials_table(open_run(run, runs)), as_json)

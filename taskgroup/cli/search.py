@@ -10,7 +10,7 @@ from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs, open_run
 
 if TYPE_CHECKING:
-    from taskgroup.search.summary import StudyResult
+    from taskgroup.search.answer.summary import StudyResult
 
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT.")
@@ -96,7 +96,7 @@ def confirm(
 
 def _print_result(result: "StudyResult", as_json: bool) -> None:
     """Write the report and print the answer; exits 1 when every trial failed."""
-    from taskgroup.analysis.report import write_report
+    from taskgroup.analysis.report.build import write_report
 
     report = write_report(result.run)
     if as_json:

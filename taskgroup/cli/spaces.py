@@ -15,8 +15,8 @@ app.add_typer(spaces_app, name="spaces")
 @spaces_app.command("list")
 def spaces_list(as_json: Json = False) -> None:
     """Name every space that `search --space NAME` finds."""
-    from taskgroup.analysis.spaces import spaces_table
-    from taskgroup.search.find import list_spaces
+    from taskgroup.analysis.tables.spaces import spaces_table
+    from taskgroup.search.space.find import list_spaces
 
     print_table(spaces_table(list_spaces()), as_json)
 
@@ -24,7 +24,7 @@ def spaces_list(as_json: Json = False) -> None:
 @spaces_app.command("show")
 def spaces_show(name: Annotated[str, typer.Argument(help="A space's name or path.")]) -> None:
     """Print the YAML of a space."""
-    from taskgroup.search.find import find_space
+    from taskgroup.search.space.find import find_space
 
     typer.echo(find_space(name).read_text(encoding="utf-8"), nl=False)
 
@@ -34,7 +34,7 @@ def spaces_check(
     file: Annotated[str, typer.Argument(help="A space's path or name.")], fix: Fix = None
 ) -> None:
     """Check a space without running it."""
-    from taskgroup.search.space import load_space
+    from taskgroup.search.space.search_space import load_space
 
     typer.echo(f"{file}: {load_space(file, fixes=fix or ()).describe()}")
 
@@ -42,6 +42,6 @@ def spaces_check(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a search space, for completion in editors."""
-    from taskgroup.search.schema import space_schema
+    from taskgroup.search.space.schema import space_schema
 
     typer.echo(json.dumps(space_schema(), indent=2))

@@ -11,8 +11,8 @@ from taskgroup.cli.app import app, group
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Runs, open_run, print_table
 
 if TYPE_CHECKING:
-    from taskgroup.analysis.grid_tables import GridTable
-    from taskgroup.analysis.grids import Grid
+    from taskgroup.analysis.tables.grid_tables import GridTable
+    from taskgroup.analysis.tables.grids import Grid
 
 table_app = group("Tables of grid studies: task sets side by side, means over seeds.")
 app.add_typer(table_app, name="table")
@@ -60,7 +60,7 @@ def relative(
     as_json: Json = False,
 ) -> None:
     """Main task by auxiliary tasks: change of clean and robust score against the task alone."""
-    from taskgroup.analysis.grid_tables import relative_table
+    from taskgroup.analysis.tables.grid_tables import relative_table
 
     _show(relative_table, grid_runs, runs, split, out, as_json)
 
@@ -74,7 +74,7 @@ def attacks(
     as_json: Json = False,
 ) -> None:
     """Attacks by task sets: the main task's score under each attack of the evaluations."""
-    from taskgroup.analysis.grid_tables import attacks_table
+    from taskgroup.analysis.tables.grid_tables import attacks_table
 
     _show(attacks_table, grid_runs, runs, split, out, as_json)
 
@@ -88,7 +88,7 @@ def vulnerability(
     as_json: Json = False,
 ) -> None:
     """Relative vulnerability of the main task: growth of its error under each attack."""
-    from taskgroup.analysis.grid_tables import vulnerability_table
+    from taskgroup.analysis.tables.grid_tables import vulnerability_table
 
     _show(vulnerability_table, grid_runs, runs, split, out, as_json)
 
@@ -102,7 +102,7 @@ def predictors(
     as_json: Json = False,
 ) -> None:
     """Rank correlations of cheap numbers, such as clean or early scores, with robustness."""
-    from taskgroup.analysis.predictor_table import predictors_table
+    from taskgroup.analysis.tables.predictors import predictors_table
 
     _show(predictors_table, grid_runs, runs, split, out, as_json)
 
@@ -117,8 +117,8 @@ def _show(
 ) -> None:
     """Print a table and write its numbers where they were asked for."""
     from taskgroup.analysis.base import read_study
-    from taskgroup.analysis.grids import open_grid
-    from taskgroup.results.flat_files import check_flat_file, write_flat_file
+    from taskgroup.analysis.tables.grids import open_grid
+    from taskgroup.results.storage.flat_files import check_flat_file, write_flat_file
 
     for place in out or ():
         check_flat_file(place)

@@ -11,7 +11,7 @@ from taskgroup.config import parse
 from taskgroup.data.base import DatasetConfig, parse_dataset
 from taskgroup.errors import DataError
 from taskgroup.models.checkpoint import load_checkpoint, rebuild
-from taskgroup.results.places import Place
+from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task, build_task
 
 

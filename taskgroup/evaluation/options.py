@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.bench import ScoredSplit
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.network import evaluation_device
-from taskgroup.evaluation.objective import resolve_attacked
-from taskgroup.evaluation.suites import SUITES, Suite
+from taskgroup.evaluation.objective.network import evaluation_device
+from taskgroup.evaluation.objective.task_objective import resolve_attacked
+from taskgroup.evaluation.shards.bench import ScoredSplit
+from taskgroup.evaluation.suites.catalogue import SUITES, Suite
 
 DEFAULT_IMAGES = 256
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from taskgroup.evaluation.conditions import Condition
-from taskgroup.evaluation.shards import Shard, ShardResult
-from taskgroup.evaluation.shown import Shown
+from taskgroup.evaluation.shards.shard import Shard, ShardResult
+from taskgroup.evaluation.shards.shown import Shown
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.records import Panel
+from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.results.records.base import Panel
 from taskgroup.tasks.base import IGNORE, Target, Task
 
 

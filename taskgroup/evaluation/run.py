@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from taskgroup.evaluation.bench import BenchPlan, check_labels, judges, open_bench
-from taskgroup.evaluation.measured import Measured, put_together
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.outcomes import finished
 from taskgroup.evaluation.panels import shard_panels
-from taskgroup.evaluation.rows import RowMaker, transfer_rows
-from taskgroup.evaluation.shards import (
+from taskgroup.evaluation.shards.bench import BenchPlan, check_labels, judges, open_bench
+from taskgroup.evaluation.shards.shard import (
     Bench,
     NetworkPlan,
     Shard,
@@ -17,20 +14,23 @@ from taskgroup.evaluation.shards import (
     images_per_shard,
     plan_shards,
 )
-from taskgroup.evaluation.store import ShardStore
+from taskgroup.evaluation.shards.store import ShardStore
+from taskgroup.evaluation.shards.threads import run_here
 from taskgroup.evaluation.subjects import Subject, resolve
-from taskgroup.evaluation.suites import strong_condition, suite_conditions
-from taskgroup.evaluation.workers import run_here
-from taskgroup.results.places import Place
-from taskgroup.results.records import EvaluationRow, Panel
-from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
-from taskgroup.results.shards import (
+from taskgroup.evaluation.suites.catalogue import strong_condition, suite_conditions
+from taskgroup.evaluation.verdict.measured import Measured, put_together
+from taskgroup.evaluation.verdict.outcomes import finished
+from taskgroup.evaluation.verdict.rows import RowMaker, transfer_rows
+from taskgroup.results.records.base import EvaluationRow, Panel
+from taskgroup.results.records.shards import (
     ImageRow,
     TransferRow,
     next_name,
     write_images,
     write_transfers,
 )
+from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
+from taskgroup.results.storage.places import Place
 
 Progress = Callable[[int, int, str], None]
 """Told what is done, what there is to do, and what is being done."""
@@ -194,7 +194,7 @@ def _run_all(
     """Shards here, or in Ray tasks where they were asked for."""
     if not shards or not options.uses_ray:
         return run_here(bench, shards)
-    from taskgroup.evaluation.distributed.tasks import run_with_ray
+    from taskgroup.evaluation.shards.ray_tasks import run_with_ray
 
     return run_with_ray(plan, shards, workers=options.workers, address=options.address)
 

@@ -14,11 +14,11 @@ from taskgroup.attacks.base import AttackBudget
 from taskgroup.attacks.sea import sea
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError, DivergedError
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.seed_ensemble import seed_worst_accuracy, seed_worst_miou
-from taskgroup.evaluation.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
 from taskgroup.tasks.base import Task
 
 MOST_IN_A_BYTE = 256

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.results.places import Place, is_address, within
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records.base import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.runs import newest
-from taskgroup.results.single_files import exists, run_of
+from taskgroup.results.storage.places import Place, is_address, within
+from taskgroup.results.storage.single_files import exists, run_of
 from taskgroup.study.constraint import max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import select_best

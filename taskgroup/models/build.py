@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from taskgroup.errors import ConfigError
+from taskgroup.models.backbones.timm_backbone import TIMM
 from taskgroup.models.base import BACKBONES, DECODER_WIDTH, DECODERS, Backbone, ModelConfig
 from taskgroup.models.multitask import MapHead, MultitaskModel, VectorHead
-from taskgroup.models.timm_backbone import TIMM
 from taskgroup.tasks.base import Task
 
 

@@ -18,8 +18,8 @@ from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.models.torch_files import check_archive, read_plain
-from taskgroup.results.places import Place
-from taskgroup.results.single_files import exists, read_place, write_place
+from taskgroup.results.storage.places import Place
+from taskgroup.results.storage.single_files import exists, read_place, write_place
 from taskgroup.tasks.base import TaskInfo, build_task
 
 FORMAT = "taskgroup checkpoint"

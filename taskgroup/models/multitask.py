@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup.errors import ConfigError
+from taskgroup.models.backbones.layers import fit
 from taskgroup.models.base import Backbone, Decoder, TaskLayers, Triple, start_small
-from taskgroup.models.layers import fit
 from taskgroup.tasks.base import Task
 
 

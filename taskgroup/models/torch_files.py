@@ -13,7 +13,7 @@ import torch
 from torch.serialization import safe_globals
 
 from taskgroup.errors import DataError
-from taskgroup.results.places import Place
+from taskgroup.results.storage.places import Place
 
 _scalar: Any = np.float64().__reduce__()[0]
 NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.results.schema import evaluations_to_table
+from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records.codec import evaluations_to_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,14 +23,14 @@ from typing import Literal, Self
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
-from taskgroup.results import schema
-from taskgroup.results.lease import hold_lease
-from taskgroup.results.local_files import make_folder
-from taskgroup.results.locking import lock_directory
-from taskgroup.results.places import Place, within
-from taskgroup.results.records import EvaluationRow, Panel, TrialResult
-from taskgroup.results.snapshots import copied_file, scratch_folder
-from taskgroup.results.storage import LEFTOVER_SECONDS, Storage, open_storage
+from taskgroup.results.records import codec as schema
+from taskgroup.results.records.base import EvaluationRow, Panel, TrialResult
+from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
+from taskgroup.results.storage.lease import hold_lease
+from taskgroup.results.storage.local_files import make_folder
+from taskgroup.results.storage.locking import lock_directory
+from taskgroup.results.storage.places import Place, within
+from taskgroup.results.storage.snapshots import copied_file, scratch_folder
 
 SPACE_FILE = "space.yaml"
 JOURNAL_FILE = "study.journal"

@@ -2,9 +2,9 @@
 
 from taskgroup.errors import DataError
 from taskgroup.results.loaded import LoadedRun
-from taskgroup.results.places import Place, within
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
-from taskgroup.results.storage import open_storage
+from taskgroup.results.storage.base import open_storage
+from taskgroup.results.storage.places import Place, within
 
 
 def list_runs(parent: Place = DEFAULT_PARENT) -> list[RunDirectory]:

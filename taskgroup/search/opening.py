@@ -10,9 +10,9 @@ from typing import Any
 from taskgroup.config import parse, parse_number, parse_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
-from taskgroup.search.distributions import DISTRIBUTIONS
-from taskgroup.search.space import SearchSpace, load_space, read_space
-from taskgroup.search.study_config import StudyConfig
+from taskgroup.search.space.distributions import DISTRIBUTIONS
+from taskgroup.search.space.search_space import SearchSpace, load_space, read_space
+from taskgroup.search.space.study_config import StudyConfig
 
 CHANGEABLE = (
     "description",

@@ -6,25 +6,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from taskgroup.evaluation.bar import progress_bar
+from taskgroup.cluster.connection import connected
+from taskgroup.cluster.dashboard import shown_in_dashboard
+from taskgroup.cluster.resources import available_cpus, available_gpus, available_nodes
+from taskgroup.evaluation.progress_bar import progress_bar
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
-from taskgroup.search.budget import TimeBudget, busy_seconds
-from taskgroup.search.grid import check_grid
+from taskgroup.search.answer.live_table import Show, shown
+from taskgroup.search.answer.progress import Progress
+from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.engine.budget import TimeBudget, busy_seconds
+from taskgroup.search.engine.recording import Train
+from taskgroup.search.engine.run import check_resources, run_study
 from taskgroup.search.opening import open_search
-from taskgroup.search.preflight import check_names, robust_objective
-from taskgroup.search.progress import Progress
-from taskgroup.search.recording import Train
-from taskgroup.search.space import SearchSpace
-from taskgroup.search.stages.scoring import score_confirmations
-from taskgroup.search.stages.sequence import Stage, stages_of
-from taskgroup.search.stages.source import judged
-from taskgroup.search.summary import StudyResult
-from taskgroup.search.table import Show, shown
-from taskgroup.search.tuner.cluster import available_cpus, available_gpus, available_nodes
-from taskgroup.search.tuner.connection import connected
-from taskgroup.search.tuner.dashboard import shown_in_dashboard
-from taskgroup.search.tuner.loggers import check_loggers
-from taskgroup.search.tuner.run import check_resources, run_study
+from taskgroup.search.plan.confirm_scoring import score_confirmations
+from taskgroup.search.plan.grid import check_grid
+from taskgroup.search.plan.preflight import check_names, robust_objective
+from taskgroup.search.plan.sources import judged
+from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.search.stages import Stage, stages_of
+from taskgroup.search.watch.loggers import check_loggers
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.training.fit import fit
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.places import Place
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records.base import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
-from taskgroup.search.baselines import middle_trial
-from taskgroup.search.planning import plan_trial
-from taskgroup.search.preflight import check_names
-from taskgroup.search.progress import score_text
-from taskgroup.search.recording import Train, WorkerClock, record_trial
-from taskgroup.search.space import load_space
+from taskgroup.results.storage.places import Place
+from taskgroup.search.answer.progress import score_text
+from taskgroup.search.engine.recording import Train, WorkerClock, record_trial
+from taskgroup.search.plan.baselines import middle_trial
+from taskgroup.search.plan.planning import plan_trial
+from taskgroup.search.plan.preflight import check_names
+from taskgroup.search.space.search_space import load_space
 from taskgroup.training.fit import fit
 
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.network import autocast, fixed_network
-from taskgroup.evaluation.objective import TaskObjective, resolve_attacked
+from taskgroup.evaluation.objective.network import autocast, fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective, resolve_attacked
 from taskgroup.tasks.base import Target, Task
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.losses import softmax_divergence
-from taskgroup.training.sharing import Share, drawing, whole_share
+from taskgroup.training.parallel.sharing import Share, drawing, whole_share
 
 
 class Adversary(Protocol):

@@ -8,9 +8,9 @@ from taskgroup.models.build import build_model
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig
-from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.losses import TradesLoss, TrainingLoss
 from taskgroup.training.optimizers import build_optimizer
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.precision import autocast_dtype
 from taskgroup.training.state import TrialState
 from taskgroup.training.weighting.base import WEIGHTINGS, WeightedTask, Weighting

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 
-from taskgroup.attacks.fit import check_fit, check_no_slips
+from taskgroup.attacks.compatibility import check_fit, check_no_slips
 from taskgroup.data.base import check_tasks
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import predicted_by, resolve_attacked
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import predicted_by, resolve_attacked
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.tasks.class_weights import with_class_weights

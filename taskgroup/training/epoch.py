@@ -10,12 +10,12 @@ from taskgroup.data.augmentation import augment
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.errors import DivergedError
 from taskgroup.training.adversary import Adversary
-from taskgroup.training.group import ALONE, WorkerGroup
-from taskgroup.training.norms import joint_norms
 from taskgroup.training.optimizers import set_learning_rate
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
+from taskgroup.training.parallel.norms import joint_norms
+from taskgroup.training.parallel.sharing import Share, deal, drawing, ghost, whole_share
 from taskgroup.training.schedules import Schedule
 from taskgroup.training.seeding import derive_seed, make_generator, seeded_global_state
-from taskgroup.training.sharing import Share, deal, drawing, ghost, whole_share
 from taskgroup.training.state import TrialState
 
 

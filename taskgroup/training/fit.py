@@ -8,15 +8,15 @@ from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.models.checkpoint import load_checkpoint
 from taskgroup.models.multitask import output_dimension
-from taskgroup.results.places import Place
-from taskgroup.results.records import EpochRow
+from taskgroup.results.records.base import EpochRow
+from taskgroup.results.storage.places import Place
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_crop, check_outputs
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.epoch import Trainer, num_images
-from taskgroup.training.group import ALONE, WorkerGroup
 from taskgroup.training.memory import peak_memory, reset_peak_memory
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.precision import autocast_dtype, training_device
 from taskgroup.training.reporter import Reporter
 from taskgroup.training.schedules import Schedule

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from taskgroup.evaluation.network import autocast
+from taskgroup.evaluation.objective.network import autocast
 from taskgroup.tasks.base import LossSums, Target, Task
-from taskgroup.training.group import ALONE, WorkerGroup
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.weighting.base import Weighting
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.errors import DivergedError
-from taskgroup.evaluation.scoring import score_model
+from taskgroup.evaluation.shards.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
-from taskgroup.training.group import ALONE, WorkerGroup
+from taskgroup.training.parallel.group import ALONE, WorkerGroup
+from taskgroup.training.parallel.sharing import Share, WholeDraws, deal
 from taskgroup.training.seeding import derive_seed
-from taskgroup.training.sharing import Share, WholeDraws, deal
 
 
 def is_robust_epoch(validation: ValidationConfig, epoch: int, epochs: int) -> bool:

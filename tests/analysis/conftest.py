@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.results.dimension import (
+from taskgroup.results.records.base import EpochRow, EvaluationRow, Panel, TrialResult
+from taskgroup.results.records.dimension import (
     DimensionRow,
     TaskGradientRow,
     write_dimension,
     write_task_gradients,
 )
-from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
+from taskgroup.results.records.shards import TransferRow, write_transfers
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.shards import TransferRow, write_transfers
 
 TASKS = ("depth", "edges", "normals")
 SPACE = """name: rooms

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
-from taskgroup.attacks.fit import NEEDS
+from taskgroup.attacks.compatibility import NEEDS
 
 BUDGETS = [
     AttackBudget(norm="linf", epsilon=8 / 255, steps=4, restarts=2),

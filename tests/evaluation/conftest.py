@@ -10,7 +10,7 @@ from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.shards import Bench
+from taskgroup.evaluation.shards.shard import Bench
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
 
 INFOS = (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from taskgroup.attacks.sea import SEA_LOSSES
-from taskgroup.evaluation import suites
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
-from taskgroup.results.records import TrialResult
+from taskgroup.evaluation.suites import catalogue
+from taskgroup.results.records.base import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
@@ -20,8 +20,8 @@ FEW = {
     "AUTOATTACK_STEPS": 2,
     "REGRESSION": {"steps": 8, "restarts": 3},
     "SWEEP_STEPS": 3,
-    "TASKS_STEPS": suites.TASKS_STEPS | {"standard": 3, "full": 3},
-    "QUERIES": suites.QUERIES | {"standard": 4, "full": 4},
+    "TASKS_STEPS": catalogue.TASKS_STEPS | {"standard": 3, "full": 3},
+    "QUERIES": catalogue.QUERIES | {"standard": 4, "full": 4},
 }
 STRONG = {"segmentation": "sea", "classification": "autoattack", "depth": "apgd", "normals": "apgd"}
 SEVERAL = ["apgd_tasks"] + [
@@ -95,7 +95,7 @@ def make_run(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
     for name, value in FEW.items():
-        monkeypatch.setattr(suites, name, value)
+        monkeypatch.setattr(catalogue, name, value)
 
 
 def run_suite(run, suite, **options):

@@ -17,19 +17,19 @@ from taskgroup.cli import app
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.evaluation.bench import check_labels
 from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
-from taskgroup.evaluation.shards import Bench
+from taskgroup.evaluation.shards.bench import check_labels
+from taskgroup.evaluation.shards.shard import Bench
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
 from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records.shards import read_images, read_transfers
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.shards import read_images, read_transfers
 from taskgroup.tasks.base import Target, build_task
 
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"

@@ -12,8 +12,8 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
 from taskgroup.attacks.sea import SEA_LOSSES, sea
 from taskgroup.data.base import Batch
 from taskgroup.errors import ConfigError, DataError, DivergedError
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.sea_protocol import class_map, sea_report
 from taskgroup.tasks.base import Target, TaskInfo, build_task
 

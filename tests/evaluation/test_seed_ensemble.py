@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskgroup.evaluation.seed_ensemble import seed_worst_accuracy, seed_worst_miou
-from taskgroup.evaluation.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
 from taskgroup.metrics.confusion import ConfusionMetric
 
 RIGHT_ACCURACY = 0.5208333

@@ -50,7 +50,7 @@ THEIR_NAMES = {
 @pytest.fixture
 def small_drn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every DRN with a few channels."""
-    monkeypatch.setattr("taskgroup.models.drn.WIDTHS", (2, 2, 4, 4, 6, 8, 8, 8))
+    monkeypatch.setattr("taskgroup.models.backbones.drn.WIDTHS", (2, 2, 4, 4, 6, 8, 8, 8))
 
 
 @pytest.fixture

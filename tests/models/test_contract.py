@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from taskgroup.models.backbones.timm_backbone import TIMM
 from taskgroup.models.base import BACKBONES, DECODERS, ModelConfig
 from taskgroup.models.build import build_model, check_model
-from taskgroup.models.timm_backbone import TIMM
 from taskgroup.tasks.base import Task
 
 SIZE = (45, 38)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskgroup.results.records import EpochRow
-from taskgroup.search.space import SearchSpace, read_space
+from taskgroup.results.records.base import EpochRow
+from taskgroup.search.space.search_space import SearchSpace, read_space
 from taskgroup.training.config import TrialConfig
 
 VALUES: Mapping[str, Any] = {

@@ -10,7 +10,7 @@ from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.opening import open_search, space_changes
-from taskgroup.search.space import SearchSpace
+from taskgroup.search.space.search_space import SearchSpace
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 import taskgroup.data
 import taskgroup.tasks
 from taskgroup.data.base import DATASETS
-from taskgroup.results.records import EpochRow
+from taskgroup.results.records.base import EpochRow
 from taskgroup.tasks.base import TASKS, Target, Task, TaskInfo, build_task
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
@@ -85,7 +85,7 @@ class Rows:
 def test_space_trains_the_task(
     example: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskgroup.search.space import load_space
+    from taskgroup.search.space.search_space import load_space
     from taskgroup.training.fit import fit
 
     monkeypatch.setenv("TASKGROUP_CACHE", str(tmp_path / "cache"))

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.objective import TaskObjective
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target
 from taskgroup.training.adversary import DivergenceObjective, build_adversary
 from taskgroup.training.fit import prepare

@@ -7,9 +7,9 @@ task P it is ``loss_weights: {shared: lambda}``.
 import pytest
 import torch
 
-from taskgroup.search.drawing import Middle, draw
-from taskgroup.search.grid import grid_points
-from taskgroup.search.space import read_space
+from taskgroup.search.plan.draw import Middle, draw
+from taskgroup.search.plan.grid import grid_points
+from taskgroup.search.space.search_space import read_space
 from taskgroup.training.adversary import TrainingAttack, build_adversary
 from taskgroup.training.fit import prepare
 

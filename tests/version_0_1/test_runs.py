@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import taskgroup
 from taskgroup.cli import app
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.space import load_space
-from taskgroup.search.stages.sequence import stages_of
+from taskgroup.search.space.search_space import load_space
+from taskgroup.search.stages import stages_of
 
 
 def invoke(*arguments):
@@ -27,7 +27,11 @@ def records(run):
 
 def test_all_three_are_listed(runs):
     rows = json.loads(invoke("runs", "list", "--runs", runs, "--json"))
-    assert sorted(Path(row["run"]).name for row in rows) == ["finished", "half_confirmed", "interrupted"]
+    assert sorted(Path(row["run"]).name for row in rows) == [
+        "finished",
+        "half_confirmed",
+        "interrupted",
+    ]
 
 
 @pytest.mark.parametrize(

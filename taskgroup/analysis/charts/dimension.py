@@ -8,9 +8,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.dimension import LAW_TEXT, Curve, attack_text, collect_curves, law_text
-from taskgroup.analysis.style import literal, new_figure, score_axis, score_format
-from taskgroup.results.dimension import Counted, Measure
+from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
+from taskgroup.analysis.tables.dimension import (
+    LAW_TEXT,
+    Curve,
+    attack_text,
+    collect_curves,
+    law_text,
+)
+from taskgroup.results.records.dimension import Counted, Measure
 from taskgroup.study.objectives import StudyObjective
 
 TITLE = "Output dimension"

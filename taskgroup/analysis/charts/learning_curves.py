@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.groups import LOOKS, Group, group_of
-from taskgroup.analysis.style import (
+from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
+from taskgroup.analysis.charts.style import (
     literal,
     new_figure,
     present,

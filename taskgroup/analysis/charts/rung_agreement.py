@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.style import GRID, INK, SOFT, new_figure
+from taskgroup.analysis.charts.style import GRID, INK, SOFT, new_figure
 from taskgroup.analysis.wording import metric_title
 from taskgroup.study.rung_agreement import (
     LEAST_TRIALS,

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.groups import LOOKS, Group, group_of
-from taskgroup.analysis.style import (
+from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
+from taskgroup.analysis.charts.style import (
     add_note,
     literal,
     marker,
@@ -20,7 +20,7 @@ from taskgroup.analysis.style import (
     score_format,
 )
 from taskgroup.analysis.wording import format_value
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records.base import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 COLUMNS = 3

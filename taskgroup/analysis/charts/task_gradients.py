@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.models import model_looks
-from taskgroup.analysis.style import literal, new_figure
-from taskgroup.results.dimension import TaskGradientRow
+from taskgroup.analysis.charts.model_styles import model_looks
+from taskgroup.analysis.charts.style import literal, new_figure
+from taskgroup.results.records.dimension import TaskGradientRow
 
 TITLE = "Gradients of tasks"
 JOINT, BALANCED = "all, summed", "all, balanced"

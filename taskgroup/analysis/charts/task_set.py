@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.groups import LOOKS, Group, group_of
-from taskgroup.analysis.style import (
+from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
+from taskgroup.analysis.charts.style import (
     SOFT,
     literal,
     marker,
@@ -18,7 +18,7 @@ from taskgroup.analysis.style import (
     score_format,
 )
 from taskgroup.analysis.wording import metric_title
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records.base import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.style import literal, new_figure
+from taskgroup.analysis.charts.style import literal, new_figure
 from taskgroup.analysis.wording import (
     condition_name,
     format_radius,

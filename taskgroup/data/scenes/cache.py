@@ -24,9 +24,9 @@ import numpy as np
 from taskgroup.data import label_free
 from taskgroup.data.scenes import (
     casting,
-    draws,
     labels,
     layout,
+    random_stream,
     render,
     shading,
     shapes,
@@ -39,7 +39,17 @@ from taskgroup.errors import ResourceError
 CACHE_VARIABLE = "TASKGROUP_CACHE"
 """Environment variable that overrides the cache folder."""
 
-RENDERER = (draws, shapes, layout, textures, casting, shading, labels, render, label_free)
+RENDERER = (
+    random_stream,
+    shapes,
+    layout,
+    textures,
+    casting,
+    shading,
+    labels,
+    render,
+    label_free,
+)
 """Modules whose source decides what a sample is."""
 
 _log = getLogger(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgroup.data.base import SPLITS, Split
-from taskgroup.data.scenes.draws import Draws
+from taskgroup.data.scenes.random_stream import Draws
 from taskgroup.data.scenes.shapes import SHAPE_NAMES, Solid
 from taskgroup.data.scenes.textures import (
     ROOM_FACES,

@@ -14,7 +14,7 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgroup.data.scenes.draws import Draws
+from taskgroup.data.scenes.random_stream import Draws
 from taskgroup.data.scenes.shapes import SHAPE_NAMES, Floats, transform
 
 HUE_SPREAD = 0.16

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.conditions import Combine
 from taskgroup.evaluation.dimension.attacks import (
     ScoreSums,
     attack_pixels,
@@ -21,9 +20,10 @@ from taskgroup.evaluation.dimension.attacks import (
 )
 from taskgroup.evaluation.dimension.grids import attack_outputs
 from taskgroup.evaluation.dimension.subject import COMBINED, Measured, Tick
-from taskgroup.evaluation.scoring import predict
+from taskgroup.evaluation.shards.scoring import predict
+from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.metrics.base import SumMetric
-from taskgroup.results.dimension import DimensionRow
+from taskgroup.results.records.dimension import DimensionRow
 from taskgroup.study.intervals import bootstrap_intervals
 
 Attack = Callable[[Batch, Tensor], ScoreSums]

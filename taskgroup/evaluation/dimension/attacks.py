@@ -10,12 +10,12 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.combined import combined_objective
-from taskgroup.evaluation.conditions import Combine
 from taskgroup.evaluation.dimension.sampling import REPEAT_STRIDE, STARTS, random_ranks
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.network import fast_precision
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.objective.combined import combined_objective
+from taskgroup.evaluation.objective.network import fast_precision
+from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.tasks.base import Target, Task
 
 PIXEL_SCORE = "accuracy"

@@ -6,10 +6,10 @@ from typing import Literal, get_args
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.bench import ScoredSplit
 from taskgroup.evaluation.dimension.grids import GRIDS, Grid
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.shards.bench import ScoredSplit
 from taskgroup.tasks.base import Task
 
 Part = Literal["gradient", "attack", "tasks", "task_attack"]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskgroup.evaluation.bench import BenchPlan, open_bench
 from taskgroup.evaluation.dimension.agreement_rows import agreement_rows
 from taskgroup.evaluation.dimension.attack_curves import attack_rows, task_attack_rows
 from taskgroup.evaluation.dimension.gradient_curves import gradient_rows, task_norm_rows
@@ -15,17 +14,18 @@ from taskgroup.evaluation.dimension.pixel_gradients import SEED_BATCH
 from taskgroup.evaluation.dimension.subject import Floats, Measured, Tick
 from taskgroup.evaluation.dimension.targets import named_networks
 from taskgroup.evaluation.dimension.task_gradients import task_gram
-from taskgroup.evaluation.shards import held_still
+from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
+from taskgroup.evaluation.shards.shard import held_still
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.dimension import (
+from taskgroup.results.records.dimension import (
     DimensionRow,
     TaskGradientRow,
     write_dimension,
     write_task_gradients,
 )
-from taskgroup.results.places import Place
 from taskgroup.results.run_directory import DEFAULT_PARENT
-from taskgroup.results.storage import open_storage
+from taskgroup.results.storage.base import open_storage
+from taskgroup.results.storage.places import Place
 
 Progress = Callable[[int, int, str], None]
 STEPS = 100

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError
-from taskgroup.evaluation.conditions import Combine
 from taskgroup.evaluation.dimension.grids import gradient_outputs
 from taskgroup.evaluation.dimension.options import OF_OUTPUTS, DimensionOptions, Part
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.shards import Bench, images_per_shard, pieces
+from taskgroup.evaluation.shards.shard import Bench, images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.dimension import DimensionRow
+from taskgroup.evaluation.suites.conditions import Combine
+from taskgroup.results.records.dimension import DimensionRow
 from taskgroup.study.intervals import Interval
 from taskgroup.tasks.base import Task
 

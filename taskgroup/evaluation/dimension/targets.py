@@ -6,9 +6,9 @@ from pathlib import Path
 
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.evaluation.subjects import Subject, resolve, winner_and_baselines
-from taskgroup.results.places import Place, is_address, within
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
-from taskgroup.results.single_files import exists
+from taskgroup.results.storage.places import Place, is_address, within
+from taskgroup.results.storage.single_files import exists
 
 NEXT = "see what exists with: taskgroup runs list"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from taskgroup.models.backbones.layers import conv_norm_relu, he_initialise, resize, size_of
 from taskgroup.models.base import DECODERS, Decoder
-from taskgroup.models.layers import conv_norm_relu, he_initialise, resize, size_of
 
 
 @DECODERS.register("pyramid")

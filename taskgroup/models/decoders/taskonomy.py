@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from taskgroup.models.backbones.layers import fit, he_initialise
 from taskgroup.models.base import DECODERS, Decoder, start_small
-from taskgroup.models.layers import fit, he_initialise
 
 WIDTHS = (256, 128, 64, 48, 32)
 """Channels after each of the five doublings from stride 32."""

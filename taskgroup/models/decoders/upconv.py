@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from taskgroup.models.backbones.layers import conv_norm_relu, fit, he_initialise, size_of
 from taskgroup.models.base import DECODERS, Decoder
-from taskgroup.models.layers import conv_norm_relu, fit, he_initialise, size_of
 
 
 class UpStep(nn.Module):

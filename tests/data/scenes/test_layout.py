@@ -3,8 +3,8 @@
 import numpy as np
 
 from taskgroup.data.base import SPLITS
-from taskgroup.data.scenes.draws import Draws
 from taskgroup.data.scenes.layout import UP, Scene, draw_scene
+from taskgroup.data.scenes.random_stream import Draws
 from taskgroup.data.scenes.textures import ROOM_FACES
 
 SCENES = [draw_scene(seed, split, i) for seed in (0, 7) for split in SPLITS for i in range(25)]

@@ -17,8 +17,8 @@ from taskgroup.evaluation.dimension.attacks import (
 from taskgroup.evaluation.dimension.pixel_gradients import joint_gradients, pixel_gradients
 from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 from taskgroup.evaluation.dimension.task_gradients import task_gram
-from taskgroup.evaluation.network import fixed_network
-from taskgroup.evaluation.scoring import predict
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.shards.scoring import predict
 from taskgroup.tasks.base import Target, TaskInfo, build_task
 
 OUTPUTS = (1, 2, 3, 16, 100)

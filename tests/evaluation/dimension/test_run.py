@@ -15,14 +15,14 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.evaluation.dimension import attack_curves
 from taskgroup.evaluation.dimension.options import DimensionOptions
 from taskgroup.evaluation.dimension.run import analyse_dimension
-from taskgroup.evaluation.scoring import predict
+from taskgroup.evaluation.shards.scoring import predict
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.dimension import read_dimension, read_task_gradients
-from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records.dimension import read_dimension, read_task_gradients
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.storage import open_storage
+from taskgroup.results.storage.base import open_storage
 from taskgroup.tasks.base import build_task
 
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"

@@ -1,0 +1,1 @@
+"""The report: one page with every chart and table of a run."""

@@ -1,0 +1,148 @@
+"""The report: one HTML file that answers the question, shows why, and opens offline."""
+
+import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
+from taskgroup import __version__
+from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.report import page
+from taskgroup.analysis.report.grid_page import grid_sections
+from taskgroup.analysis.report.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
+from taskgroup.analysis.report.panels import collect_panels
+from taskgroup.analysis.report.stages import (
+    CONFIRM_CAPTION,
+    PROXY_CAPTION,
+    confirm_table,
+    confirmation_sentence,
+    proxy_table,
+)
+from taskgroup.analysis.tables.base import study_table
+from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table
+from taskgroup.analysis.wording import format_score, metric_parts, metric_title
+from taskgroup.results.run_directory import RunDirectory
+
+ORDER = ("pareto", "task_set", "epsilon", "transfer", "slices", "learning_curves")
+"""Charts in the order of the argument; a chart that is not named here comes after them."""
+PANELS_CAPTION = (
+    "The first test images: each model's prediction without attack, the image after the attack on "
+    "that model, and its prediction then."
+)
+
+
+def write_report(run: RunDirectory) -> str:
+    """Write ``report.html`` into a run directory and return where it lies.
+
+    Raises:
+        DataError: A record is torn, foreign, or of another schema version.
+        ConfigError: The run's space names no main task or no objectives.
+        ResourceError: The disk is full or not writable.
+    """
+    return run.write_report(render_report(read_study(run)))
+
+
+def render_report(study: StudyData) -> str:
+    """The report of a study as HTML."""
+    headline = collect_headline(study)
+    names = [*ORDER, *(name for name in CHARTS if name not in ORDER)]
+    body = [
+        _head(study, headline),
+        _confirmed(study),
+        grid_sections(study),
+        _standings(study, headline),
+        *(_chart(study, name) for name in names[:3]),
+        _evaluation(study, "test"),
+        _evaluation(study, "confirm"),
+        _panels(study),
+        *(_chart(study, name) for name in names[3:]),
+        _proxy(study),
+        page.section("All trials", "", page.table(study_table(study))),
+        _reproduce(study, headline),
+    ]
+    return page.page(f"{study.name}: {headline.title}", [piece for piece in body if piece])
+
+
+def _head(study: StudyData, headline: Headline) -> str:
+    notes = () if study.best is None else (_confirmation(study),)
+    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    parts = [study.name, begun[:10], f"taskgroup {__version__}"]
+    return page.head(headline, kicker=" · ".join(part for part in parts if part), notes=notes)
+
+
+def _confirmation(study: StudyData) -> str:
+    """What the confirm stage says, or that nothing is confirmed and how to confirm it."""
+    return confirmation_sentence(study) or f"{NOT_CONFIRMED} Run: taskgroup confirm {study.path}"
+
+
+def _confirmed(study: StudyData) -> str:
+    if not any(trial.stage == "confirm" for trial in study.staged):
+        return ""
+    content = page.table(confirm_table(study), mark_column=-1)
+    return page.section("Confirmation with several seeds", CONFIRM_CAPTION, content)
+
+
+def _proxy(study: StudyData) -> str:
+    if not any(trial.stage == "proxy" for trial in study.staged):
+        return ""
+    content = page.table(proxy_table(study), mark_column=-1)
+    return page.section("Stand-in against real setting", PROXY_CAPTION, content)
+
+
+def _standings(study: StudyData, headline: Headline) -> str:
+    if not headline.standings:
+        return ""
+    score = metric_parts(study.robust.metric)[2]
+    rows = [
+        (
+            standing,
+            [
+                format_score(score, standing.clean),
+                format_score(score, standing.robust),
+                gain_text(study, standing.gain),
+            ],
+        )
+        for standing in headline.standings
+    ]
+    columns = (metric_title(study.clean), metric_title(study.robust), "best trial is better by")
+    caption = "Scores of the main task on the validation split, after the last epoch."
+    return page.section(
+        "The best trial against the baselines", caption, page.standings(rows, columns=columns)
+    )
+
+
+def _chart(study: StudyData, name: str) -> str:
+    chart = CHARTS[name](study)
+    content = "" if chart.figure is None else page.figure(chart.figure, name)
+    return page.section(chart.title, chart.caption, content)
+
+
+def _evaluation(study: StudyData, split: str) -> str:
+    own = [r for r in study.evaluations if (r.task, r.split) == (study.main_task, split)]
+    if not own:
+        return ""
+    score = metric_parts(study.robust.metric)[2]
+    own.sort(key=lambda row: row.score_name != score)
+    rows = [row for row in own if row.score_name == score]
+    caption = (
+        "Strong attacks on images that the search never saw. The worst case takes, image by image, "
+        "the attack inside the threat model that hurt most."
+    )
+    tables = [robustness_table(own, (*study.trials, *study.staged))]
+    if split == "test":
+        tables.append(evaluation_table(rows, study.trials))
+    content = "\n".join(page.table(table, mark_column=0) for table in tables)
+    return page.section(f"Evaluation on the {split} split", caption, content)
+
+
+def _panels(study: StudyData) -> str:
+    if not study.panels:
+        return ""
+    return page.section(
+        "What the attack does to predictions", PANELS_CAPTION, page.panels(collect_panels(study))
+    )
+
+
+def _reproduce(study: StudyData, headline: Headline) -> str:
+    content = [
+        page.facts(headline.facts),
+        page.commands(headline.commands),
+        page.folded("The search space", study.space_text),
+    ]
+    return page.section("How this was made", "", "\n".join(content))

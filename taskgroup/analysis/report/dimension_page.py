@@ -1,0 +1,39 @@
+"""The charts of output dimension as a page of their own, for checkpoints without a run."""
+
+import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
+from taskgroup.analysis.base import CHARTS, StudyData
+from taskgroup.analysis.report import page
+from taskgroup.results.records.dimension import read_dimension, read_task_gradients
+from taskgroup.results.storage.base import open_storage
+from taskgroup.results.storage.places import Place, within
+from taskgroup.study.objectives import StudyObjective
+
+PAGE_FILE = "dimension.html"
+NAMES = ("dimension", "task_gradients")
+
+
+def write_dimension_page(place: Place) -> str:
+    """Draw the records of a folder into ``dimension.html`` beside them; returns where it lies.
+
+    Raises:
+        DataError: A record is torn, foreign, or of another schema version.
+        ResourceError: The disk is full or not writable.
+    """
+    storage = open_storage(place)
+    rows, task_rows = read_dimension(storage), read_task_gradients(storage)
+    task = rows[-1].task if rows else ""
+    study = StudyData(
+        name=str(place),
+        path=str(place),
+        main_task=task,
+        objectives=(StudyObjective(f"{task}/robust/score", "maximize"),),
+        dimensions=tuple(rows),
+        task_gradients=tuple(task_rows),
+    )
+    body = []
+    for name in NAMES:
+        chart = CHARTS[name](study)
+        content = "" if chart.figure is None else page.figure(chart.figure, name)
+        body.append(page.section(chart.title, chart.caption, content))
+    storage.write(PAGE_FILE, page.page("Output dimension", body).encode("utf-8"))
+    return within(place, PAGE_FILE)

@@ -1,0 +1,64 @@
+"""The tables of a grid study as sections of its report."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from taskgroup.analysis.base import StudyData
+from taskgroup.analysis.report import page
+from taskgroup.analysis.tables.base import Table
+from taskgroup.analysis.tables.grid_tables import (
+    GridTable,
+    attacks_table,
+    relative_table,
+    vulnerability_table,
+)
+from taskgroup.analysis.tables.grids import Grid, open_grid
+from taskgroup.analysis.tables.predictors import predictors_table
+from taskgroup.errors import DataError
+
+SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
+    (
+        relative_table,
+        "Task sets against the main task alone",
+        "By how much of itself the main task's score is better with auxiliary tasks than without, "
+        "under the same recipe and seed by seed. An interval with 0 inside is no evidence.",
+    ),
+    (
+        attacks_table,
+        "Task sets under each attack",
+        "The main task's score, the mean over seeds.",
+    ),
+    (
+        vulnerability_table,
+        "Relative vulnerability",
+        "By how much of itself the main task's error grows under each attack.",
+    ),
+    (
+        predictors_table,
+        "What ranks configurations like robustness",
+        "Whether cheap numbers would have put the configurations into the same order.",
+    ),
+)
+
+
+def grid_tables(study: StudyData) -> list[tuple[str, str, Table]]:
+    """Titles, captions and tables that a study with several seeds has numbers for.
+
+    Empty for any other study.
+    """
+    if len({trial.seed for trial in study.complete}) < 2:
+        return []
+    grid = open_grid([study])
+    found = []
+    for build, title, caption in SECTIONS:
+        with suppress(DataError):  # nothing evaluated, or too little to compare
+            found.append((title, caption, build(grid).table))
+    return found
+
+
+def grid_sections(study: StudyData) -> str:
+    """The same as sections of a report."""
+    return "\n".join(
+        page.section(title, caption, page.table(table, mark_column=-1))
+        for title, caption, table in grid_tables(study)
+    )

@@ -1,0 +1,206 @@
+"""The answer of a study in words: what won, by how much, against what, and how sure that is."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from taskgroup.analysis.base import StudyData
+from taskgroup.analysis.charts.groups import Group, group_of
+from taskgroup.analysis.wording import (
+    budget_text,
+    format_gain,
+    format_score,
+    format_seconds,
+    metric_parts,
+    score_name,
+)
+from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.study.constraint import max_clean_drop
+from taskgroup.study.selection import selection_rule
+
+NOT_CONFIRMED = (
+    "Not confirmed: one seed per trial, and the winner was chosen by the validation scores "
+    "shown here, which flatters them."
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The winner or a baseline in the comparison.
+
+    Attributes:
+        number: Number of the trial.
+        label: What a reader calls it.
+        group: Its part in the study.
+        clean: Main score without attack on the validation split.
+        robust: Main score under the attack of the search on the validation split.
+        gain: Robust score of the winner minus this one's, positive where the winner is better.
+    """
+
+    number: int
+    label: str
+    group: Group
+    clean: float | None
+    robust: float | None
+    gain: float | None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer; texts are plain, not HTML.
+
+    Attributes:
+        title: The answer in one line.
+        sentences: What won, at which settings, and how it scores.
+        standings: The winner, then the complete baselines by number.
+        facts: Counts, overhead and rule as pairs of name and value.
+        commands: How to go on or do it again, as pairs of purpose and command.
+    """
+
+    title: str
+    sentences: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    facts: tuple[tuple[str, str], ...]
+    commands: tuple[tuple[str, str], ...]
+
+
+def collect_headline(study: StudyData) -> Headline:
+    """Put the answer of a study into words."""
+    best = study.best
+    if best is None:
+        title = "No answer yet"
+        sentences: tuple[str, ...] = (_no_answer(study),)
+    else:
+        title = _title(best)
+        sentences = (_settings(best), _scores(study, best), *_tested(study, best))
+    return Headline(title, sentences, _standings(study), _facts(study), _commands(study))
+
+
+def _title(best: TrialResult) -> str:
+    if not best.auxiliary_tasks:
+        return f"No task set beat {best.main_task} alone"
+    return f"Most robust trial: {best.main_task} with {_listed(best.auxiliary_tasks)}"
+
+
+def _no_answer(study: StudyData) -> str:
+    reasons = Counter(t.reason for t in study.trials if t.status == "failed" and t.reason)
+    if study.infeasible:
+        return "No complete trial keeps within the constraint on the clean score."
+    worst = "".join(f" {count} failed: {why}." for why, count in reasons.most_common(2))
+    return f"No trial is complete among {len(study.trials)}.{worst}"
+
+
+def _settings(best: TrialResult) -> str:
+    adversary = best.config.get("adversary") or {}
+    weights = best.config.get("loss_weights") or {}
+    named = ", ".join(f"{task} {weight:.3g}" for task, weight in weights.items())
+    words = f", loss weights {named} (main task 1)" if named else ""
+    how = f"on {budget_text(adversary)}" if best.is_adversarial else "without attacks"
+    return f"Trial {best.number}, {best.label}, trained {how}{words}."
+
+
+def _scores(study: StudyData, best: TrialResult) -> str:
+    score = metric_parts(study.robust.metric)[2]
+    robust = format_score(score, best.score(study.robust.metric))
+    clean = format_score(score, best.score(study.clean.metric))
+    attack = budget_text(best.config.get("validation") or {})
+    return (
+        f"On the validation split: {score_name(score)} {robust} under {attack}, "
+        f"{clean} without attack."
+    )
+
+
+def _tested(study: StudyData, best: TrialResult) -> tuple[str, ...]:
+    """The winner's test scores, once it was evaluated."""
+    score = metric_parts(study.robust.metric)[2]
+    own: dict[str, EvaluationRow] = {}
+    for row in study.evaluations:
+        same = (row.trial, row.task, row.score_name) == (best.number, best.main_task, score)
+        if same and row.split == "test":
+            own.setdefault(row.condition, row)  # the run's own ball comes first
+    hardest = own.get("worst_case")
+    if hardest is None or "clean" not in own:
+        return ()
+    verdict = "" if hardest.verdict == "ok" else f" Warning: {hardest.verdict}."
+    return (
+        f"On {hardest.images} test images that the search never saw: {_with_interval(hardest)} "
+        f"under the worst of all attacks, {_with_interval(own['clean'])} without attack.{verdict}",
+    )
+
+
+def _with_interval(row: EvaluationRow) -> str:
+    low, value, high = (format_score(row.score_name, x) for x in (row.low, row.score, row.high))
+    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+
+
+def _standings(study: StudyData) -> tuple[Standing, ...]:
+    best = study.best
+    if best is None:
+        return ()
+    baselines = [t for t in study.complete if t.role == "baseline" and t.number != best.number]
+    return tuple(_standing(study, trial, best) for trial in (best, *baselines))
+
+
+def _standing(study: StudyData, trial: TrialResult, best: TrialResult) -> Standing:
+    robust = trial.score(study.robust.metric)
+    gain = None if robust is None else study.robust.gain(best) - study.robust.gain(trial)
+    return Standing(
+        number=trial.number,
+        label=trial.label,
+        group=group_of(trial, best),
+        clean=trial.score(study.clean.metric),
+        robust=robust,
+        gain=None if trial.number == best.number else gain,
+    )
+
+
+def _facts(study: StudyData) -> tuple[tuple[str, str], ...]:
+    counts = Counter[str](trial.status for trial in study.trials)
+    statuses = ("complete", "pruned", "failed", "interrupted")
+    listed = ", ".join(f"{counts[status]} {status}" for status in statuses if counts[status])
+    overheads = [t.overhead_seconds for t in study.trials if t.overhead_seconds is not None]
+    mean = sum(overheads) / len(overheads) if overheads else None
+    dataset = study.space.get("dataset")
+    name = dataset.get("name", "-") if isinstance(dataset, dict) else "-"
+    return (
+        ("trials", f"{len(study.trials)} ({listed or 'none begun'})"),
+        ("data set", str(name)),
+        ("training time", format_seconds(sum(trial.seconds for trial in study.trials))),
+        ("engine overhead", "not measured" if mean is None else f"{mean:.2f} s a trial"),
+        ("winner chosen by", selection_rule(study.objectives, limits=study.limits)),
+        *_constraint(study),
+        ("versions", _versions(study)),
+    )
+
+
+def _constraint(study: StudyData) -> tuple[tuple[str, str], ...]:
+    """Who exceeds the study's constraint, if it has one."""
+    if max_clean_drop(study.space) is None:
+        return ()
+    if not study.limits:
+        return (("constraint", "not applied: the natural single-task baseline is not complete"),)
+    beyond = ", ".join(f"trial {trial.number}" for trial in study.infeasible)
+    return (("infeasible", beyond or "none of the complete trials"),)
+
+
+def _versions(study: StudyData) -> str:
+    found = dict.fromkeys(pair for trial in study.trials for pair in trial.versions.items())
+    return ", ".join(f"{name} {version}" for name, version in found) or "not recorded"
+
+
+def _commands(study: StudyData) -> tuple[tuple[str, str], ...]:
+    return (
+        ("train the best again, with several seeds", f"taskgroup confirm {study.path}"),
+        ("attack the winner and the baselines", f"taskgroup evaluate best --run {study.path}"),
+        ("write this report again", f"taskgroup report --run {study.path}"),
+        ("search again", f"taskgroup search --space {study.path}/space.yaml"),
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Example: ``depth, edges and normals``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def gain_text(study: StudyData, gain: float | None) -> str:
+    """A gain in the unit of the robust score."""
+    return format_gain(metric_parts(study.robust.metric)[2], gain)

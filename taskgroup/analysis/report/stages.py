@@ -1,0 +1,166 @@
+"""What the proxy and confirm stages found, as tables and sentences of the report."""
+
+from typing import Any
+
+from taskgroup.analysis.base import StudyData
+from taskgroup.analysis.tables.base import Row, Table
+from taskgroup.analysis.wording import (
+    MISSING,
+    format_gain,
+    format_score,
+    metric_parts,
+    metric_title,
+)
+from taskgroup.study.confirmation import (
+    Confirmed,
+    MeanInterval,
+    attack_words,
+    best_alone,
+    confirmed_task_sets,
+    verdict_text,
+)
+from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.proxy import agreement_text, proxy_agreement, proxy_pairs
+
+TO = "\N{EN DASH}"
+CONFIRM_CAPTION = (
+    "Trained again with seeds that the search never used and scored once, after the last epoch, on "
+    "the confirm split, which the search never saw. A task set is compared, seed by seed, with the "
+    "main task alone under the same recipe: only tasks and loss weights differ. Intervals are "
+    "95 % t intervals over seeds and hold one by one: of twenty, one misses by chance."
+)
+PROXY_CAPTION = (
+    "Trials were searched on a cheap stand-in; the best of them and every baseline were trained "
+    "again in the real setting, from which alone the winner comes. The correlation speaks only of "
+    "those that were trained in both."
+)
+
+
+def confirm_table(study: StudyData) -> Table:
+    """Each confirmed configuration: mean and interval, paired difference, what that says."""
+    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
+    heads = [metric_title(objective) for objective in study.objectives]
+    columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "so")
+    rows = tuple(_confirmed_row(study, group) for group in found)
+    notes = (*_attack_notes(study), *_alone_note(study, found))
+    return Table(columns, frozenset(range(1, 3 + len(heads))), rows, notes)
+
+
+def _attack_notes(study: StudyData) -> tuple[str, ...]:
+    """What each column was measured under."""
+    words = [
+        f"{metric_title(objective)}: {attack_words(objective.metric, study.suite)}"
+        for objective in study.objectives
+    ]
+    text = "; ".join(words)
+    waiting = len(study.suite.missing)
+    left_out = f"{waiting} confirmations are not scored by the suite yet and left out."
+    return (f"{text[:1].upper()}{text[1:]}.", *([left_out] if waiting else []))
+
+
+def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
+    difference = group.differences[0] if group.differences else None
+    scores = [
+        _interval(objective, score)
+        for objective, score in zip(study.objectives, group.scores, strict=True)
+    ]
+    cells = (
+        _name(group),
+        str(group.scores[0].seeds),
+        *scores,
+        _difference(study.objectives[0], difference),
+        "; ".join(filter(None, (verdict_text(group), *group.suspicions))) or MISSING,
+    )
+    data: dict[str, Any] = {
+        "trial": group.first.parent,
+        "label": group.first.label,
+        "scores": [score._asdict() for score in group.scores],
+        "against": None if group.partner is None else group.partner.label,
+        "difference": None if difference is None else difference._asdict(),
+        "verdict": group.verdict,
+        "suspicions": list(group.suspicions),
+    }
+    alarms = frozenset({len(cells) - 1}) if group.suspicions else frozenset[int]()
+    return Row(cells, data, None, alarms)
+
+
+def _name(group: Confirmed) -> str:
+    """The label with the trial that was confirmed, unless the label names it."""
+    named = f"trial {group.first.parent}"
+    label = group.first.label
+    return label if label.endswith(named) else f"{label} ({named})"
+
+
+def _alone_note(study: StudyData, found: tuple[Confirmed, ...]) -> tuple[str, ...]:
+    best = best_alone(found, study.objectives[0])
+    if best is None:
+        return ()
+    mean = format_score(_score(study.objectives[0]), best.scores[0].mean)
+    return (f"Best recipe without auxiliary tasks: {best.first.label}, {mean}.",)
+
+
+def _interval(objective: StudyObjective, found: MeanInterval) -> str:
+    score = _score(objective)
+    if found.low != found.low:
+        return format_score(score, found.mean)
+    low, high = (format_score(score, end).removesuffix(" %") for end in (found.low, found.high))
+    return f"{format_score(score, found.mean)} ({low}{TO}{high})"
+
+
+def _difference(objective: StudyObjective, found: MeanInterval | None) -> str:
+    if found is None:
+        return MISSING
+    score = _score(objective)
+    if found.low != found.low:
+        return format_gain(score, found.mean)
+    low, high = (format_gain(score, end).removesuffix(" points") for end in found[1:3])
+    return f"{format_gain(score, found.mean)} ({low} to {high})"
+
+
+def _score(objective: StudyObjective) -> str:
+    return metric_parts(objective.metric)[2]
+
+
+def confirmation_sentence(study: StudyData) -> str | None:
+    """What the stage says about the winner, or that only others were confirmed; None without it."""
+    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
+    if not any(group.scores[0].seeds for group in found):
+        return None
+    best = study.best
+    own = [group for group in found if best is not None and group.first.parent == best.number]
+    own = [group for group in own if group.first.auxiliary_tasks]
+    if not own or own[0].partner is None:
+        return "Confirmed below with several seeds on images that the search never saw."
+    group = own[0]
+    difference = _difference(study.objectives[0], group.differences[0])
+    name = metric_title(study.objectives[0])
+    return (
+        f"Confirm stage, {group.differences[0].seeds} seeds on images that the search never saw: "
+        f"{verdict_text(group)}. {name[:1].upper()}{name[1:]} {difference} against "
+        f"{group.first.main_task} alone under the same recipe."
+    )
+
+
+def proxy_table(study: StudyData) -> Table:
+    """Each promoted trial: its score on the stand-in and in the real setting."""
+    objective = study.objectives[0]
+    pairs = proxy_pairs((*study.staged, *study.trials))
+    rows = []
+    for proxy, real in sorted(pairs, key=lambda pair: -objective.gain(pair[0])):
+        scores = [
+            format_score(_score(objective), trial.score(objective.metric))
+            for trial in (proxy, real)
+        ]
+        data = {"proxy": proxy.number, "real": real.number, "label": real.label}
+        rows.append(
+            Row((real.label, str(proxy.number), scores[0], str(real.number), scores[1]), data)
+        )
+    name = metric_title(objective)
+    columns = ("trained on", "stand-in", f"{name}, stand-in", "real trial", f"{name}, real")
+    return Table(columns, frozenset({1, 2, 3, 4}), tuple(rows), (proxy_sentence(study),))
+
+
+def proxy_sentence(study: StudyData) -> str:
+    """The rank correlation between stand-in and real setting, in words."""
+    found = proxy_agreement((*study.staged, *study.trials), study.objectives[0])
+    return f"Rank correlation of stand-in and real setting: {agreement_text(found)}."

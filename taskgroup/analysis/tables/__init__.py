@@ -1,0 +1,1 @@
+"""Tables, alike on the terminal, as JSON and in the report."""

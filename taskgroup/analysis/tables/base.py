@@ -1,0 +1,240 @@
+"""Tables of runs and trials, alike on the terminal, as JSON and in the report."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from taskgroup.analysis.base import StudyData, read_study
+from taskgroup.analysis.charts.groups import Group, group_of
+from taskgroup.analysis.wording import (
+    MISSING,
+    format_score,
+    format_seconds,
+    format_value,
+    metric_parts,
+    metric_title,
+)
+from taskgroup.errors import TaskgroupError
+from taskgroup.results.records.base import Stage, TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.runs import list_runs
+from taskgroup.study.selection import Limit
+
+STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
+"""In the order of a table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        cells: One text per column; an empty one repeats the row above.
+        data: The same for machines, with numbers as numbers.
+        group: The part of the trial in its study, or None.
+        alarms: Positions of the cells that warn, set in red.
+    """
+
+    cells: tuple[str, ...]
+    data: Mapping[str, Any]
+    group: Group | None = None
+    alarms: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns.
+
+    Attributes:
+        columns: Headings.
+        numeric: Positions of the columns that hold numbers, set to the right.
+        rows: The rows.
+        notes: Lines below the table.
+    """
+
+    columns: tuple[str, ...]
+    numeric: frozenset[int]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One object per row; what was never measured is null."""
+        return [_without_nan(dict(row.data)) for row in self.rows]
+
+
+def _without_nan(value: Any) -> Any:
+    """The same plain data with None for NaN, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def runs_table(parent: str | Path) -> Table:
+    """The run directories below a folder, newest first.
+
+    A run that cannot be read says so in its row.
+    """
+    rows = [_run_row(run) for run in reversed(list_runs(parent))]
+    columns = ("run", "main task", "trials", "complete", "best", "robust", "begun")
+    return Table(columns, frozenset({2, 3, 5}), tuple(rows))
+
+
+def _run_row(run: RunDirectory) -> Row:
+    try:
+        study = read_study(run)
+    except TaskgroupError as error:
+        cells = (run.place, MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
+        return Row(cells, {"run": run.place, "error": str(error)})
+    best = study.best
+    score = best.score(study.robust.metric) if best is not None else None
+    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    label = best.label if best is not None else ""
+    data = {
+        "run": run.place,
+        "main_task": study.main_task,
+        "trials": len(study.trials),
+        "complete": len(study.complete),
+        "best": label or None,
+        "metric": study.robust.metric,
+        "robust": score,
+        "begun": begun or None,
+    }
+    cells = (
+        run.place,
+        study.main_task,
+        str(len(study.trials)),
+        str(len(study.complete)),
+        label or MISSING,
+        format_score(metric_parts(study.robust.metric)[2], score),
+        (begun or MISSING)[:16].replace("T", " "),
+    )
+    return Row(cells, data)
+
+
+def trials_table(run: RunDirectory) -> Table:
+    """The trials of a run, best robust score first.
+
+    Raises:
+        DataError: A record is torn, foreign, or of another schema version.
+        ConfigError: Its space names no main task or no objectives.
+    """
+    return study_table(read_study(run))
+
+
+def study_table(study: StudyData) -> Table:
+    """The trials of a study: best robust score first, those without one last.
+
+    Where there are other stages their trials follow, and a column says which: scores of different
+    stages cannot be compared.
+    """
+    beyond = {trial.number for trial in study.infeasible}
+    rows = tuple(
+        _trial_row(study, trial, is_infeasible=trial.number in beyond)
+        for stage in STAGES
+        for trial in ranked(study, stage)
+    )
+    clean, robust = metric_title(study.clean), metric_title(study.robust)
+    columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
+    trials = (*study.trials, *study.staged)
+    counts = Counter(trial.status for trial in trials)
+    note = f"{len(trials)} trials: " + ", ".join(
+        f"{number} {status}" for status, number in counts.items()
+    )
+    table = Table(columns, frozenset({0, 3, 4, 5, 7}), rows, (note,) if trials else ())
+    return _with_stages(table) if study.staged else table
+
+
+def _with_stages(table: Table) -> Table:
+    """The same with the stage of each trial behind its label."""
+    rows = tuple(
+        replace(
+            row,
+            cells=(*row.cells[:2], row.data["stage"], *row.cells[2:]),
+            alarms=frozenset(index + (index >= 2) for index in row.alarms),
+        )
+        for row in table.rows
+    )
+    columns = (*table.columns[:2], "stage", *table.columns[2:])
+    return replace(
+        table,
+        columns=columns,
+        rows=rows,
+        numeric=frozenset(index + (index >= 2) for index in table.numeric),
+    )
+
+
+def ranked(study: StudyData, stage: Stage = "search") -> list[TrialResult]:
+    """Complete trials of one stage by falling robust score, then the rest by number."""
+
+    def rank(trial: TrialResult) -> tuple[bool, float, int]:
+        gain = study.robust.gain(trial)
+        is_last = trial.status != "complete" or gain != gain
+        return (is_last, 0.0 if is_last else -gain, trial.number)
+
+    own = [trial for trial in (*study.trials, *study.staged) if trial.stage == stage]
+    return sorted(own, key=rank)
+
+
+def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> Row:
+    clean, robust = (trial.score(axis.metric) for axis in (study.clean, study.robust))
+    score = metric_parts(study.robust.metric)[2]
+    done = trial.epochs[-1].epoch if trial.epochs else 0
+    cells = (
+        str(trial.number),
+        trial.label,
+        _status(trial, study.limits if is_infeasible else ()),
+        f"{done}/{trial.planned_epochs}",
+        format_score(score, clean),
+        format_score(score, robust),
+        drawn_values(trial),
+        format_seconds(trial.seconds),
+    )
+    data = {
+        "trial": trial.number,
+        "label": trial.label,
+        "role": trial.role,
+        "task_set": list(trial.task_set),
+        "stage": trial.stage,
+        "parent": trial.parent,
+        "status": trial.status,
+        "reason": trial.reason,
+        "infeasible": is_infeasible,
+        "epochs": done,
+        "planned_epochs": trial.planned_epochs,
+        "clean": clean,
+        "robust": robust,
+        "parameters": dict(trial.parameters),
+        "seconds": trial.seconds,
+        "checkpoint": trial.checkpoint,
+    }
+    return Row(cells, data, group_of(trial, study.best))
+
+
+def _status(trial: TrialResult, broken: Sequence[Limit]) -> str:
+    """How a trial ended, why, and which limits of the study it broke."""
+    if broken:
+        drops = ", ".join(f"{limit.drop(trial):.3g}" for limit in broken)
+        return f"{trial.status}, infeasible: clean score {drops} worse"
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
+
+
+def drawn_values(trial: TrialResult) -> str:
+    """What was drawn for a trial, but for its task set.
+
+    Loss weights come first and by task (``depth 0.12``); of a dotted key its last part is named.
+    """
+    named = [
+        (
+            not key.startswith("loss_weights."),
+            f"{key.rpartition('.')[2]} {format_value(key, value)}",
+        )
+        for key, value in trial.parameters.items()
+        if not key.startswith("auxiliary_tasks")
+    ]
+    words = (text.replace("_", " ") for _, text in sorted(named, key=lambda pair: pair[0]))
+    return ", ".join(words) or MISSING

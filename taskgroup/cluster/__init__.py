@@ -1,0 +1,1 @@
+"""Ray as searches and evaluations share it: address, start, connection, dashboard."""

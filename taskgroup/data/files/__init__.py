@@ -1,0 +1,1 @@
+"""Reading and finding the files of data sets."""

@@ -1,0 +1,1 @@
+"""Smaller copies of data sets in their own layout."""

@@ -1,0 +1,1 @@
+"""What an attack sees of a network: losses, tracked scores, gradients."""

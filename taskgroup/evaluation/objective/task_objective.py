@@ -1,0 +1,259 @@
+"""From a model and its tasks to what an attack sees."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup.attacks.base import Evaluation, Predicts, Scoring
+from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.objective.network import autocast
+from taskgroup.evaluation.objective.pixel_accuracy import pixel_accuracy, seed_pixel_accuracy
+from taskgroup.tasks.base import Target, Task
+
+
+class TaskObjective:
+    """The losses of some tasks of a network, per image; contract 3.
+
+    Per image the loss is the sum over attacked tasks of ``loss_sum / (H W)`` (of ``loss_sum`` for a
+    vector task). Dividing by all pixels, not by the valid ones, leaves each image's ascent
+    direction as it is and counts an image with few labels for little. Only the attacked heads run,
+    and the main one where its score is wanted.
+
+    The main task may be attacked through another loss than its own, which then is still the one
+    that is tracked: masked losses fall where an attack succeeds.
+
+    The network is used as it stands: wrap the attack in ``fixed_network`` for evaluation mode.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tasks: Sequence[Task],
+        targets: Mapping[str, Target],
+        *,
+        main_task: str | None,
+        attacked_tasks: Sequence[str],
+        loss: str | None = None,
+        tracks: Literal["task", "raised"] = "task",
+        towards: Tensor | None = None,
+        score: Scoring = "main",
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        """Bind a network to a batch.
+
+        Args:
+            model: ``model(images, names)`` gives a prediction per name.
+            tasks: The task set.
+            targets: One target per attacked task and for the main one.
+            main_task: The task whose main score is ``Evaluation.score``; None spares its head and
+                metric, and the score is NaN.
+            attacked_tasks: Tasks whose losses are raised, at least one.
+            loss: Attack loss of the main task, by name; None is the task's own loss.
+            tracks: Loss that judges iterates where ``loss`` is given: the tasks' own or ``loss``.
+            towards: Class that a targeted loss goes towards, of the main target's shape.
+            score: What ``Evaluation.score`` is; another than ``main`` needs a main task of classes.
+            autocast: Number format of the forward pass; None is float32. Losses are float32.
+
+        Raises:
+            ConfigError: A task that is not in the set, or none to attack; an unknown attack loss,
+                or one without a main task to attack.
+        """
+        self.model = model
+        self.tasks = tuple(tasks)
+        self.targets = targets
+        self.main_task = main_task
+        self.attacked_tasks = tuple(attacked_tasks)
+        self.autocast = autocast
+        named = {task.name: task for task in tasks}
+        self.loss, self.tracks, self.towards, self.scoring = loss, tracks, towards, score
+        _check_attacked(self.attacked_tasks, tuple(named))
+        _check_loss(loss, main_task, self.attacked_tasks)
+        self._attacked = [named[name] for name in self.attacked_tasks]
+        self._main = named[main_task] if main_task is not None else None
+        self._metric = self._main.metric() if self._main is not None else None
+        self._heads = list(dict.fromkeys([*attacked_tasks, *([main_task] if main_task else [])]))
+
+    def __call__(self, images: Tensor, progress: float) -> Evaluation:
+        """Evaluate images ``(N, 3, H, W)`` in one forward pass.
+
+        ``progress`` matters to an attack loss that has a schedule, and to nothing else.
+        """
+        with autocast(images.device, self.autocast):
+            predictions = self.model(images, self._heads)
+        losses = {task.name: self._loss(task, predictions[task.name]) for task in self._attacked}
+        tracked = torch.stack(list(losses.values())).sum(0)
+        loss = tracked
+        if self.loss is not None and self._main is not None:
+            raised = self._attack_loss(self._main, predictions[self._main.name], progress)
+            loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
+        if self.tracks == "raised":
+            tracked = loss
+        return Evaluation(loss, tracked.detach(), self._score(predictions, progress, len(images)))
+
+    def select(self, index: Tensor) -> "TaskObjective":
+        """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
+        targets = {
+            name: Target(target.values[index], target.valid[index])
+            for name, target in self.targets.items()
+        }
+        towards = None if self.towards is None else self.towards[index]
+        return self._with(targets, self.main_task, self.loss, self.tracks, towards, self.scoring)
+
+    def with_loss(
+        self,
+        loss: str,
+        *,
+        tracks: Literal["task", "raised"] = "task",
+        towards: Tensor | None = None,
+        score: Scoring = "main",
+    ) -> "TaskObjective":
+        """The same images under another attack loss of the main task, scored by that task.
+
+        Without a main task the first attacked one is it.
+        """
+        main_task = self.main_task or self.attacked_tasks[0]
+        return self._with(self.targets, main_task, loss, tracks, towards, score)
+
+    @property
+    def predicts(self) -> Predicts:
+        """What the main task predicts; without a main task, the first attacked one."""
+        return predicted_by(self._named_main)
+
+    @property
+    def labels(self) -> Tensor:
+        """Classes of the main task ``(N,)``; -1 where an image has none."""
+        target = self.targets[self._named_main.name]
+        return target.values.where(target.valid, -1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(N, K)`` of the main task, float32.
+
+        Raises:
+            ConfigError: The main task does not give one class per image.
+        """
+        task = self._named_main
+        if self.predicts != "class":
+            raise ConfigError(
+                f"this attack needs one class per image, but task {task.name!r} is no "
+                "classification; choose sea for class maps, apgd for numbers"
+            )
+        with autocast(images.device, self.autocast):
+            return self.model(images, [task.name])[task.name].float()  # type: ignore[no-any-return]
+
+    @property
+    def _named_main(self) -> Task:
+        return self._main if self._main is not None else self._attacked[0]
+
+    def _with(
+        self,
+        targets: Mapping[str, Target],
+        main_task: str | None,
+        loss: str | None,
+        tracks: Literal["task", "raised"],
+        towards: Tensor | None,
+        score: Scoring,
+    ) -> "TaskObjective":
+        return TaskObjective(
+            self.model,
+            self.tasks,
+            targets,
+            main_task=main_task,
+            attacked_tasks=self.attacked_tasks,
+            loss=loss,
+            tracks=tracks,
+            towards=towards,
+            score=score,
+            autocast=self.autocast,
+        )
+
+    def _attack_loss(self, task: Task, prediction: Tensor, progress: float) -> Tensor:
+        assert self.loss is not None
+        target = self.targets[task.name]
+        # Without known shares all classes weigh alike.
+        shares = task.info.class_shares or (1.0,) * (task.info.num_classes or 0)
+        setting = Setting(progress, inverse_shares(shares), self.towards)
+        return LOSSES[self.loss](prediction.float(), target.values, target.valid, setting)
+
+    def _loss(self, task: Task, prediction: Tensor) -> Tensor:
+        target = self.targets[task.name]
+        return task.loss(prediction.float(), target).loss_sum / target.valid[0].numel()
+
+    @torch.no_grad()
+    def _score(self, predictions: Mapping[str, Tensor], progress: float, count: int) -> Tensor:
+        if self._main is None or self._metric is None:
+            return torch.full((count,), torch.nan)
+        target = self.targets[self._main.name]
+        prediction = predictions[self._main.name].detach().float()
+        if self.scoring == "accuracy":
+            return pixel_accuracy(prediction, target)
+        if self.scoring == "seed_accuracy":
+            return seed_pixel_accuracy(prediction, target, is_first=progress == 0)
+        sums = self._metric.per_image(prediction, target.values, target.valid)
+        return self._metric.score(sums)[self._main.main_score].float()
+
+
+def predicted_by(task: Task) -> Predicts:
+    """What a task's head predicts, for attacks that fit some kinds only."""
+    if task.info.num_classes is None:
+        return "numbers"
+    return "class_map" if task.output == "map" else "class"
+
+
+def inverse_shares(shares: Sequence[float]) -> tuple[float, ...]:
+    """Weights of classes, inverse to their shares of the pixels, that sum to 1.
+
+    A class without a pixel weighs as much as the rarest that has some; no shares give no weights.
+
+    Example:
+        >>> [round(weight, 3) for weight in inverse_shares((0.75, 0.25, 0.0))]
+        [0.143, 0.429, 0.429]
+    """
+    rarest = min((share for share in shares if share > 0), default=1.0)
+    inverse = [1 / max(share, rarest) for share in shares]
+    return tuple(weight / sum(inverse) for weight in inverse)
+
+
+def resolve_attacked(
+    attacked: Literal["main", "all"] | Sequence[str], main_task: str, task_set: Sequence[str]
+) -> tuple[str, ...]:
+    """Names of the attacked tasks.
+
+    Args:
+        attacked: ``main``, ``all``, or names.
+        main_task: The task to protect.
+        task_set: Every task of the network.
+
+    Raises:
+        ConfigError: A name outside the task set, or no name at all.
+    """
+    if attacked == "main":
+        return (main_task,)
+    names = tuple(task_set) if attacked == "all" else tuple(attacked)
+    _check_attacked(names, task_set)
+    return names
+
+
+def _check_attacked(names: Sequence[str], task_set: Sequence[str]) -> None:
+    known = ", ".join(task_set)
+    if not names:
+        raise ConfigError(f"attacked_tasks must name at least one task; choose from: {known}")
+    for name in names:
+        if name not in task_set:
+            raise ConfigError(
+                f"attacked_tasks must lie in the task set, got {name!r}; choose from: {known}"
+            )
+
+
+def _check_loss(loss: str | None, main_task: str | None, attacked: Sequence[str]) -> None:
+    if loss is None:
+        return
+    _ = LOSSES[loss]
+    if main_task not in attacked:
+        raise ConfigError(
+            f"attack loss {loss!r} is one of the main task, which must be attacked then, got main "
+            f"task {main_task!r} and attacked_tasks {', '.join(attacked)}; add it, or leave the "
+            "loss out"
+        )

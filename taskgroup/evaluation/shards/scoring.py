@@ -1,0 +1,167 @@
+"""Scores of a network on batches of images, clean or attacked, as sums per image."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget
+from taskgroup.data.base import Batch
+from taskgroup.errors import DataError
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
+from taskgroup.metrics.base import SumMetric
+from taskgroup.tasks.base import Target, Task
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured on a set of images.
+
+    Attributes:
+        sums: Per task the metric's sums of each image, ``(N, S)`` float64 on the CPU.
+        values: Per task the data-set scores by name; NaN where nothing was valid.
+    """
+
+    sums: Mapping[str, Tensor]
+    values: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """A named attack with its budget and the tasks whose losses it raises.
+
+    Attributes:
+        attack: Registry name.
+        budget: Ball and effort.
+        attacked_tasks: Names of tasks.
+        seed: Seed of random starts and noise.
+        autocast: Number format of the attack's forward passes; None is float32.
+    """
+
+    attack: str
+    budget: AttackBudget
+    attacked_tasks: tuple[str, ...]
+    seed: int = 0
+    autocast: torch.dtype | None = None
+
+    def __call__(
+        self, model: nn.Module, tasks: Sequence[Task], batch: Batch, number: int
+    ) -> Tensor:
+        """Attacked images of a batch ``(N, 3, H, W)``; ``number`` is its place, for the seed.
+
+        The network must be held still, see ``fixed_network``.
+        """
+        objective = TaskObjective(
+            model,
+            tasks,
+            batch.targets,
+            main_task=None,
+            attacked_tasks=self.attacked_tasks,
+            autocast=self.autocast,
+        )
+        return ATTACKS[self.attack](
+            objective,
+            batch.images,
+            budget=self.budget,
+            generator=seeded_generator(self.seed, number),
+        )
+
+
+def score_model(
+    model: nn.Module,
+    tasks: Sequence[Task],
+    batches: Iterable[Batch],
+    *,
+    main_task: str,
+    attack: str | None = None,
+    budget: AttackBudget | None = None,
+    attacked_tasks: Sequence[str] = (),
+    seed: int = 0,
+    device: torch.device = CPU,
+    autocast: torch.dtype | None = None,
+) -> Scores:
+    """Score every task on clean images, or on images attacked for this very network.
+
+    Predictions are float32 and in evaluation mode; the network's mode and gradients are restored.
+
+    Args:
+        model: ``model(images, names)`` gives a prediction per name.
+        tasks: The tasks to score.
+        batches: Images with a target per task.
+        main_task: What is attacked when ``attacked_tasks`` is empty.
+        attack: Registry name of the attack; None scores clean images.
+        budget: Ball and effort of the attack.
+        attacked_tasks: Tasks whose losses the attack raises.
+        seed: Seed of random starts and noise; batch ``i`` has its own stream.
+        device: Where the network lies.
+        autocast: Number format of the attack's forward passes; scores are always float32.
+
+    Raises:
+        DataError: There is no image.
+    """
+    attacker = None
+    if attack is not None:
+        named = tuple(attacked_tasks) or (main_task,)
+        attacker = Attacker(attack, budget or AttackBudget(), named, seed, autocast)
+    metrics = {task.name: task.metric() for task in tasks}
+    parts: list[dict[str, Tensor]] = []
+    with fixed_network(model):
+        for number, batch in enumerate(batches):
+            there = batch.to(device)
+            images = there.images if attacker is None else attacker(model, tasks, there, number)
+            predictions = predict(model, images, list(metrics))
+            parts.append(sums_per_image(metrics, predictions, there.targets))
+    return gather_scores(metrics, parts)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
+    """Predictions of ``tasks`` without a graph, float32."""
+    return {name: prediction.float() for name, prediction in model(images, tasks).items()}
+
+
+def sums_per_image(
+    metrics: Mapping[str, SumMetric],
+    predictions: Mapping[str, Tensor],
+    targets: Mapping[str, Target],
+) -> dict[str, Tensor]:
+    """Each metric's sums ``(N, S)`` of one batch, on the CPU.
+
+    NaN for an image whose prediction is not finite: a class taken from NaN would look like one.
+    """
+    found = {}
+    for name, metric in metrics.items():
+        prediction, target = predictions[name], targets[name]
+        sums = metric.per_image(prediction, target.values, target.valid)
+        broken = ~prediction.flatten(1).isfinite().all(1)
+        found[name] = sums.masked_fill(broken[:, None], torch.nan).cpu()
+    return found
+
+
+def gather_scores(
+    metrics: Mapping[str, SumMetric], parts: Sequence[Mapping[str, Tensor]]
+) -> Scores:
+    """Join the sums of all batches and compute the scores of the whole.
+
+    Raises:
+        DataError: There is no batch.
+    """
+    if not parts:
+        raise DataError("a score needs at least one image, got none; choose a larger split")
+    sums = {name: torch.cat([part[name] for part in parts]) for name in metrics}
+    values = {
+        name: {key: float(value) for key, value in metric.score(sums[name].sum(0)).items()}
+        for name, metric in metrics.items()
+    }
+    return Scores(sums, values)
+
+
+def seeded_generator(seed: int, number: int) -> torch.Generator:
+    """The random stream of batch ``number``; streams of nearby seeds have nothing in common."""
+    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

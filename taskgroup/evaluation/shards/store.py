@@ -1,0 +1,163 @@
+"""Finished shards on disk, so that an evaluation that was killed goes on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from taskgroup import __version__
+from taskgroup.evaluation.shards.bench import BenchPlan
+from taskgroup.evaluation.shards.shard import Bench, Part, Shard, ShardResult
+from taskgroup.evaluation.subjects import Subject
+from taskgroup.results.records.base import Panel
+from taskgroup.results.records.shards import (
+    ImageRow,
+    read_images,
+    read_shard_panels,
+    write_images,
+    write_shard_panels,
+)
+from taskgroup.results.storage.base import Storage
+from taskgroup.results.storage.single_files import read_place
+
+FOLDER = "shards"
+KEY_LETTERS = 16
+
+
+@dataclass(frozen=True)
+class ShardStore:
+    """Shards of one evaluation below a run directory.
+
+    Attributes:
+        storage: The run directory's.
+        subjects: Whom the networks belong to.
+        plan: Where they come from.
+        bench: The networks.
+    """
+
+    storage: Storage
+    subjects: tuple[Subject, ...]
+    plan: BenchPlan
+    bench: Bench
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, ...]:
+        """Hashes of the checkpoints: training on changes what was found."""
+        return tuple(hashlib.sha256(read_place(path)).hexdigest() for path in self.plan.checkpoints)
+
+    def name(self, shard: Shard) -> str:
+        """Where a shard lies, by everything that its numbers depend on."""
+        subject = self.subjects[shard.network]
+        condition = shard.condition
+        content = {
+            "version": __version__,
+            "network": self._fingerprints[shard.network],
+            "judges": [self._fingerprints[judge] for judge in shard.judges],
+            "data": self.bench.networks[shard.network].dataset.model_dump(mode="json"),
+            "condition": [condition.attack, condition.attacked_tasks, condition.combine],
+            "budget": condition.budget.model_dump(mode="json"),
+            "range": [shard.first, shard.stop, shard.is_shown],
+            "plan": [self.plan.split, self.plan.seed],
+            "device": self.bench.device.type,
+        }
+        text = json.dumps(content, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
+        number = "none" if subject.trial < 0 else f"{subject.trial:05d}"
+        return f"{FOLDER}/{number}-{condition.name}-{key}-{shard.first:06d}.parquet"
+
+    def load(self, shard: Shard) -> tuple[ShardResult, list[Panel]] | None:
+        """A finished shard, or None.
+
+        Raises:
+            DataError: Its file is torn or foreign.
+        """
+        name = self.name(shard)
+        if not self.storage.exists(name):
+            return None
+        pictures = _panels_name(name)
+        panels = read_shard_panels(self.storage, pictures) if self.storage.exists(pictures) else []
+        return self._result(shard, read_images(self.storage, name)), panels
+
+    def save(self, shard: Shard, result: ShardResult, panels: Sequence[Panel]) -> None:
+        """Write a finished shard, its pictures first.
+
+        Raises:
+            ResourceError: The disk is full or not writable.
+        """
+        name = self.name(shard)
+        if panels:
+            write_shard_panels(self.storage, _panels_name(name), panels)
+        write_images(self.storage, name, self._rows(shard, result))
+
+    def _rows(self, shard: Shard, result: ShardResult) -> list[ImageRow]:
+        fields = {
+            **image_fields(self.subjects[shard.network], shard, self.plan),
+            "seconds": result.seconds,
+        }
+        return [
+            ImageRow(
+                **fields,
+                member=part.member,
+                judged=self.subjects[part.judge].trial,
+                image=int(image),
+                task=task,
+                valid=int(result.valid[task][position]) if task in result.valid else 0,
+                sums=tuple(sums[position].tolist()),
+            )
+            for part in result.parts
+            for task, sums in part.sums.items()
+            for position, image in enumerate(result.index.tolist())
+        ]
+
+    def _result(self, shard: Shard, rows: Sequence[ImageRow]) -> ShardResult:
+        """Rows in the order written, as they were found."""
+        positions = {subject.trial: place for place, subject in enumerate(self.subjects)}
+        grouped: dict[tuple[str, int], dict[str, list[ImageRow]]] = {}
+        for row in rows:
+            grouped.setdefault((row.member, positions[row.judged]), {}).setdefault(
+                row.task, []
+            ).append(row)
+        parts = tuple(
+            Part(
+                member,
+                judge,
+                {
+                    task: torch.tensor([row.sums for row in own], dtype=torch.float64)
+                    for task, own in tasks.items()
+                },
+            )
+            for (member, judge), tasks in grouped.items()
+        )
+        own = next(tasks for (_, judge), tasks in grouped.items() if judge == shard.network)
+        return ShardResult(
+            parts=parts,
+            index=torch.tensor([row.image for row in next(iter(own.values()))]),
+            valid={task: torch.tensor([row.valid for row in rows]) for task, rows in own.items()},
+            seconds=rows[0].seconds,
+        )
+
+
+def image_fields(subject: Subject, shard: Shard, plan: BenchPlan) -> dict[str, Any]:
+    """What every image row of a shard has in common."""
+    condition = shard.condition
+    return {
+        "trial": subject.trial,
+        "label": subject.label,
+        "condition": condition.name,
+        "attack": condition.attack or "",
+        "norm": condition.budget.norm,
+        "epsilon": condition.budget.epsilon,
+        "steps": condition.steps,
+        "restarts": condition.restarts,
+        "attacked_tasks": condition.attacked_tasks,
+        "seed": plan.seed,
+        "split": plan.split,
+    }
+
+
+def _panels_name(name: str) -> str:
+    return name.removesuffix(".parquet") + ".panels"

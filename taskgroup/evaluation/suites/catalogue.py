@@ -1,0 +1,228 @@
+"""Which conditions a network is scored under: quick, standard, full, mtrobust, mtrobust_seed."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.suites.conditions import Combine, Condition, Role, sweep_radii
+from taskgroup.tasks.base import Task
+
+Suite = Literal["quick", "standard", "full", "mtrobust", "mtrobust_seed"]
+SUITES: tuple[Suite, ...] = ("quick", "standard", "full", "mtrobust", "mtrobust_seed")
+
+QUICK = {"steps": 50, "restarts": 2}
+SEA_STEPS = 300
+AUTOATTACK_STEPS = 100
+REGRESSION = {"steps": 300, "restarts": 3}
+SWEEP_STEPS = 20
+LIGHT: tuple[Suite, ...] = ("quick", "mtrobust", "mtrobust_seed")
+ONE_BALL: tuple[Suite, ...] = ("standard", *LIGHT)
+TASKS_STEPS: dict[Suite, int] = {"standard": 100, "full": 100, **dict.fromkeys(LIGHT, 20)}
+QUERIES: dict[Suite, int] = {"standard": 1000, "full": 1000, **dict.fromkeys(LIGHT, 100)}
+PUBLISHED = (
+    *(("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)),
+    *(("houdini", 20),),
+)
+"""Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
+PUBLISHED_STEP = 1 / 4
+"""Their step in units of the radius: 1 of 4, or 2 of 8."""
+WITH_SLIPS = {
+    **{"pgd_seed": "pgd", "mim_seed": "mim_seed", "houdini_seed": "houdini_seed"},
+    **{name: name for name in ("mtrobust_pgd", "mtrobust_mim", "mtrobust_houdini")},
+}
+"""Their attacks as released: from a corner, then also in the box of the Cityscapes evaluation."""
+WITH_SLIPS_STEPS = 20
+QUERIED_IMAGES = 64
+"""A black-box attack only checks the others; a few images show whether it beats them."""
+COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
+FULL_MULTIPLES = (0.5, 1.0, 2.0)
+REFERENCE_L2 = 0.5
+"""L2 radius that the field pairs with 8/255 on images of 32 pixels (RobustBench)."""
+REFERENCE_LINF = 8 / 255
+REFERENCE_NUMBERS = 3 * 32 * 32
+Planned = tuple[str, str, AttackBudget]
+"""A condition's name, its attack, and the attack's budget."""
+
+
+def kind_of(task: Task) -> Literal["dense", "classification", "regression"]:
+    """Which attacks fit a task: class maps, one class per image, or numbers."""
+    if task.info.num_classes is None:
+        return "regression"
+    return "classification" if task.output == "vector" else "dense"
+
+
+def suite_conditions(
+    suite: Suite,
+    threat: ThreatModel,
+    main_task: Task,
+    attacked_tasks: Sequence[str],
+    *,
+    num_pixels: int,
+) -> tuple[Condition, ...]:
+    """Every condition of a suite; what coincides is listed once per name and run once.
+
+    Args:
+        suite: How much is done.
+        threat: The ball that the network is judged in.
+        main_task: The task to protect.
+        attacked_tasks: The tasks that are attacked together beside the main task alone.
+        num_pixels: Numbers per image, ``3 H W``.
+
+    Raises:
+        ConfigError: ``mtrobust_seed`` in another ball than one of linf.
+    """
+    balls = (threat,) if suite in ONE_BALL else full_balls(threat, num_pixels)
+    found = [*_checks(suite, threat, main_task.name)]
+    for ball in balls:
+        found.append(strong_condition(suite, ball, main_task))
+        found += _several_tasks(suite, ball, attacked_tasks)
+    if suite.startswith("mtrobust"):
+        found += _published(threat, main_task, attacked_tasks)
+    if suite == "mtrobust_seed":
+        found += _with_slips(threat, main_task, attacked_tasks)
+    found += _sweep(threat, main_task.name, num_pixels=num_pixels)
+    return tuple(found)
+
+
+def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Condition:
+    """The attack on the main task that a suite judges by."""
+    ball = {"norm": threat.norm, "epsilon": threat.epsilon}
+    main = (main_task.name,)
+    if suite in LIGHT:
+        return Condition("apgd", "apgd", AttackBudget(**ball, **QUICK), main)
+    kind = kind_of(main_task)
+    if kind == "dense":
+        return Condition("sea", "sea", AttackBudget(**ball, steps=SEA_STEPS), main)
+    if kind == "classification":
+        return Condition(
+            "autoattack", "autoattack", AttackBudget(**ball, steps=AUTOATTACK_STEPS), main
+        )
+    return Condition("apgd", "apgd", AttackBudget(**ball, **REGRESSION), main)
+
+
+def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
+    """Half, once and twice the radius, in the norm of the threat model and in the other one.
+
+    The other norm's radius is the field's pair, L2 0.5 beside 8/255 on images of 32 pixels, scaled
+    with the radius and with the root of the number of pixels.
+    """
+    pair = REFERENCE_L2 / REFERENCE_LINF * math.sqrt(num_pixels / REFERENCE_NUMBERS)
+    if threat.norm == "linf":
+        other = ThreatModel(norm="l2", epsilon=threat.epsilon * pair)
+    else:
+        other = ThreatModel(norm="linf", epsilon=min(1.0, threat.epsilon / pair))
+    return tuple(
+        ball.model_copy(update={"epsilon": multiple * ball.epsilon})
+        for ball in (threat, other)
+        for multiple in sorted(FULL_MULTIPLES, key=lambda multiple: multiple != 1)
+        if ball.norm == "l2" or multiple * ball.epsilon <= 1
+    )
+
+
+def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ...]:
+    """No attack, and the weak ones that the strong ones must beat."""
+    once = _once(threat)
+    queries = once.model_copy(update={"steps": QUERIES[suite]})
+    return (
+        Condition("clean", None, once.with_epsilon(0.0), role="clean"),
+        Condition("noise", "noise", once, (main,), role="noise"),
+        Condition("fgsm", "fgsm", once, (main,), role="fast"),
+        Condition("square", "square", queries, (main,), role="black_box", images=QUERIED_IMAGES),
+    )
+
+
+def _once(threat: ThreatModel) -> AttackBudget:
+    """One step from the image itself."""
+    return AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=1, random_start=False)
+
+
+def _published(
+    threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
+) -> list[Condition]:
+    """The attacks of the published tables, on the main task and on several.
+
+    FGSM on the main task is among the checks of every suite.
+    """
+    budget = AttackBudget(
+        norm=threat.norm, epsilon=threat.epsilon, step_size=PUBLISHED_STEP * threat.epsilon
+    )
+    planned = [
+        (name, name, budget.model_copy(update={"steps": steps})) for name, steps in PUBLISHED
+    ]
+    several = [("fgsm", "fgsm", _once(threat)), *planned]
+    return [
+        *_alone(planned, main_task, role="strong"),
+        *_together(several, attacked_tasks, role="tasks"),
+    ]
+
+
+def _with_slips(
+    threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
+) -> list[Condition]:
+    """The same with the published slips; no score that counts comes from them."""
+    if threat.norm != "linf":
+        raise ConfigError(
+            f"suite 'mtrobust_seed' must go with norm linf, got {threat.norm}: the published "
+            "attacks know no other ball; choose suite mtrobust"
+        )
+    budget = AttackBudget(
+        epsilon=threat.epsilon,
+        steps=WITH_SLIPS_STEPS,
+        step_size=PUBLISHED_STEP * threat.epsilon,
+        keep="last",
+        seed_compatible=True,
+    )
+    planned = [(name, attack, budget) for name, attack in WITH_SLIPS.items()]
+    return [
+        *_alone(planned, main_task, role="released"),
+        *_together(planned, attacked_tasks, role="released"),
+    ]
+
+
+def _alone(planned: Sequence[Planned], main_task: Task, *, role: Role) -> list[Condition]:
+    """Attacks on the main task; Houdini only where that is a class map."""
+    return [
+        Condition(name, attack, budget, (main_task.name,), role)
+        for name, attack, budget in planned
+        if "houdini" not in attack or kind_of(main_task) == "dense"
+    ]
+
+
+def _together(planned: Sequence[Planned], tasks: Sequence[str], *, role: Role) -> list[Condition]:
+    """Attacks on the raw sum of several losses, as published; not Houdini, the loss of one task."""
+    return [
+        Condition(f"{name}_tasks", attack, budget, tuple(tasks), role)
+        for name, attack, budget in planned
+        if "houdini" not in attack and len(tasks) > 1
+    ]
+
+
+def _several_tasks(suite: Suite, threat: ThreatModel, tasks: Sequence[str]) -> list[Condition]:
+    """Attacks on several tasks at once, one per way of adding them up; none on a single task."""
+    if len(tasks) < 2:
+        return []
+    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=TASKS_STEPS[suite])
+    ways = COMBINATIONS[:1] if suite in LIGHT else COMBINATIONS
+    return [
+        Condition(_tasks_name(way), "apgd", budget, tuple(tasks), role="tasks", combine=way)
+        for way in ways
+    ]
+
+
+def _tasks_name(way: Combine) -> str:
+    return "apgd_tasks" if way == "sum" else f"apgd_tasks_{way}"
+
+
+def _sweep(threat: ThreatModel, main: str, *, num_pixels: int) -> list[Condition]:
+    """Growing radii on the main task; none at all is the clean condition."""
+    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
+    radii = sweep_radii(threat, num_pixels=num_pixels)
+    clean = AttackBudget(norm=threat.norm, epsilon=0, steps=1, random_start=False)
+    return [
+        Condition("sweep", "apgd", budget.with_epsilon(radius), (main,), role="sweep")
+        if radius
+        else Condition("sweep", None, clean, role="sweep")
+        for radius in radii
+    ]

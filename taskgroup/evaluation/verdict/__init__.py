@@ -1,0 +1,1 @@
+"""From finished pieces of work to scores, checks and rows."""

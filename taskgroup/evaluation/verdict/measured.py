@@ -1,0 +1,168 @@
+"""What an evaluation found out about each network, put together from finished shards."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.shards.shard import Bench, NetworkPlan, pieces
+from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.verdict.constant import constant_scores
+from taskgroup.evaluation.verdict.ordering import check_ball, check_order
+from taskgroup.evaluation.verdict.outcomes import (
+    Finished,
+    Outcome,
+    Worst,
+    gather_outcomes,
+    gather_transfers,
+    inside,
+    worst_of,
+)
+from taskgroup.evaluation.verdict.sanity import check_network
+from taskgroup.evaluation.verdict.worst_case import worst_case
+
+CHECKED_IMAGES = 32
+"""Images on which a network itself is looked at."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A network on images that were attacked for another one.
+
+    Attributes:
+        source: Position of the network that was attacked.
+        target: Position of the network that was scored.
+        condition: The attack.
+        sums: The main task's sums of each image, ``(N, S)``.
+    """
+
+    source: int
+    target: int
+    condition: Condition
+    sums: Tensor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network under every condition.
+
+    Attributes:
+        outcomes: In the order of the conditions.
+        worst: By ball and score of the main task, the worst of all attacks inside the ball.
+        findings: What the sanity checks found about the network, and in the run's ball; nothing is
+            best.
+        transfers: The network on images attacked for others, and on its own.
+        elsewhere: What they found besides in every other ball that was searched.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    worst: tuple[tuple[ThreatModel, str, Worst], ...]
+    findings: tuple[str, ...]
+    transfers: tuple[Transfer, ...] = ()
+    elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
+
+    def findings_in(self, ball: ThreatModel) -> tuple[str, ...]:
+        """What makes the scores of a ball suspect: a network that masks does so in every ball."""
+        place = (ball.norm, ball.epsilon)
+        balls = {(other.norm, other.epsilon): found for other, found in self.elsewhere}
+        return tuple(dict.fromkeys((*self.findings, *balls.get(place, ()))))
+
+
+def put_together(
+    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, network: int
+) -> Measured:
+    """Everything about one network.
+
+    Args:
+        bench: The networks and their images.
+        plans: What was done, by network.
+        done: The finished shards.
+        network: Position of the network.
+    """
+    outcomes = gather_outcomes(done, network, plans[network].conditions)
+    transfers = _transfers(bench, plans, done, network)
+    look = _look(bench, plans[network], network)
+    here, elsewhere = _compare(bench, plans[network], outcomes, transfers, network)
+    return Measured(
+        outcomes=outcomes,
+        worst=_worst(bench, outcomes, network),
+        findings=(*look, *here),
+        transfers=tuple(transfers),
+        elsewhere=elsewhere,
+    )
+
+
+def _transfers(
+    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, target: int
+) -> list[Transfer]:
+    """A network on the images attacked for each that it is a judge of, and for itself."""
+    task = bench.networks[target].main
+    found = []
+    for source, plan in enumerate(plans):
+        if target == source or target in plan.judges:
+            condition = plan.transferred
+            members = gather_transfers(done, source, condition, target, task.name)
+            worst = worst_case(members, task.metric(), score=task.main_score, seed=bench.seed)
+            found.append(Transfer(source, target, condition, worst.sums))
+    return found
+
+
+def _worst(
+    bench: Bench, outcomes: Sequence[Outcome], network: int
+) -> tuple[tuple[ThreatModel, str, Worst], ...]:
+    """The worst case of every score in every ball that a strong attack searched."""
+    task = bench.networks[network].main
+    found = []
+    for ball in _searched(outcomes):
+        allowed = inside(outcomes, ball, task=task.name)
+        found += [
+            (
+                ball,
+                score,
+                worst_of(allowed, task.metric(), task=task.name, score=score, seed=bench.seed),
+            )
+            for score in task.metric().directions
+        ]
+    return tuple(found)
+
+
+def _searched(outcomes: Sequence[Outcome]) -> list[ThreatModel]:
+    """Every ball that a strong attack searched, once."""
+    strong = [o.condition.budget for o in outcomes if o.condition.role == "strong"]
+    balls = dict.fromkeys((budget.norm, budget.epsilon) for budget in strong)
+    return [ThreatModel(norm=norm, epsilon=epsilon) for norm, epsilon in balls]
+
+
+def _look(bench: Bench, plan: NetworkPlan, network: int) -> list[str]:
+    """What the network itself shows on a few images."""
+    trained = bench.networks[network]
+    batch = bench.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
+    return check_network(trained.model, trained.tasks, batch, main_task=trained.main_task)
+
+
+def _compare(
+    bench: Bench,
+    plan: NetworkPlan,
+    outcomes: Sequence[Outcome],
+    transfers: Sequence[Transfer],
+    network: int,
+) -> tuple[tuple[str, ...], tuple[tuple[ThreatModel, tuple[str, ...]], ...]]:
+    """What its scores under different conditions show, in the run's ball and in the others."""
+    task = bench.networks[network].main
+    targets = [
+        bench.batch(network, first, stop).targets[task.name]
+        for first, stop in pieces(plan.count, CHECKED_IMAGES)
+    ]
+    constant = constant_scores(task, targets)
+
+    def checked(check: Callable[..., list[str]], ball: ThreatModel) -> tuple[str, ...]:
+        foreign = [t.sums for t in transfers if t.source != network and t.condition.is_inside(ball)]
+        found = check(outcomes, task, ball, constant=constant, transferred=foreign, seed=bench.seed)
+        return tuple(found)
+
+    others = [ball for ball in _searched(outcomes) if ball != plan.threat]
+    return (
+        checked(check_order, plan.threat),
+        tuple((ball, checked(check_ball, ball)) for ball in others),
+    )

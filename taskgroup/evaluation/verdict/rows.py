@@ -1,0 +1,251 @@
+"""From what was measured to the rows that a run keeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.step_length import step_length
+from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.shards.bench import BenchPlan, ScoredSplit
+from taskgroup.evaluation.subjects import Subject
+from taskgroup.evaluation.suites.catalogue import Suite
+from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.verdict.measured import Measured
+from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
+from taskgroup.evaluation.verdict.sanity import verdict
+from taskgroup.evaluation.verdict.vulnerability import relative_vulnerability
+from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records.shards import ImageRow, TransferRow
+from taskgroup.study.intervals import bootstrap_intervals
+from taskgroup.tasks.base import Task
+
+WORST_CASE = "worst_case"
+
+
+@dataclass(frozen=True)
+class RowMaker:
+    """Makes the rows of one network.
+
+    Attributes:
+        subject: Whose rows they are.
+        trained: Its network.
+        measured: What was found.
+        suite: The suite that was run.
+        plan: Split and seed.
+    """
+
+    subject: Subject
+    trained: TrainedModel
+    measured: Measured
+    suite: Suite
+    plan: BenchPlan
+
+    def rows(self) -> list[EvaluationRow]:
+        """One row per condition, task and score, main task first, then the worst cases.
+
+        Every row carries a bootstrap interval over images and the verdict on the network, together
+        with what was found in its own ball. Only the clean ones say ``ok`` where something was
+        found: no attack stands behind them. A task
+        without a label among the images has no rows. An attack of several members has rows of its
+        own, for the worst of them image by image, before theirs.
+        """
+        tasks = sorted(self.trained.tasks, key=lambda task: task.name != self.trained.main_task)
+        rows: list[EvaluationRow] = []
+        for condition, members in self._by_condition():
+            for task in tasks:
+                rows += self._rows_of_task(condition, members, task)
+        return [*rows, *self._worst_rows()]
+
+    def _by_condition(self) -> list[tuple[Condition, list[Outcome]]]:
+        found: list[tuple[Condition, list[Outcome]]] = []
+        for outcome in self.measured.outcomes:
+            if found and found[-1][0] is outcome.condition:
+                found[-1][1].append(outcome)
+            else:
+                found.append((outcome.condition, [outcome]))
+        return found
+
+    def _rows_of_task(
+        self, condition: Condition, members: Sequence[Outcome], task: Task
+    ) -> list[EvaluationRow]:
+        """Every score of one task; for several members first the worst of them."""
+        first = members[0]
+        sums = {
+            score: first.sums[task.name]
+            if len(members) == 1
+            else worst_of(
+                members, task.metric(), task=task.name, score=score, seed=self.plan.seed
+            ).sums
+            for score in task.metric().directions
+        }
+        rows = [
+            self._row(condition.name, condition, task, score, own, first)
+            for score, own in sums.items()
+        ]
+        for member in members if len(members) > 1 else ():
+            name = f"{condition.name}/{member.member}"
+            rows += [
+                self._row(name, condition, task, score, member.sums[task.name], member)
+                for score in task.metric().directions
+            ]
+        return [row for row in rows if row is not None]
+
+    def _worst_rows(self) -> list[EvaluationRow]:
+        """Each score of the main task when each image meets the worst attack of a ball."""
+        rows = []
+        for ball, score, worst in self.measured.worst:
+            strongest = self._strongest(ball)
+            rows.append(
+                self._row(
+                    WORST_CASE,
+                    strongest.condition,
+                    self.trained.main,
+                    score,
+                    worst.sums,
+                    strongest,
+                    attacked=self.trained.task_set,
+                )
+            )
+        return [row for row in rows if row is not None]
+
+    def _strongest(self, ball: ThreatModel) -> Outcome:
+        allowed = inside(self.measured.outcomes, ball, task=self.trained.main_task)
+        strong = [o for o in allowed if o.condition.role == "strong"]
+        return max(strong, key=lambda outcome: outcome.condition.budget.epsilon)
+
+    def _row(
+        self,
+        name: str,
+        condition: Condition,
+        task: Task,
+        score: str,
+        sums: Tensor,
+        outcome: Outcome,
+        *,
+        attacked: Sequence[str] | None = None,
+    ) -> EvaluationRow | None:
+        """One score, or None where nothing was labelled."""
+        metric = task.metric()
+        value = float(metric.score(sums.sum(0))[score])
+        valid = int(outcome.valid[task.name].sum())
+        if valid == 0:
+            return None
+        intervals = bootstrap_intervals(
+            sums.numpy(),
+            lambda drawn: {score: metric.score(torch.from_numpy(drawn))[score]},
+            seed=self.plan.seed,
+        )
+        is_worst = name == WORST_CASE
+        is_attacked = condition.attack is not None
+        return EvaluationRow(
+            trial=self.subject.trial,
+            label=self.subject.label,
+            role=self.subject.role,
+            condition=name,
+            attacked_tasks=tuple(condition.attacked_tasks if attacked is None else attacked),
+            norm=condition.budget.norm,
+            epsilon=condition.budget.epsilon,
+            steps=condition.steps,
+            restarts=condition.restarts,
+            task=task.name,
+            score_name=score,
+            direction=metric.directions[score],
+            score=value,
+            low=intervals[score].low,
+            high=intervals[score].high,
+            images=len(sums),
+            seed=self.plan.seed,
+            verdict=verdict(self.measured.findings_in(condition.budget)) if is_attacked else "ok",
+            seconds=outcome.seconds,
+            attack="" if is_worst else condition.attack or "",
+            valid=valid,
+            vulnerability=self._vulnerability(task, score, sums) if is_attacked else None,
+            suite=self.suite,
+            split=self.plan.split,
+            step_size=None if is_worst else step_length(condition.attack, condition.budget),
+        )
+
+    def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:
+        clean = next(o for o in self.measured.outcomes if o.condition.role == "clean")
+        before = clean.sums[task.name][: len(sums)]
+        return relative_vulnerability(task, score, before, sums)
+
+    def worst_images(self) -> list[ImageRow]:
+        """Per image the result of the main score's worst case, and the condition it comes from."""
+        task = self.trained.main
+        return [
+            ImageRow(
+                trial=self.subject.trial,
+                label=self.subject.label,
+                condition=WORST_CASE,
+                member="/".join(filter(None, (source.condition.name, source.member))),
+                judged=self.subject.trial,
+                attack=source.condition.attack or "",
+                norm=ball.norm,
+                epsilon=ball.epsilon,
+                steps=source.condition.steps,
+                restarts=source.condition.restarts,
+                attacked_tasks=source.condition.attacked_tasks,
+                seed=self.plan.seed,
+                split=self.plan.split,
+                image=image,
+                task=task.name,
+                valid=int(self.measured.outcomes[0].valid[task.name][image]),
+                sums=tuple(worst.sums[image].tolist()),
+                seconds=source.seconds,
+            )
+            for ball, score, worst in self.measured.worst
+            if score == task.main_score
+            for image, source in enumerate(worst.sources)
+        ]
+
+
+def transfer_rows(
+    subjects: Sequence[Subject],
+    networks: Sequence[TrainedModel],
+    measured: Sequence[Measured],
+    *,
+    seed: int,
+    split: ScoredSplit,
+) -> list[TransferRow]:
+    """Source by target; empty where no network was scored on another one's images."""
+    transfers = [transfer for found in measured for transfer in found.transfers]
+    if all(transfer.source == transfer.target for transfer in transfers):
+        return []
+    rows = []
+    for transfer in transfers:
+        task = networks[transfer.target].main
+        metric, score = task.metric(), task.main_score
+        intervals = bootstrap_intervals(
+            transfer.sums.numpy(),
+            lambda drawn, metric=metric: metric.score(torch.from_numpy(drawn)),  # type: ignore[misc]
+            seed=seed,
+        )
+        source, target = subjects[transfer.source], subjects[transfer.target]
+        budget = transfer.condition.budget
+        rows.append(
+            TransferRow(
+                source=source.trial,
+                source_label=source.label,
+                target=target.trial,
+                target_label=target.label,
+                attack=transfer.condition.attack or "",
+                norm=budget.norm,
+                epsilon=budget.epsilon,
+                steps=transfer.condition.steps,
+                restarts=transfer.condition.restarts,
+                task=task.name,
+                score_name=score,
+                direction=metric.directions[score],
+                score=float(metric.score(transfer.sums.sum(0))[score]),
+                low=intervals[score].low,
+                high=intervals[score].high,
+                images=len(transfer.sums),
+                seed=seed,
+                split=split,
+            )
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""What a run remembers, as frozen dataclasses, and how they become parquet."""

@@ -1,0 +1,1 @@
+"""Files below one place: on this machine, or wherever pyarrow reaches."""

@@ -1,0 +1,1 @@
+"""Trials in Ray Tune; nothing else in search but ``watch`` imports Ray."""

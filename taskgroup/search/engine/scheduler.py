@@ -1,0 +1,88 @@
+"""Stops trials: those behind at a rung, and all of them once the study's time is over."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from taskgroup.results.records.base import TrialResult
+from taskgroup.search.engine.budget import TimeBudget
+from taskgroup.search.engine.searcher import RECORD
+from taskgroup.search.plan.planning import from_text, last_epoch
+from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.study.halving import Halving
+
+
+class StudyScheduler(FIFOScheduler):
+    """Runs trials in their order, stops some, and keeps the reasons.
+
+    With one objective its rungs are Ray's ASHA without brackets, with several they are MO-ASHA,
+    which Ray lacks. A trial that reached its last epoch is complete and never stopped.
+
+    Attributes:
+        stopped: The records of stopped trials, with status and reason, by number.
+    """
+
+    def __init__(self, halving: Halving | None, budget: TimeBudget, reduction: int) -> None:
+        """Set up.
+
+        Args:
+            halving: The rungs; None stops nobody early.
+            budget: The study's time.
+            reduction: For the reason: at a rung the best 1 / reduction go on.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._halving = halving
+        self._budget = budget
+        self._reduction = reduction
+        self.stopped: dict[int, TrialResult] = {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Decide whether a trial goes on after an epoch."""
+        record = from_text(result[RECORD])
+        rung = self._halving.take(record) if self._halving is not None else None
+        stopped = self._stopped(record, rung) if record.status == "interrupted" else None
+        if stopped is None:
+            return str(TrialScheduler.CONTINUE)
+        self.stopped[record.number] = stopped
+        return str(TrialScheduler.STOP)
+
+    def _stopped(self, record: TrialResult, rung: int | None) -> TrialResult | None:
+        """The record of a trial that must stop, with the reason."""
+        of_all = f"of {record.planned_epochs}"
+        if rung is not None:
+            reason = f"not in the best 1/{self._reduction} at the rung of epoch {rung} {of_all}"
+            return replace(record, status="pruned", reason=reason)
+        if self._budget.is_over:
+            reason = f"search.max_seconds was over after epoch {last_epoch(record)} {of_all}"
+            return replace(record, reason=reason)
+        return None
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing: rungs are rebuilt from the records, never from Ray's files."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing, for the same reason."""
+
+    def debug_string(self) -> str:
+        """One line for Ray's own status."""
+        return f"{len(self.stopped)} trials stopped"
+
+
+def build_scheduler(
+    space: SearchSpace, *, budget: TimeBudget, records: Sequence[TrialResult] = ()
+) -> StudyScheduler:
+    """The scheduler that a space's ``search:`` section names.
+
+    Args:
+        space: What is searched.
+        budget: The study's time.
+        records: Trials of earlier sessions, of the same stage, which count at their rungs.
+    """
+    if space.search.scheduler == "none":
+        return StudyScheduler(None, budget, space.search.reduction)
+    objectives = [objective.as_study for objective in space.objectives]
+    halving = Halving(objectives, space.rungs, reduction=space.search.reduction, records=records)
+    return StudyScheduler(halving, budget, space.search.reduction)

@@ -1,0 +1,1 @@
+"""Which trials a study runs, before any of them does."""

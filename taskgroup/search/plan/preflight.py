@@ -1,0 +1,109 @@
+"""Everything about a study that can be known to be wrong before Ray starts or data is decoded."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from taskgroup.config import parse
+from taskgroup.errors import ConfigError
+from taskgroup.metrics.base import Direction
+from taskgroup.models.build import check_model
+from taskgroup.search.plan.baselines import plan_baselines
+from taskgroup.search.plan.confirm import confirm_config
+from taskgroup.search.plan.first_points import draw_first_points
+from taskgroup.search.plan.proxy import proxy_space
+from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.study.objectives import StudyObjective
+from taskgroup.tasks.base import Task, build_task
+from taskgroup.training.checks import build_tasks
+from taskgroup.training.config import TrialConfig
+
+
+def check_names(space: SearchSpace) -> None:
+    """Check the names in a space against its data set, the tasks and the models.
+
+    Raises:
+        ConfigError: A task, metric, backbone or decoder does not exist, or does not fit.
+        DataError: The data set's files are missing or foreign.
+    """
+    for config in space.examples():
+        build_tasks(config)
+        check_model(config.model)
+    _ = plan_baselines(space)
+    _ = draw_first_points(space)
+    _check_stages(space)
+    _check_split(space)
+    _check_objectives(space)
+
+
+def main_task(space: SearchSpace) -> Task:
+    """The task to protect, as the data set describes it."""
+    return build_task(space.example().dataset.tasks()[space.main_task])
+
+
+def robust_objective(space: SearchSpace) -> StudyObjective:
+    """The main task's main score under the validation attack, which rungs compare."""
+    task = main_task(space)
+    return StudyObjective(f"{task.name}/robust/{task.main_score}", task.direction)
+
+
+def known_metrics(space: SearchSpace) -> Mapping[str, Direction]:
+    """Metrics that every trial of a space has and that an objective may name."""
+    task = main_task(space)
+    return {
+        f"{task.name}/{kind}/{score}": direction
+        for kind in ("robust", "clean")
+        for score, direction in task.metric().directions.items()
+    }
+
+
+def _check_stages(space: SearchSpace) -> None:
+    """Check the trials that the other stages would run."""
+    proxy, confirm = space.search.proxy, space.search.confirm
+    if proxy is not None:
+        with _named("search.proxy"):
+            cheap = proxy_space(space, proxy)
+            for config in cheap.examples():
+                build_tasks(config)
+                check_model(config.model)
+            _ = plan_baselines(cheap)
+    if confirm is not None:
+        with _named("search.confirm"):
+            for config in space.examples():
+                parse(TrialConfig, confirm_config(config.model_dump(mode="json"), confirm, 0))
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Name the section that a mistake comes from, unless the message does."""
+    try:
+        yield
+    except ConfigError as error:
+        text = str(error)
+        raise ConfigError(text if section in text else f"{section}: {text}") from None
+
+
+def _check_split(space: SearchSpace) -> None:
+    if space.example().validation.split != "validation":
+        raise ConfigError(
+            "validation.split must be validation in a space, got 'confirm'; the confirm stage "
+            "takes that split by itself, and its numbers count only if no search saw it"
+        )
+
+
+def _check_objectives(space: SearchSpace) -> None:
+    known = known_metrics(space)
+    for objective in space.objectives:
+        if objective.metric not in known:
+            raise ConfigError(
+                f"objectives must name a score of the main task, got {objective.metric!r}; "
+                f"choose from: {', '.join(sorted(known))}"
+            )
+        right = known[objective.metric]
+        if objective.direction != right:
+            raise ConfigError(
+                f"objectives must {right} {objective.metric}, which is better that way, "
+                f"got {objective.direction}"
+            )
+    names = [objective.metric for objective in space.objectives]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"objectives must name each metric once, got {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Proposals of Optuna's samplers; nothing else imports Optuna."""

@@ -1,0 +1,1 @@
+"""The search space: its YAML, its distributions, its schema."""

@@ -1,0 +1,113 @@
+"""The keys of a search space that describe the study and not the trial."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from taskgroup.cluster.placement import ResourcesConfig
+from taskgroup.config import Config, Fraction255
+from taskgroup.results.records.base import Direction
+from taskgroup.search.space.stage_config import ConfirmConfig, ProxyConfig
+from taskgroup.study.objectives import StudyObjective
+
+
+class ObjectiveConfig(Config):
+    """One entry of ``objectives:``, {maximize: metric} or {minimize: metric}."""
+
+    maximize: str | None = None
+    """Metric of which more is better, such as segmentation/robust/miou."""
+    minimize: str | None = None
+    """Metric of which less is better, such as depth/robust/abs_rel."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.maximize is None) == (self.minimize is None):
+            raise ValueError("an objective must be {maximize: metric} or {minimize: metric}")
+        return self
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric, ``<task>/<clean|robust>/<score>``."""
+        return self.maximize or self.minimize or ""
+
+    @property
+    def direction(self) -> Direction:
+        """Whether more of it is better."""
+        return "maximize" if self.maximize is not None else "minimize"
+
+    @property
+    def as_study(self) -> StudyObjective:
+        """The same, as the study's own type."""
+        return StudyObjective(self.metric, self.direction)
+
+
+class ConstraintConfig(Config):
+    """The ``constraint:`` section: what robustness may cost."""
+
+    clean_drop: Annotated[Fraction255, Field(ge=0)]
+    """How much worse than that of the natural single-task baseline the main task's clean score may
+    be, in the score's own unit: 0.02 is two points of mIoU. Trials beyond it never win."""
+
+
+class SearchConfig(Config):
+    """The ``search:`` section: how many trials, who proposes them, who stops them."""
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """Trials of the study, baselines included; grid may leave it out and runs every point."""
+    sampler: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
+    """Who proposes trials. nsga2 and gp model only the keys that every trial has and draw the
+    others at random; tpe models conditional keys too; grid takes every combination once."""
+    scheduler: Literal["none", "asha"] = "none"
+    """Who stops trials early; asha compares the objectives at rungs, several ones by
+    non-dominated sorting. Baselines always run to the end."""
+    grace_epochs: Annotated[int, Field(ge=1)] = 1
+    """Epochs before the first rung."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """At each rung the best 1 / reduction go on."""
+    max_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Wall clock of the whole study, earlier sessions included. Then no trial begins any more, and
+    running ones stop after their epoch and can be resumed with a larger budget."""
+    seed: int = 0
+    """Seed of the sampler."""
+    proxy: ProxyConfig | None = None
+    """Search on a cheap stand-in first, and train the best and the baselines for real."""
+    confirm: ConfirmConfig | None = None
+    """Train the best and the baselines again with several seeds, scored on the confirm split."""
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a trial goes on elsewhere, from its last epoch, after its worker process died or
+    its machine was lost. An error of the training itself is never tried again."""
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ("tensorboard",)
+    """Where trials are logged besides the records: tensorboard writes event files into the run
+    directory, mlflow and wandb report to their servers and need their own packages."""
+    epoch_timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that a trial may take for an epoch, start included, before its worker counts as
+    hung: it is killed, and the trial goes on like one whose worker died. None waits for ever."""
+
+    @model_validator(mode="after")
+    def _check_trials(self) -> Self:
+        if self.trials is None and self.sampler != "grid":
+            raise ValueError(f"search.trials is required by the sampler {self.sampler}; add it")
+        return self
+
+
+class StudyConfig(Config):
+    """The keys of a space beside those of a trial."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """Name of the study; run directories are called after it."""
+    description: str = ""
+    """One line for `taskgroup spaces list`."""
+    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1, max_length=3)]
+    """What is optimised; the first one decides the winner."""
+    search: SearchConfig
+    """Trials, sampler, scheduler."""
+    constraint: ConstraintConfig | None = None
+    """What a winner may give up."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What one trial takes."""
+    baseline: Mapping[str, Any] = {}
+    """Trial keys that baselines take instead of the middle of their distribution."""
+    first_points: tuple[Mapping[str, Any], ...] = ()
+    """Trials to begin with after the baselines, such as published settings: each names values of
+    keys that the space draws; others take their middle, and the task set is every candidate."""

@@ -1,0 +1,116 @@
+"""Which stages a search has, and what each of them runs, found anew from the records.
+
+A stage keeps no state: killed at any moment, it is planned again from the records on disk, and what
+ended is not run again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from taskgroup.results.records.base import Stage as StageName
+from taskgroup.results.records.base import TrialResult
+from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.plan.confirm import plan_confirmations
+from taskgroup.search.plan.proxy import ProxyTrials, plan_promotions, proxy_space
+from taskgroup.search.plan.sources import PlannedTrials, TrialSource, renumbered
+from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.search.space.stage_config import ConfirmConfig, ProxyConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a search, ready to run.
+
+    Attributes:
+        name: What a reader calls it; empty where the search has no other.
+        space: The setting that its trials run in.
+        source: Where its trials come from.
+        records: Its trials so far.
+        total: Its trials when it is done.
+    """
+
+    name: str
+    space: SearchSpace
+    source: TrialSource
+    records: tuple[TrialResult, ...]
+    total: int
+
+    @property
+    def title(self) -> str:
+        """The study with the stage."""
+        return f"{self.space.name}, {self.name}" if self.name else self.space.name
+
+
+Opener = Callable[[RunDirectory, Sequence[TrialResult]], Stage]
+"""Opens a stage of a run from all its records, once the stages before it are done."""
+
+
+def stages_of(space: SearchSpace) -> tuple[Opener, ...]:
+    """The stages of a search in their order."""
+    proxy, confirm = space.search.proxy, space.search.confirm
+    searching = (
+        [_searching(space)] if proxy is None else [_proxy(space, proxy), _real(space, proxy)]
+    )
+    return (*searching, *([] if confirm is None else [_confirming(space, confirm)]))
+
+
+def _searching(space: SearchSpace) -> Opener:
+    def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
+        own = _of(records, "search")
+        study = Study(space, run.journal_path, own, first_number=_next_number(records))
+        return Stage("search" if space.search.confirm else "", space, study, own, study.total)
+
+    return opened
+
+
+def _proxy(space: SearchSpace, proxy: ProxyConfig) -> Opener:
+    cheap = proxy_space(space, proxy)
+
+    def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
+        own = _of(records, "proxy")
+        study = Study(cheap, run.journal_path, own, first_number=_next_number(records))
+        return Stage("proxy stage", cheap, ProxyTrials(study), own, study.total)
+
+    return opened
+
+
+def _real(space: SearchSpace, proxy: ProxyConfig) -> Opener:
+    def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
+        planned = plan_promotions(space, proxy, _of(records, "proxy"))
+        return _listed("real setting", space, planned, records)
+
+    return opened
+
+
+def _confirming(space: SearchSpace, confirm: ConfirmConfig) -> Opener:
+    def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
+        planned = plan_confirmations(space, confirm, _of(records, "search"))
+        return _listed("confirm stage", space, planned, records)
+
+    return opened
+
+
+def _listed(
+    name: str, space: SearchSpace, planned: Sequence[TrialResult], records: Sequence[TrialResult]
+) -> Stage:
+    """A stage that runs a list to the end: nothing is proposed and nothing stopped."""
+    objectives = [objective.as_study for objective in space.objectives]
+    trials = renumbered(planned, records, first_number=_next_number(records))
+    unhurried = space.search.model_copy(update={"scheduler": "none"})
+    known = {record.number for record in records}
+    return Stage(
+        name,
+        replace(space, search=unhurried),
+        PlannedTrials([trial for trial in trials if trial.status == "interrupted"], objectives),
+        tuple(trial for trial in trials if trial.number in known),
+        len(trials),
+    )
+
+
+def _of(records: Sequence[TrialResult], stage: StageName) -> tuple[TrialResult, ...]:
+    return tuple(record for record in records if record.stage == stage)
+
+
+def _next_number(records: Sequence[TrialResult]) -> int:
+    return max((record.number for record in records), default=-1) + 1

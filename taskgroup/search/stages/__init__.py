@@ -1,1 +1,0 @@
-"""The stages of a search: a cheap stand-in, the search itself, the confirmation."""

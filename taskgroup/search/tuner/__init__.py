@@ -1,1 +1,0 @@
-"""The Ray and Optuna side of a search; nothing else in taskgroup imports either."""

@@ -1,0 +1,1 @@
+"""Who watches a search: event files, loggers, gauges."""

@@ -1,0 +1,181 @@
+"""Which conditions a network is scored under."""
+
+import math
+
+import pytest
+
+from taskgroup.analysis.wording import condition_name
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.errors import ConfigError
+from taskgroup.evaluation.suites.catalogue import (
+    SUITES,
+    full_balls,
+    kind_of,
+    strong_condition,
+    suite_conditions,
+)
+from taskgroup.evaluation.suites.conditions import sweep_radii
+from taskgroup.tasks.base import TaskInfo, build_task
+
+LINF = ThreatModel(norm="linf", epsilon=4 / 255)
+SEGMENTATION = build_task(TaskInfo("segmentation", num_classes=5))
+CLASSIFICATION = build_task(TaskInfo("classification", num_classes=10))
+DEPTH = build_task(TaskInfo("depth"))
+NUMBERS = 3 * 16 * 16
+
+
+def conditions(suite="quick", threat=LINF, attacked=("segmentation", "depth"), main=SEGMENTATION):
+    return suite_conditions(suite, threat, main, attacked, num_pixels=NUMBERS)
+
+
+def test_the_quick_list_is_the_published_one():
+    listed = [
+        (c.name, c.attack, round(c.budget.epsilon * 255, 6), c.steps, c.restarts, c.attacked_tasks)
+        for c in conditions()
+    ]
+    main, both = ("segmentation",), ("segmentation", "depth")
+    assert listed == [
+        ("clean", None, 0, 0, 0, ()),
+        ("noise", "noise", 4, 0, 1, main),
+        ("fgsm", "fgsm", 4, 1, 1, main),
+        ("square", "square", 4, 100, 1, main),
+        ("apgd", "apgd", 4, 50, 2, main),
+        ("apgd_tasks", "apgd", 4, 20, 1, both),
+        ("sweep", None, 0, 0, 0, ()),
+        ("sweep", "apgd", 2, 20, 1, main),
+        ("sweep", "apgd", 4, 20, 1, main),
+        ("sweep", "apgd", 8, 20, 1, main),
+        ("sweep", "apgd", 16, 20, 1, main),
+        ("sweep", "apgd", 255, 20, 1, main),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "attack", "steps", "restarts"),
+    [
+        (SEGMENTATION, "dense", "sea", 300, 1),
+        (CLASSIFICATION, "classification", "autoattack", 100, 1),
+        (DEPTH, "regression", "apgd", 300, 3),
+    ],
+)
+def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, steps, restarts):
+    assert kind_of(task) == kind
+    strong = strong_condition("standard", LINF, task)
+    assert (strong.attack, strong.budget.steps, strong.budget.restarts) == (attack, steps, restarts)
+    assert strong in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
+
+
+def test_mtrobust_adds_the_attacks_of_the_published_tables():
+    quick = conditions()
+    added = [c for c in conditions("mtrobust") if c not in quick and c.role == "strong"]
+    named = [("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)]
+    assert [(c.name, c.steps) for c in added] == [*named, ("houdini", 20)]
+    assert {c.budget.step_size for c in added} == {1 / 255}
+    assert {c.attacked_tasks for c in added} == {("segmentation",)}
+    assert set(quick) <= set(conditions("mtrobust"))
+    depth = conditions("mtrobust", attacked=("depth",), main=DEPTH)
+    assert "houdini" not in {c.name for c in depth}
+
+
+def test_full_is_standard_in_several_balls():
+    strong = [c for c in conditions("full") if c.role == "strong"]
+    radii = [(c.budget.norm, c.budget.epsilon) for c in strong]
+    scaled = 0.25 * math.sqrt(NUMBERS / 3072)
+    assert [norm for norm, _ in radii] == ["linf"] * 3 + ["l2"] * 3
+    assert [radius for _, radius in radii] == pytest.approx(
+        [4 / 255, 2 / 255, 8 / 255, scaled, scaled / 2, scaled * 2]
+    )
+    several = [c for c in conditions("full") if c.role == "tasks"]
+    assert len(several) == 4 * 6
+    assert {c.combine for c in several} == {"sum", "unit_gradient", "loss_ratio", "worst_task"}
+    assert full_balls(ThreatModel(norm="l2", epsilon=0.5), 3072)[3].epsilon == pytest.approx(
+        8 / 255
+    )
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_evaluation_keeps_the_worst_iterate(suite):
+    for condition in conditions(suite):
+        if condition.role != "released":
+            assert condition.budget.keep == "best"
+        assert condition.steps == 0 or condition.attack is not None
+        if condition.attack in ("apgd", "sea"):
+            assert condition.budget.random_start
+
+
+@pytest.mark.parametrize("epsilon", [0, 1 / 255, 0.3, 1.0])
+def test_radii_rise_and_end_where_every_image_is_in_reach(epsilon):
+    radii = sweep_radii(ThreatModel(norm="linf", epsilon=epsilon), num_pixels=768)
+    assert list(radii) == sorted(set(radii))
+    assert radii[0] == 0
+    assert radii[-1] == 1
+    far = sweep_radii(ThreatModel(norm="l2", epsilon=epsilon), num_pixels=768)
+    assert far[-1] == math.sqrt(768)
+
+
+def test_one_task_alone_is_not_attacked_together():
+    found = conditions("full", attacked=("segmentation",))
+    assert not [c for c in found if c.role == "tasks"]
+    work = {c.name: c.work for c in conditions() if not c.budget.epsilon}
+    assert work["clean"] == work["sweep"]
+
+
+def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
+    released = [c for c in conditions("mtrobust_seed") if c.role == "released"]
+    main, both = ("segmentation",), ("segmentation", "depth")
+    assert [(c.name, c.attack, c.attacked_tasks) for c in released] == [
+        ("pgd_seed", "pgd", main),
+        ("mim_seed", "mim_seed", main),
+        ("houdini_seed", "houdini_seed", main),
+        ("mtrobust_pgd", "mtrobust_pgd", main),
+        ("mtrobust_mim", "mtrobust_mim", main),
+        ("mtrobust_houdini", "mtrobust_houdini", main),
+        ("pgd_seed_tasks", "pgd", both),
+        ("mim_seed_tasks", "mim_seed", both),
+        ("mtrobust_pgd_tasks", "mtrobust_pgd", both),
+        ("mtrobust_mim_tasks", "mtrobust_mim", both),
+    ]
+    assert {c.combine for c in released} == {"sum"}
+    assert {(c.steps, c.budget.step_size) for c in released} == {(20, 1 / 255)}
+    assert all(c.budget.seed_compatible and c.budget.keep == "last" for c in released)
+    assert not any(c.is_inside(LINF) for c in released)
+    others = [c for c in conditions("mtrobust_seed") if c.role != "released"]
+    assert others == list(conditions("mtrobust"))
+
+
+def test_released_attacks_know_one_norm_and_houdini_one_kind_of_task():
+    attacks = {c.attack for c in conditions("mtrobust_seed", main=DEPTH)}
+    assert {"pgd", "mtrobust_pgd"} <= attacks
+    assert not any("houdini" in str(attack) for attack in attacks)
+    alone = conditions("mtrobust_seed", attacked=("segmentation",))
+    assert not any(len(c.attacked_tasks) > 1 for c in alone)
+    with pytest.raises(ConfigError, match=r"suite 'mtrobust_seed' must go with norm linf, got l2"):
+        conditions("mtrobust_seed", threat=ThreatModel(norm="l2", epsilon=0.5))
+
+
+def test_the_published_attacks_are_run_on_several_tasks_too():
+    several = [c for c in conditions("mtrobust") if c.role == "tasks" and c.attack != "apgd"]
+    pgd = [("pgd_tasks", "pgd", steps) for steps in (10, 20, 50, 100)]
+    assert [(c.name, c.attack, c.steps) for c in several] == [
+        ("fgsm_tasks", "fgsm", 1),
+        ("bim_tasks", "bim", 3),
+        *pgd,
+        ("mim_tasks", "mim", 20),
+    ]
+    assert {c.combine for c in several} == {"sum"}
+    once, *others = [c.budget for c in several]
+    assert (once.step_size, once.random_start) == (None, False)
+    assert {budget.step_size for budget in others} == {1 / 255}
+    assert {c.attacked_tasks for c in several} == {("segmentation", "depth")}
+    alone = conditions("mtrobust", attacked=("segmentation",))
+    assert not any(c.role == "tasks" for c in alone)
+
+
+def test_every_condition_has_a_name_of_its_own_for_readers():
+    """A bare attack name in a table would not say how many tasks are attacked, or how."""
+    names = {c.name for c in conditions("mtrobust_seed")}
+    shown = {name: condition_name(name) for name in names}
+    assert len(set(shown.values())) == len(names)
+    assert all("_" not in text for text in shown.values())
+    for name in names:
+        assert name.endswith("_tasks") == shown[name].endswith("on several tasks")

@@ -1,0 +1,233 @@
+"""Networks that only look robust are found out, honest ones are not."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.run import measure, plan_networks
+from taskgroup.evaluation.shards.shard import plan_shards
+from taskgroup.evaluation.shards.threads import run_here
+from taskgroup.evaluation.verdict.measured import put_together
+from taskgroup.evaluation.verdict.ordering import check_order
+from taskgroup.evaluation.verdict.outcomes import finished, gather_outcomes, gather_transfers
+from taskgroup.evaluation.verdict.sanity import beats_constant, check_network, rises, verdict
+from taskgroup.metrics.accuracy import AccuracyMetric
+from taskgroup.metrics.confusion import ConfusionMetric
+
+main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
+
+
+class Scaled(nn.Module):
+    """Logits times 10 000: the same answers, and losses that saturate in float32."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        predictions = self.network(images, tasks)
+        return {name: 1e4 * prediction for name, prediction in predictions.items()}
+
+
+class StaysInTraining(nn.Module):
+    """Norms use the statistics of the batch, whatever mode is asked for."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        self.network.features[1].train()
+        return self.network(images, tasks)
+
+
+class Dropping(nn.Module):
+    """Dropout stays on."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        self.network.features[3].train()
+        return self.network(images, tasks)
+
+
+class Noisy(nn.Module):
+    """A randomised defence: noise is added to every image before it is looked at."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        return self.network(images + 0.05 * torch.randn_like(images), tasks)
+
+
+class Rounding(nn.Module):
+    """Images are rounded first: nothing to follow."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        return self.network((images * 16).round() / 16, tasks)
+
+
+class Broken(nn.Module):
+    """Answers NaN."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        return {name: p * torch.nan for name, p in self.network(images, tasks).items()}
+
+
+class Borrowed(nn.Module):
+    """Gradients come from a network with other weights, answers from its own."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.other = copy.deepcopy(network)
+        for parameter in self.other.parameters():
+            parameter.data = torch.roll(parameter.data, 1, 0)
+
+    def forward(self, images, tasks=None):
+        return (self.other if images.requires_grad else self.network)(images, tasks)
+
+
+def findings(model, tasks, batch, main_task="segmentation"):
+    return check_network(model, tasks, batch, main_task=main_task)
+
+
+@main_tasks
+def test_an_honest_network_is_ok(main_task, trained, tasks, batch):
+    assert verdict(findings(trained, tasks, batch, main_task)) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("fraud", "finding"),
+    [
+        (Scaled, "loss gradients vanish"),
+        (StaysInTraining, "predictions depend on the batch"),
+        (Dropping, "predictions are random"),
+        (Noisy, "predictions are random"),
+        (Rounding, "image gradients vanish"),
+        (Broken, "predictions are not finite"),
+        (Borrowed, "the attack sees another network"),
+    ],
+)
+def test_known_frauds_are_named(fraud, finding, trained, tasks, batch):
+    assert finding in findings(fraud(trained), tasks, batch)
+
+
+def test_one_image_is_enough_to_look_at(trained, tasks, batch):
+    alone = batch.select(torch.tensor([3]))
+    assert findings(trained, tasks, alone) == []
+    assert findings(StaysInTraining(trained), tasks, alone)
+
+
+QUICK = EvaluationOptions("quick")
+
+
+def found_in(make_bench, models, batch, main_task="segmentation", **options):
+    bench = make_bench(models, batch, main_task=main_task, **options)
+    return [measured.findings for measured in measure(bench, QUICK)]
+
+
+@main_tasks
+def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make_bench, batch):
+    assert found_in(make_bench, honest, batch, main_task) == [(), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("fraud", "finding"),
+    [
+        (Scaled, "loss gradients vanish"),
+        (Rounding, "a huge epsilon does not reach a constant predictor"),
+        (StaysInTraining, "predictions depend on the batch"),
+        (Dropping, "predictions are random"),
+        (Noisy, "predictions are random"),
+        (Borrowed, "the attack sees another network"),
+    ],
+)
+def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_bench, batch):
+    (found,) = found_in(make_bench, [fraud(trained)], batch, task_set=("segmentation",))
+    assert finding in found
+    assert verdict(found).startswith("gradient masking suspected: ")
+
+
+def test_another_networks_images_are_no_white_box_attack(trained, network, make_bench, batch):
+    """What an attack on another network leaves must not pass for robustness."""
+    bench = make_bench([trained, network.eval()], batch, task_set=("segmentation",))
+    plans = plan_networks(bench, QUICK)
+    done = finished(run_here(bench, plan_shards(plans)))
+    outcomes = list(gather_outcomes(done, 0, plans[0].conditions))
+    borrowed = gather_transfers(done, 1, plans[1].transferred, 0, "segmentation")[0]
+    for place, outcome in enumerate(outcomes):
+        if outcome.condition.role == "strong":
+            outcomes[place] = replace(outcome, sums={"segmentation": borrowed})
+    task = bench.networks[0].main
+    never = dict.fromkeys(task.metric().directions, float("nan"))
+    found = check_order(outcomes, task, plans[0].threat, constant=never)
+    assert "one step beats many" in found
+    assert "fewer steps beat more" in found
+
+
+def test_transfer_that_beats_the_attack_is_found(honest, make_bench, batch):
+    """A network with a useless gradient falls to the images of its honest twin."""
+    bench = make_bench([honest[0], Scaled(honest[0])], batch, task_set=("segmentation",))
+    plans = plan_networks(bench, QUICK)
+    done = finished(run_here(bench, plan_shards(plans)))
+    fraud = put_together(bench, plans, done, 1)
+    assert "another network's images beat the attack" in fraud.findings
+    assert put_together(bench, plans, done, 0).findings == ()
+
+
+def accuracy_sums(right, count):
+    correct = (torch.arange(count) < right).double()
+    return torch.stack([correct, torch.ones(count).double()], 1)
+
+
+@pytest.mark.parametrize(
+    ("weaker", "stronger", "count", "expected"),
+    [
+        (50, 50, 100, False),
+        (50, 40, 100, False),
+        (500, 505, 1000, False),  # within a point
+        (5, 6, 10, False),  # within two standard errors
+        (50, 80, 100, True),
+    ],
+)
+def test_a_rise_must_be_larger_than_chance(weaker, stronger, count, expected):
+    sums = [accuracy_sums(right, count) for right in (weaker, stronger)]
+    assert rises(AccuracyMetric(), "accuracy", *sums, seed=0) is expected
+
+
+def test_beating_a_constant():
+    sums = accuracy_sums(30, 100)
+    for constant, beaten in [(0.2, True), (0.295, False), (0.5, False), (torch.nan, False)]:
+        assert beats_constant(AccuracyMetric(), sums, {"accuracy": constant}) is beaten
+
+
+def test_a_constant_must_be_beaten_by_every_score():
+    sums = torch.tensor([[1.0, 4, 4, 8, 12, 12, 9, 14, 13]]).double()
+    metric = ConfusionMetric(3)
+    scores = {name: float(value) for name, value in metric.score(sums[0]).items()}
+    lower = {name: value - 0.02 for name, value in scores.items()}
+    assert beats_constant(metric, sums, lower)
+    for name in scores:
+        assert not beats_constant(metric, sums, lower | {name: scores[name]})
+
+
+def test_the_verdict_is_one_cell():
+    assert verdict([]) == "ok"
+    assert verdict(["a", "b"]) == "gradient masking suspected: a, b"
