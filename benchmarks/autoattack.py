@@ -29,7 +29,7 @@ from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 

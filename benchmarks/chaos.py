@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 TITLES = {"trial": ("ray::ImplicitFunc", "ray::trial"), "worker": ("ray::RayTrainWorker",)}

@@ -26,7 +26,7 @@ import ray
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from rich.console import Console
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.live_table import study_table
 from taskgroup.search.answer.progress import Progress

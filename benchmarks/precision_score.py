@@ -17,7 +17,7 @@ from cases import LARGE, SMALL
 
 from taskgroup.config import parse
 from taskgroup.models.base import ModelConfig
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 

@@ -48,7 +48,7 @@ from taskgroup.evaluation.objective.task_objective import inverse_shares
 from taskgroup.evaluation.sea_protocol import sea_report
 from taskgroup.evaluation.shards.scoring import predict, seeded_generator
 from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit

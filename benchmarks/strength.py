@@ -33,7 +33,7 @@ from taskgroup.evaluation.shards.shard import Bench
 from taskgroup.evaluation.suites.attacking import attacked_images
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.evaluation.verdict.measured import Measured
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 

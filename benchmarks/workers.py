@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 from taskgroup.training.parallel.group import ALONE, WorkerGroup

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from taskgroup import __version__
 from taskgroup.cli import app
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 OPTIONS = {

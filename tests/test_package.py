@@ -29,7 +29,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     "modules",
     [
         "taskgroup.errors, taskgroup.registry, taskgroup.config",
-        "taskgroup.results.records.base, taskgroup.results.run_directory",
+        "taskgroup.results.records, taskgroup.results.run_directory",
         "taskgroup.study.selection, taskgroup.study.pareto, taskgroup.study.intervals",
     ],
 )

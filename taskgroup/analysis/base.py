@@ -10,14 +10,15 @@ import plotly.graph_objects as go
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
-from taskgroup.results.records.base import EvaluationRow, Panel, TrialResult
-from taskgroup.results.records.dimension import (
+from taskgroup.results.evaluation_files import read_dimension, read_task_gradients, read_transfers
+from taskgroup.results.records import (
     DimensionRow,
+    EvaluationRow,
+    Panel,
     TaskGradientRow,
-    read_dimension,
-    read_task_gradients,
+    TransferRow,
+    TrialResult,
 )
-from taskgroup.results.records.shards import TransferRow, read_transfers
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.study.constraint import infeasible_trials, max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective

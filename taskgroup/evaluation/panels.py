@@ -10,7 +10,7 @@ from taskgroup.evaluation.shards.shard import Shard, ShardResult
 from taskgroup.evaluation.shards.shown import Shown
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.results.records.base import Panel
+from taskgroup.results.records import Panel
 from taskgroup.tasks.base import IGNORE, Target, Task
 
 

@@ -21,14 +21,8 @@ from taskgroup.evaluation.suites.catalogue import strong_condition, suite_condit
 from taskgroup.evaluation.verdict.measured import Measured, put_together
 from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.evaluation.verdict.rows import RowMaker, transfer_rows
-from taskgroup.results.records.base import EvaluationRow, Panel
-from taskgroup.results.records.shards import (
-    ImageRow,
-    TransferRow,
-    next_name,
-    write_images,
-    write_transfers,
-)
+from taskgroup.results.evaluation_files import next_name, write_images, write_transfers
+from taskgroup.results.records import EvaluationRow, ImageRow, Panel, TransferRow
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.storage.places import Place
 

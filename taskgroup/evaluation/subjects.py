@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.runs import newest
 from taskgroup.results.storage.places import Place, is_address, within

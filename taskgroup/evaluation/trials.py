@@ -13,7 +13,7 @@ from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import Progress, evaluate_subjects
 from taskgroup.evaluation.subjects import one_trial
-from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records import EvaluationRow
 from taskgroup.results.run_directory import RunDirectory
 
 PARTS = 1000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.results.records.codec import evaluations_to_table
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import Literal, Self
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.records import codec as schema
-from taskgroup.results.records.base import EvaluationRow, Panel, TrialResult
 from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
 from taskgroup.results.storage.lease import hold_lease
 from taskgroup.results.storage.local_files import make_folder

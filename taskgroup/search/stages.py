@@ -7,8 +7,8 @@ ended is not run again.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from taskgroup.results.records.base import Stage as StageName
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import Stage as StageName
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.confirm import plan_confirmations
 from taskgroup.search.plan.proxy import ProxyTrials, plan_promotions, proxy_space

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.suite_scores import SuiteScores
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from taskgroup.config import parse_number
-from taskgroup.results.records.base import Stage, TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import Limit
 

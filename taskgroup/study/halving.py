@@ -6,7 +6,7 @@ Parallel Hyperparameter Tuning" (2020), in the stopping form that Ray Tune and S
 
 from collections.abc import Mapping, Sequence
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.rung import Rung
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgroup.results.records.base import Direction, TrialResult
+from taskgroup.results.records import Direction, TrialResult
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.rank_correlation import RankCorrelation, spearman
 

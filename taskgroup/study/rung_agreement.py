@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
-from taskgroup.results.records.base import Stage, TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.study.halving import rung_values
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.rank_correlation import RankCorrelation, spearman

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.confirmation import MeanInterval, single_task_config, t_interval
 from taskgroup.study.relative_change import relative_change
 

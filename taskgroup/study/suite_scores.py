@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 
 CLEAN, WORST = "clean", "worst_case"
 KINDS = {CLEAN: "clean", WORST: "robust"}

@@ -8,7 +8,7 @@ from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.models.checkpoint import load_checkpoint
 from taskgroup.models.multitask import output_dimension
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.storage.places import Place
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 
 
 class Reporter(Protocol):

@@ -13,7 +13,7 @@ import torch
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.models.multitask import MultitaskModel
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig

@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.results.records.base import EpochRow, EvaluationRow, Panel, TrialResult
-from taskgroup.results.records.dimension import (
-    DimensionRow,
-    TaskGradientRow,
+from taskgroup.results.evaluation_files import (
     write_dimension,
     write_task_gradients,
+    write_transfers,
 )
-from taskgroup.results.records.shards import TransferRow, write_transfers
+from taskgroup.results.records import (
+    DimensionRow,
+    EpochRow,
+    EvaluationRow,
+    Panel,
+    TaskGradientRow,
+    TransferRow,
+    TrialResult,
+)
 from taskgroup.results.run_directory import RunDirectory
 
 TASKS = ("depth", "edges", "normals")

@@ -16,7 +16,7 @@ from taskgroup.analysis.charts.slices import SlicesData, collect_slices, draw_sl
 from taskgroup.analysis.charts.task_set import TaskSetData, collect_task_set, draw_task_set
 from taskgroup.analysis.charts.transfer import collect_transfer, draw_transfer
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 ROBUST = StudyObjective("segmentation/robust/miou")

@@ -8,7 +8,7 @@ from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.charts.rung_agreement import collect_rung_agreement
 from taskgroup.analysis.report.headline import collect_headline
 from taskgroup.analysis.tables.base import study_table
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 OBJECTIVES = (StudyObjective("segmentation/robust/miou"), StudyObjective("segmentation/clean/miou"))

@@ -28,7 +28,7 @@ from taskgroup.data.readers.image_folder import ImageFolderConfig
 from taskgroup.data.scenes.config import SceneConfig
 from taskgroup.errors import ResourceError
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.nodes import check_nodes
 from taskgroup.search.run import search

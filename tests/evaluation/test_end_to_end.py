@@ -9,7 +9,7 @@ from taskgroup.attacks.sea import SEA_LOSSES
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
 from taskgroup.evaluation.suites import catalogue
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit

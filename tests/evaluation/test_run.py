@@ -27,8 +27,8 @@ from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.records.base import EpochRow, TrialResult
-from taskgroup.results.records.shards import read_images, read_transfers
+from taskgroup.results.evaluation_files import read_images, read_transfers
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.tasks.base import Target, build_task
 

@@ -6,14 +6,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from taskgroup.results.evaluation_files import (
+    DIMENSION_SCHEMA,
+    IMAGE_SCHEMA,
+    TASK_GRADIENT_SCHEMA,
+    TRANSFER_SCHEMA,
+)
 from taskgroup.results.records.codec import (
     EVALUATION_SCHEMA,
     PANEL_SCHEMA,
     RECORD_KEY,
     TRIAL_SCHEMA,
 )
-from taskgroup.results.records.dimension import DIMENSION_SCHEMA, TASK_GRADIENT_SCHEMA
-from taskgroup.results.records.shards import IMAGE_SCHEMA, TRANSFER_SCHEMA
 
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 FOLDERS = {

@@ -13,7 +13,7 @@ from taskgroup.results.run_directory import RunDirectory
 
 SCRIPT = """
 import sys, time
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.storage.single_files import write_place
 from taskgroup.search.run import search
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
-from taskgroup.results.records.base import EpochRow, EvaluationRow, Panel, TrialResult
+from taskgroup.results.records import EpochRow, EvaluationRow, Panel, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs, load_run, newest
 

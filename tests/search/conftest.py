@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.search.space.search_space import SearchSpace, read_space
 from taskgroup.training.config import TrialConfig
 

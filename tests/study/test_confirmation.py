@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.study.confirmation import (
     Confirmed,
     best_alone,

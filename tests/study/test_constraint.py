@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.study.constraint import (
     clean_limit,
     clean_objective,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.study.halving import Halving, rung_epochs, rung_values
 from taskgroup.study.objectives import StudyObjective
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.proxy import agreement_text, proxy_agreement, proxy_pairs
 

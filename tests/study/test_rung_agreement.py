@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.rung_agreement import (
     LEAST_TRIALS,

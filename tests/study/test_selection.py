@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from taskgroup.results.records.base import EpochRow, Stage, Status, TrialResult
+from taskgroup.results.records import EpochRow, Stage, Status, TrialResult
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.selection import Limit, rank_trials, select_best, selection_rule
 

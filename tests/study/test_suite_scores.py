@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskgroup.results.records.base import EpochRow, EvaluationRow, TrialResult
+from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.study.confirmation import attack_words, confirmed_task_sets
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.suite_scores import SuiteScores, suite_scores

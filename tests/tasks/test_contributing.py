@@ -11,7 +11,7 @@ import torch
 import taskgroup.data
 import taskgroup.tasks
 from taskgroup.data.base import DATASETS
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import TASKS, Target, Task, TaskInfo, build_task
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"

@@ -15,7 +15,7 @@ import ray.cloudpickle
 import torch
 
 from taskgroup.data.base import SPLITS, Batch, DatasetConfig, Split, VisionDataset
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target, TaskInfo
 from taskgroup.training.config import TrialConfig
 

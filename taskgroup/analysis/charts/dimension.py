@@ -16,7 +16,7 @@ from taskgroup.analysis.tables.dimension import (
     collect_curves,
     law_text,
 )
-from taskgroup.results.records.dimension import Counted, Measure
+from taskgroup.results.records import Counted, Measure
 from taskgroup.study.objectives import StudyObjective
 
 TITLE = "Output dimension"

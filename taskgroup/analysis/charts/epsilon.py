@@ -8,7 +8,7 @@ from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.groups import LOOKS, Group, group_of_row
 from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
 from taskgroup.analysis.wording import attack_name, format_epsilon, metric_title
-from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
 
 MOST_NAMED = 8

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 
 Group = Literal["best", "natural", "adversarial", "several", "searched", "unfinished", "other"]
 

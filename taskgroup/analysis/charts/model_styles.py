@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskgroup.analysis.charts.groups import LOOKS, Group, Judged, group_of_row
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 
 SPARE = (
     ("#0072b2", "circle"),

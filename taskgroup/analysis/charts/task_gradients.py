@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.model_styles import model_looks
 from taskgroup.analysis.charts.style import literal, new_figure
-from taskgroup.results.records.dimension import TaskGradientRow
+from taskgroup.results.records import TaskGradientRow
 
 TITLE = "Gradients of tasks"
 JOINT, BALANCED = "all, summed", "all, balanced"

@@ -18,7 +18,7 @@ from taskgroup.analysis.charts.style import (
     score_format,
 )
 from taskgroup.analysis.wording import metric_title
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
 

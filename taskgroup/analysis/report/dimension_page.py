@@ -3,7 +3,7 @@
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup.analysis.base import CHARTS, StudyData
 from taskgroup.analysis.report import page
-from taskgroup.results.records.dimension import read_dimension, read_task_gradients
+from taskgroup.results.evaluation_files import read_dimension, read_task_gradients
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, within
 from taskgroup.study.objectives import StudyObjective

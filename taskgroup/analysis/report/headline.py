@@ -13,7 +13,7 @@ from taskgroup.analysis.wording import (
     metric_parts,
     score_name,
 )
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.constraint import max_clean_drop
 from taskgroup.study.selection import selection_rule
 

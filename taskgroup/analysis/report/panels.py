@@ -13,7 +13,7 @@ from taskgroup.analysis.report.pictures import (
     scale_limits,
 )
 from taskgroup.analysis.wording import attack_name, format_epsilon
-from taskgroup.results.records.base import Panel
+from taskgroup.results.records import Panel
 
 MAX_IMAGES = 3
 MAX_MODELS = 5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgroup.results.records.base import Panel
+from taskgroup.results.records import Panel
 
 IGNORED = 255
 Pixels = NDArray[np.uint8]

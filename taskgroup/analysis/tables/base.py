@@ -18,7 +18,7 @@ from taskgroup.analysis.wording import (
     metric_title,
 )
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.records.base import Stage, TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit

@@ -9,8 +9,7 @@ from typing import Any
 from taskgroup.analysis.charts.model_styles import Model, ModelLook, model_looks
 from taskgroup.analysis.tables.base import Row, Table
 from taskgroup.analysis.wording import MINUS, MISSING, format_radius, format_score, score_name
-from taskgroup.results.records.base import TrialResult
-from taskgroup.results.records.dimension import Counted, DimensionRow, Measure, TaskGradientRow
+from taskgroup.results.records import Counted, DimensionRow, Measure, TaskGradientRow, TrialResult
 from taskgroup.study.law import Law, fit_law
 
 TO = "\N{EN DASH}"

@@ -12,8 +12,7 @@ from taskgroup.analysis.wording import (
     format_score,
     score_name,
 )
-from taskgroup.results.records.base import EvaluationRow, TrialResult
-from taskgroup.results.records.shards import TransferRow
+from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TO = "\N{EN DASH}"

@@ -15,7 +15,7 @@ from taskgroup.analysis.tables.grids import (
     unevaluated,
 )
 from taskgroup.analysis.wording import score_name
-from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 

@@ -2,7 +2,7 @@
 
 from taskgroup.analysis.tables.grids import CLEAN
 from taskgroup.analysis.wording import MINUS, MISSING, condition_name, format_radius, format_score
-from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 
 TO = "\N{EN DASH}"

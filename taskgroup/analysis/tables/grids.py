@@ -9,7 +9,7 @@ from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.wording import budget_text, format_value, metric_parts
 from taskgroup.config import flat
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import EvaluationRow
+from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.seed_groups import (
     WEIGHTS,

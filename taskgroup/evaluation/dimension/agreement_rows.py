@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from taskgroup.evaluation.dimension.subject import Floats, Measured
-from taskgroup.results.records.dimension import Quantity, TaskGradientRow
+from taskgroup.results.records import Quantity, TaskGradientRow
 from taskgroup.study.intervals import bootstrap_intervals
 from taskgroup.study.task_agreement import agreement
 

@@ -23,7 +23,7 @@ from taskgroup.evaluation.dimension.subject import COMBINED, Measured, Tick
 from taskgroup.evaluation.shards.scoring import predict
 from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.metrics.base import SumMetric
-from taskgroup.results.records.dimension import DimensionRow
+from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import bootstrap_intervals
 
 Attack = Callable[[Batch, Tensor], ScoreSums]

@@ -15,7 +15,7 @@ from taskgroup.evaluation.dimension.pixel_gradients import (
     pixel_gradients,
 )
 from taskgroup.evaluation.dimension.subject import COMBINED, Floats, Measured, Tick
-from taskgroup.results.records.dimension import DimensionRow
+from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import Interval, bootstrap_intervals
 from taskgroup.study.task_agreement import subset_squares, unit_gram
 

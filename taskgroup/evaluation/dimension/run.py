@@ -17,12 +17,8 @@ from taskgroup.evaluation.dimension.task_gradients import task_gram
 from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
 from taskgroup.evaluation.shards.shard import held_still
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.records.dimension import (
-    DimensionRow,
-    TaskGradientRow,
-    write_dimension,
-    write_task_gradients,
-)
+from taskgroup.results.evaluation_files import write_dimension, write_task_gradients
+from taskgroup.results.records import DimensionRow, TaskGradientRow
 from taskgroup.results.run_directory import DEFAULT_PARENT
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place

@@ -16,7 +16,7 @@ from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.shards.shard import Bench, images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.conditions import Combine
-from taskgroup.results.records.dimension import DimensionRow
+from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import Interval
 from taskgroup.tasks.base import Task
 

@@ -20,7 +20,7 @@ from taskgroup.evaluation.foreign.heads import described, kept_heads
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.models.foreign.published import build_published, complete, load_published
 from taskgroup.models.multitask import MultitaskModel, output_dimension
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
 from taskgroup.results.storage.places import Place, within
 from taskgroup.results.storage.single_files import exists, read_place

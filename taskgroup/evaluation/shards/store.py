@@ -13,14 +13,13 @@ from taskgroup import __version__
 from taskgroup.evaluation.shards.bench import BenchPlan
 from taskgroup.evaluation.shards.shard import Bench, Part, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.records.base import Panel
-from taskgroup.results.records.shards import (
-    ImageRow,
+from taskgroup.results.evaluation_files import (
     read_images,
     read_shard_panels,
     write_images,
     write_shard_panels,
 )
+from taskgroup.results.records import ImageRow, Panel
 from taskgroup.results.storage.base import Storage
 from taskgroup.results.storage.single_files import read_place
 

@@ -17,8 +17,7 @@ from taskgroup.evaluation.verdict.measured import Measured
 from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
 from taskgroup.evaluation.verdict.sanity import verdict
 from taskgroup.evaluation.verdict.vulnerability import relative_vulnerability
-from taskgroup.results.records.base import EvaluationRow
-from taskgroup.results.records.shards import ImageRow, TransferRow
+from taskgroup.results.records import EvaluationRow, ImageRow, TransferRow
 from taskgroup.study.intervals import bootstrap_intervals
 from taskgroup.tasks.base import Task
 

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import (
-    SCHEMA_VERSION,
+from taskgroup.results.records import (
     EpochRow,
     EvaluationRow,
     Panel,
     TrialResult,
 )
 
+SCHEMA_VERSION = 2
 RECORD_KEY = b"taskgroup.record"
 VERSION_KEY = b"taskgroup.schema_version"
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.answer.stage_lines import is_confirmed
 from taskgroup.study.confirmation import Confirmed, MeanInterval, confirmed_task_sets
 from taskgroup.study.proxy import proxy_agreement

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskgroup.results.records.base import Stage, TrialResult
+from taskgroup.results.records import Stage, TrialResult
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.constraint import study_limits
 from taskgroup.study.objectives import StudyObjective

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from taskgroup.results.records.base import EvaluationRow, Stage, TrialResult
+from taskgroup.results.records import EvaluationRow, Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.json_answer import answer_json
 from taskgroup.search.answer.progress import duration_text, parameter_text, score_text

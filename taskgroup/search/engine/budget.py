@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 
 
 class TimeBudget:

@@ -15,7 +15,7 @@ from ray.exceptions import RayTaskError
 
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train
 from taskgroup.search.plan.planning import from_text, to_text

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from taskgroup.config import parse, parse_yaml
 from taskgroup.errors import DataError, ResourceError, TaskgroupError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists

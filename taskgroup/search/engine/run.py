@@ -19,7 +19,7 @@ from taskgroup.cluster.resources import (
     running_ray,
 )
 from taskgroup.cluster.surroundings import Surroundings
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.engine.carried_data import carry

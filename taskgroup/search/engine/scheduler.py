@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch

@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from taskgroup.errors import ResourceError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.plan.planning import from_text, last_epoch, to_text

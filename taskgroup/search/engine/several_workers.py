@@ -24,7 +24,7 @@ from taskgroup.cluster.dashboard import name_actor
 from taskgroup.cluster.placement import ResourcesConfig
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.engine.searcher import RECORD

@@ -9,7 +9,7 @@ from ray import tune
 
 from taskgroup.cluster.dashboard import name_actor
 from taskgroup.cluster.surroundings import Surroundings
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial
 from taskgroup.search.engine.searcher import RECORD

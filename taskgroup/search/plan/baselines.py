@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Literal
 
 from taskgroup.config import flat, parse
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.draw import Drawn, Middle, draw_tree
 from taskgroup.search.plan.planning import plan_trial
 from taskgroup.search.space.distributions import Distribution

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from taskgroup.config import parse
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.draw import Drawn
 from taskgroup.search.plan.planning import plan_trial, with_epochs
 from taskgroup.search.space.search_space import SearchSpace

@@ -12,7 +12,7 @@ from typing import Any
 
 from taskgroup.config import flat, parse, parse_number
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.draw import Drawn, Middle, draw_tree
 from taskgroup.search.plan.planning import plan_trial

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from taskgroup.config import parse_number
-from taskgroup.results.records.base import EpochRow, Stage, TrialResult
+from taskgroup.results.records import EpochRow, Stage, TrialResult
 from taskgroup.search.plan.draw import Drawn
 from taskgroup.training.config import TrainingConfig, TrialConfig
 

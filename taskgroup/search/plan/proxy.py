@@ -10,7 +10,7 @@ from typing import Any
 
 from taskgroup.config import flat
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.draw import Replay, draw
 from taskgroup.search.plan.planning import plan_trial, with_epochs

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Protocol
 
 from taskgroup.config import parse
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.training.config import TrialConfig
 

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import Trial
 
 from taskgroup.config import parse
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import missing_baselines, plan_baselines
 from taskgroup.search.plan.draw import Drawn, draw, replay
 from taskgroup.search.plan.first_points import draw_first_points, missing_first_points

@@ -15,7 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.draw import Replay
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.objectives import StudyObjective

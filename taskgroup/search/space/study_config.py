@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from taskgroup.cluster.placement import ResourcesConfig
 from taskgroup.config import Config, Fraction255
-from taskgroup.results.records.base import Direction
+from taskgroup.results.records import Direction
 from taskgroup.search.space.stage_config import ConfirmConfig, ProxyConfig
 from taskgroup.study.objectives import StudyObjective
 

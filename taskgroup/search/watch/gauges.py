@@ -18,7 +18,7 @@ from threading import Event, Thread
 import ray
 from ray.util.metrics import Gauge
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.objectives import StudyObjective
 

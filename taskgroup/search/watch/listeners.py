@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.preflight import robust_objective
 from taskgroup.search.space.search_space import SearchSpace

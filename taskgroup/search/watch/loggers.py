@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch

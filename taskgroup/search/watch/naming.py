@@ -1,6 +1,6 @@
 """What a trial is called where a reader sees one line of it: in dashboards and loggers."""
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.answer.progress import value_text
 
 

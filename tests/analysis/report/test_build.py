@@ -24,7 +24,7 @@ from taskgroup.analysis.report.pictures import (
     scale_limits,
 )
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import Panel, TrialResult
+from taskgroup.results.records import Panel, TrialResult
 
 MakeTrial = Callable[..., TrialResult]
 

@@ -15,7 +15,7 @@ from taskgroup.analysis.report.stages import (
     proxy_table,
 )
 from taskgroup.analysis.tables.base import study_table
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 
 MakeTrial = Callable[..., TrialResult]
 

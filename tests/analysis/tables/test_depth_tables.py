@@ -12,7 +12,7 @@ from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.tables.grid_tables import attacks_table, relative_table, vulnerability_table
 from taskgroup.analysis.tables.grids import open_grid
 from taskgroup.cli import app
-from taskgroup.results.records.base import EpochRow, EvaluationRow, TrialResult
+from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 SPACE = """name: depth

@@ -22,11 +22,7 @@ from taskgroup.analysis.tables.dimension import (
 )
 from taskgroup.analysis.wording import format_score
 from taskgroup.errors import DataError
-from taskgroup.results.records.dimension import (
-    read_dimension,
-    write_dimension,
-    write_task_gradients,
-)
+from taskgroup.results.evaluation_files import read_dimension, write_dimension, write_task_gradients
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
 

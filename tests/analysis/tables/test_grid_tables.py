@@ -17,7 +17,7 @@ from taskgroup.analysis.tables.grids import open_grid
 from taskgroup.analysis.tables.predictors import predictors_table
 from taskgroup.cli import app
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import EpochRow, EvaluationRow, TrialResult
+from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 SPACE = """name: little

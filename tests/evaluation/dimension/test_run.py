@@ -19,8 +19,8 @@ from taskgroup.evaluation.shards.scoring import predict
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.records.base import EpochRow, TrialResult
-from taskgroup.results.records.dimension import read_dimension, read_task_gradients
+from taskgroup.results.evaluation_files import read_dimension, read_task_gradients
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
 from taskgroup.tasks.base import build_task

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from taskgroup.cli import app
 from taskgroup.errors import ConfigError, DataError, ResourceError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs, load_run, newest
 from taskgroup.results.storage import lease

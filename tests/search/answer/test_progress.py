@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.live_table import row_texts, shown, study_table
 from taskgroup.search.answer.progress import Progress, parameter_text

@@ -20,7 +20,7 @@ from taskgroup.cluster.placement import Node, ResourcesConfig, concurrent_trials
 from taskgroup.cluster.resources import running_ray
 from taskgroup.config import to_yaml
 from taskgroup.errors import ConfigError, DivergedError, ResourceError
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.run import search

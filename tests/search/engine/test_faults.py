@@ -18,7 +18,7 @@ import ray.cloudpickle
 
 from taskgroup.cluster.resources import running_ray
 from taskgroup.errors import ResourceError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
 from taskgroup.search.answer.live_table import Listener, Show, shown

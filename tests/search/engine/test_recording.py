@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskgroup.errors import DataError, DivergedError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
 from taskgroup.search.engine.recording import TrialRecorder, WorkerClock, record_trial

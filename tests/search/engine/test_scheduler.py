@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.engine.budget import TimeBudget, busy_seconds
 from taskgroup.search.engine.scheduler import StudyScheduler, build_scheduler
 from taskgroup.search.engine.searcher import RECORD

@@ -9,7 +9,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from taskgroup.errors import ResourceError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.engine.searcher import RECORD, StudySearcher

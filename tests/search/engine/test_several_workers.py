@@ -15,7 +15,7 @@ from ray.util import placement_group
 
 from taskgroup.cluster.resources import running_ray
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.several_workers import _Gate, start_caretaker
 from taskgroup.search.run import search

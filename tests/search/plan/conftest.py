@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import WorkerClock, record_trial
 from taskgroup.search.space.search_space import SearchSpace

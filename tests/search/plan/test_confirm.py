@@ -7,7 +7,7 @@ import pytest
 
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.confirm import FIRST_SEED, partner_of
 from taskgroup.search.plan.preflight import check_names

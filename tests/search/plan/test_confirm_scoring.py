@@ -8,7 +8,7 @@ import pytest
 
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import EvaluationRow, TrialResult
+from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.plan.confirm_scoring import score_confirmations

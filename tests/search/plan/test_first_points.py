@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.plan.first_points import draw_first_points
 from taskgroup.search.plan.preflight import check_names
 from taskgroup.search.sampling.proposals import Study

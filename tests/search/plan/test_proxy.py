@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.planning import with_epochs
 from taskgroup.search.plan.preflight import check_names

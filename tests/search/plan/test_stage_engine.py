@@ -10,7 +10,7 @@ import ray.cloudpickle
 
 from taskgroup.cluster.resources import running_ray
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.search.run import confirm, search
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.stage_lines import confirm_lines, proxy_lines, stage_counts
 from taskgroup.search.answer.summary import StudyResult

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskgroup.results.records.base import TrialResult
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.sources import PlannedTrials, judged, renumbered
 from taskgroup.search.space.search_space import SearchSpace

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.sampling.proposals import Study
 from taskgroup.search.space.search_space import SearchSpace
 

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from taskgroup.config import parse
-from taskgroup.results.records.base import EpochRow, TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.plan.draw import replay
 from taskgroup.search.sampling.proposals import Study
 from taskgroup.search.space.search_space import SearchSpace

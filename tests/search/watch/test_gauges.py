@@ -20,7 +20,7 @@ from ray._private.authentication.http_token_authentication import (
 
 from taskgroup.cluster.dashboard import dashboard_address, metrics_pages
 from taskgroup.cluster.resources import running_ray
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.run import search
 from taskgroup.search.watch.gauges import GAUGES

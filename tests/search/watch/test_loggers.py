@@ -9,7 +9,7 @@ import pytest
 from ray.tune.logger import LoggerCallback
 
 from taskgroup.errors import ConfigError
-from taskgroup.results.records.base import EpochRow
+from taskgroup.results.records import EpochRow
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.planning import to_text

@@ -1,15 +1,10 @@
-"""The records of a study. They are the truth: Ray's and Optuna's files can be rebuilt from them."""
+"""The record of a trial. It is the truth: Ray's and Optuna's files can be rebuilt from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
-SCHEMA_VERSION = 2
-
 Status = Literal["complete", "pruned", "failed", "interrupted"]
-Direction = Literal["maximize", "minimize"]
 Stage = Literal["proxy", "search", "confirm"]
 
 
@@ -103,97 +98,3 @@ class TrialResult:
         """The last epoch's value of a metric, or None if it was never measured."""
         values = [row.metrics[name] for row in self.epochs if name in row.metrics]
         return values[-1] if values else None
-
-
-@dataclass(frozen=True)
-class EvaluationRow:
-    """One score of one trained model under one attack.
-
-    Attributes:
-        trial: Number of the trial, or -1 for a checkpoint from elsewhere.
-        label: The trial's label.
-        role: ``winner``, ``baseline`` or ``other``.
-        condition: ``clean``, ``noise``, ``fgsm``, ``pgd``, ...
-        attacked_tasks: Tasks whose losses the attack raised; empty when clean.
-        norm: Norm of the ball.
-        epsilon: Radius for pixels in [0, 1].
-        steps: Gradient steps per restart; 0 without an attack.
-        restarts: Restarts; 0 without an attack.
-        task: Whose score it is.
-        score_name: ``miou``, ``accuracy``, ...
-        direction: Whether more is better.
-        score: The data-set score.
-        low: Lower end of the bootstrap 95 % interval over images.
-        high: Upper end of the same interval.
-        images: Number of test images.
-        seed: Seed of the attack.
-        verdict: ``ok``, or what a sanity check found.
-        seconds: Time that the condition took, for all its scores together.
-        attack: Registry name of the attack; empty where there is none or several count.
-        valid: Pixels, or whole images, that the score counts.
-        vulnerability: Mean over images of how much larger the error is than without attack,
-            relative to the error without; None where there is no attack or nothing to divide by.
-        suite: Suite of attacks that the row belongs to.
-        split: Split of the data set that the images come from.
-        step_size: Length of the attack's first step in the norm; None where it takes none.
-    """
-
-    trial: int
-    label: str
-    role: Literal["winner", "baseline", "other"]
-    condition: str
-    attacked_tasks: tuple[str, ...]
-    norm: str
-    epsilon: float
-    steps: int
-    restarts: int
-    task: str
-    score_name: str
-    direction: Direction
-    score: float
-    low: float
-    high: float
-    images: int
-    seed: int
-    verdict: str
-    seconds: float
-    attack: str = ""
-    valid: int = 0
-    vulnerability: float | None = None
-    suite: str = ""
-    split: Literal["test", "confirm"] = "test"
-    step_size: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One picture of an evaluation, kept raw; the report colours it.
-
-    Attributes:
-        trial: Number of the trial, or -1 for a checkpoint from elsewhere.
-        label: The trial's label.
-        role: ``winner``, ``baseline`` or ``other``.
-        image: Position of the image in the test split.
-        condition: ``clean``, or the attack behind the input: ``pgd``, ...
-        epsilon: Radius of the attack for pixels in [0, 1]; 0 when clean.
-        content: ``image`` is what the model saw, ``target`` what it should say, ``prediction``
-            what it said.
-        task: Whose target or prediction it is; the empty string for an image.
-        kind: How ``values`` reads. ``picture``: uint8 ``(H, W, 3)``; ``classes``: uint8
-            ``(H, W)``, or ``()`` for one class per image, 255 where invalid; ``numbers``: float32
-            ``(C, H, W)``, NaN where invalid.
-        values: The pixels.
-        class_names: One name per class where ``kind`` is ``classes`` and they are known.
-    """
-
-    trial: int
-    label: str
-    role: Literal["winner", "baseline", "other"]
-    image: int
-    condition: str
-    epsilon: float
-    content: Literal["image", "target", "prediction"]
-    task: str
-    kind: Literal["picture", "classes", "numbers"]
-    values: np.ndarray[Any, np.dtype[Any]]
-    class_names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What attacks left of each image, and of other models: the files beside ``evaluations/``.
+"""The files beside ``evaluations/``: what attacks left of each image, and what else was measured.
 
 ::
 
@@ -6,6 +6,8 @@
     shards/<the same>.panels.parquet                          their pictures, if any
     worst_case/0001-....parquet                               per image, the attack that counts
     transfers/0001-....parquet                                models on each other's attacked images
+    dimension/0001-....parquet        gradient norms and robust scores against outputs or tasks
+    task_gradients/0001-....parquet   norms of task gradients and the angles between them
 
 A shard's key stands for everything that its numbers depend on, so an evaluation that was killed
 finds what it had finished, and one with other settings does not.
@@ -13,110 +15,21 @@ finds what it had finished, and one with other settings does not.
 
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from taskgroup.results.records import (
+    DimensionRow,
+    ImageRow,
+    Panel,
+    TaskGradientRow,
+    TransferRow,
+)
 from taskgroup.results.records import codec as schema
-from taskgroup.results.records.base import Direction, Panel
 from taskgroup.results.storage.base import Storage
-
-
-@dataclass(frozen=True)
-class TransferRow:
-    """The score of one model on images that were attacked for another one.
-
-    It says how far adversarial images travel and is no measure of robustness: that takes an attack
-    on the model itself.
-
-    Attributes:
-        source: Trial whose model the images were attacked for, or -1.
-        source_label: Its label.
-        target: Trial whose model was scored on them, or -1.
-        target_label: Its label.
-        attack: Registry name of the attack.
-        norm: Norm of the ball.
-        epsilon: Radius for pixels in [0, 1].
-        steps: Gradient steps per restart.
-        restarts: Restarts.
-        task: Whose score it is: the main task.
-        score_name: Its main score.
-        direction: Whether more is better.
-        score: The data-set score.
-        low: Lower end of the bootstrap 95 % interval over images.
-        high: Upper end of the same interval.
-        images: Number of images.
-        seed: Seed of the attack.
-        split: Split of the data set that the images come from.
-    """
-
-    source: int
-    source_label: str
-    target: int
-    target_label: str
-    attack: str
-    norm: str
-    epsilon: float
-    steps: int
-    restarts: int
-    task: str
-    score_name: str
-    direction: Direction
-    score: float
-    low: float
-    high: float
-    images: int
-    seed: int
-    split: Literal["test", "confirm"] = "test"
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    """What one attack left of one image, for one task of one model.
-
-    Attributes:
-        trial: Number of the trial, or -1.
-        label: Its label.
-        condition: ``clean``, ``apgd``, ``sea``, ...; ``worst_case`` for the one that counts.
-        member: Which attack of an ensemble it was; with ``worst_case`` the condition that the
-            result comes from.
-        judged: Trial whose model was scored: another one where it is about transfer.
-        attack: Registry name of the attack, or empty.
-        norm: Norm of the ball.
-        epsilon: Radius for pixels in [0, 1].
-        steps: Gradient steps per restart.
-        restarts: Restarts.
-        attacked_tasks: Tasks whose losses the attack raised.
-        seed: Seed of the attack.
-        split: Split of the data set.
-        image: Position of the image in it.
-        task: Whose sums they are.
-        valid: Pixels that count, or 1 for an image with one label.
-        sums: The metric's sums of the image; scores of a data set are functions of their total.
-        seconds: Time of the piece of work that the image was part of.
-    """
-
-    trial: int
-    label: str
-    condition: str
-    member: str
-    judged: int
-    attack: str
-    norm: str
-    epsilon: float
-    steps: int
-    restarts: int
-    attacked_tasks: tuple[str, ...]
-    seed: int
-    split: Literal["test", "confirm"]
-    image: int
-    task: str
-    valid: int
-    sums: tuple[float, ...]
-    seconds: float
-
 
 _TEXTS = pa.list_(pa.string())
 _BUDGET = {
@@ -162,6 +75,54 @@ TRANSFER_SCHEMA = schema.record_schema(
         "low": pa.float64(),
         "high": pa.float64(),
         "images": pa.int64(),
+        "seed": pa.int64(),
+        "split": pa.string(),
+    },
+)
+
+
+_TRIAL = {"trial": pa.int32(), "label": pa.string(), "role": pa.string()}
+_INTERVAL = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64()}
+
+DIMENSION_SCHEMA = schema.record_schema(
+    "dimension",
+    {
+        **_TRIAL,
+        "measure": pa.string(),
+        "counted": pa.string(),
+        "count": pa.int64(),
+        "combine": pa.string(),
+        "task": pa.string(),
+        "score_name": pa.string(),
+        "direction": pa.string(),
+        **_INTERVAL,
+        "clean": pa.float64(),
+        "images": pa.int64(),
+        "samples": pa.float64(),
+        "values": pa.list_(pa.float64()),
+        "attack": pa.string(),
+        "norm": pa.string(),
+        "epsilon": pa.float64(),
+        "steps": pa.int32(),
+        "restarts": pa.int32(),
+        "grid": pa.string(),
+        "seed_compatible": pa.bool_(),
+        "seed": pa.int64(),
+        "seconds": pa.float64(),
+        "split": pa.string(),
+    },
+)
+
+TASK_GRADIENT_SCHEMA = schema.record_schema(
+    "task_gradient",
+    {
+        **_TRIAL,
+        "quantity": pa.string(),
+        "task": pa.string(),
+        "other": pa.string(),
+        **_INTERVAL,
+        "images": pa.int64(),
+        "seed_compatible": pa.bool_(),
         "seed": pa.int64(),
         "split": pa.string(),
     },
@@ -259,3 +220,78 @@ def _read(storage: Storage, name: str, columns: pa.Schema, convert: Any) -> list
     source = storage.full(name)
     table = schema.decode(storage.read(name), columns, source=source)
     return schema.records(convert, table, source=source)
+
+
+def write_dimension(storage: Storage, rows: Sequence[DimensionRow]) -> None:
+    """Write one file of curves; it stands for earlier curves of the same kind and trials.
+
+    Raises:
+        ResourceError: The disk is full or not writable.
+    """
+    _write(storage, next_name(storage, "dimension"), DIMENSION_SCHEMA, rows)
+
+
+def write_task_gradients(storage: Storage, rows: Sequence[TaskGradientRow]) -> None:
+    """Write one file of task gradients; it stands for earlier ones of the same trials.
+
+    Raises:
+        ResourceError: The disk is full or not writable.
+    """
+    _write(storage, next_name(storage, "task_gradients"), TASK_GRADIENT_SCHEMA, rows)
+
+
+def read_dimension(storage: Storage) -> list[DimensionRow]:
+    """Each trial's latest curve of each kind, in the order written; none if there is none.
+
+    Raises:
+        DataError: A file is torn, foreign, or of another schema version.
+    """
+
+    def convert(table: pa.Table) -> list[DimensionRow]:
+        return [
+            DimensionRow(**{**row, "values": tuple(row["values"])}) for row in table.to_pylist()
+        ]
+
+    return _read_latest(
+        storage,
+        "dimension",
+        DIMENSION_SCHEMA,
+        convert,
+        lambda row: (row.trial, row.label, row.measure, row.counted, row.task),
+    )
+
+
+def read_task_gradients(storage: Storage) -> list[TaskGradientRow]:
+    """Each trial's latest task gradients, in the order written; none if there are none.
+
+    Raises:
+        DataError: A file is torn, foreign, or of another schema version.
+    """
+    return _read_latest(
+        storage,
+        "task_gradients",
+        TASK_GRADIENT_SCHEMA,
+        lambda table: [TaskGradientRow(**row) for row in table.to_pylist()],
+        lambda row: (row.trial, row.label),
+    )
+
+
+Record = TypeVar("Record", DimensionRow, TaskGradientRow)
+
+
+def _read_latest(
+    storage: Storage,
+    folder: str,
+    columns: pa.Schema,
+    convert: Callable[[pa.Table], list[Record]],
+    key: Callable[[Record], tuple[Any, ...]],
+) -> list[Record]:
+    latest: dict[tuple[Any, ...], list[Record]] = {}
+    for name in storage.names(folder, ".parquet"):
+        source = storage.full(name)
+        table = schema.decode(storage.read(name), columns, source=source)
+        found: dict[tuple[Any, ...], list[Record]] = {}
+        for row in schema.records(convert, table, source=source):
+            found.setdefault(key(row), []).append(row)
+        latest.update(found)
+    return [row for rows in latest.values() for row in rows]

@@ -1,0 +1,160 @@
+"""What attacks left of a model: scores, single images, and other models' attacked images."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """One score of one trained model under one attack.
+
+    Attributes:
+        trial: Number of the trial, or -1 for a checkpoint from elsewhere.
+        label: The trial's label.
+        role: ``winner``, ``baseline`` or ``other``.
+        condition: ``clean``, ``noise``, ``fgsm``, ``pgd``, ...
+        attacked_tasks: Tasks whose losses the attack raised; empty when clean.
+        norm: Norm of the ball.
+        epsilon: Radius for pixels in [0, 1].
+        steps: Gradient steps per restart; 0 without an attack.
+        restarts: Restarts; 0 without an attack.
+        task: Whose score it is.
+        score_name: ``miou``, ``accuracy``, ...
+        direction: Whether more is better.
+        score: The data-set score.
+        low: Lower end of the bootstrap 95 % interval over images.
+        high: Upper end of the same interval.
+        images: Number of test images.
+        seed: Seed of the attack.
+        verdict: ``ok``, or what a sanity check found.
+        seconds: Time that the condition took, for all its scores together.
+        attack: Registry name of the attack; empty where there is none or several count.
+        valid: Pixels, or whole images, that the score counts.
+        vulnerability: Mean over images of how much larger the error is than without attack,
+            relative to the error without; None where there is no attack or nothing to divide by.
+        suite: Suite of attacks that the row belongs to.
+        split: Split of the data set that the images come from.
+        step_size: Length of the attack's first step in the norm; None where it takes none.
+    """
+
+    trial: int
+    label: str
+    role: Literal["winner", "baseline", "other"]
+    condition: str
+    attacked_tasks: tuple[str, ...]
+    norm: str
+    epsilon: float
+    steps: int
+    restarts: int
+    task: str
+    score_name: str
+    direction: Direction
+    score: float
+    low: float
+    high: float
+    images: int
+    seed: int
+    verdict: str
+    seconds: float
+    attack: str = ""
+    valid: int = 0
+    vulnerability: float | None = None
+    suite: str = ""
+    split: Literal["test", "confirm"] = "test"
+    step_size: float | None = None
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """The score of one model on images that were attacked for another one.
+
+    It says how far adversarial images travel and is no measure of robustness: that takes an attack
+    on the model itself.
+
+    Attributes:
+        source: Trial whose model the images were attacked for, or -1.
+        source_label: Its label.
+        target: Trial whose model was scored on them, or -1.
+        target_label: Its label.
+        attack: Registry name of the attack.
+        norm: Norm of the ball.
+        epsilon: Radius for pixels in [0, 1].
+        steps: Gradient steps per restart.
+        restarts: Restarts.
+        task: Whose score it is: the main task.
+        score_name: Its main score.
+        direction: Whether more is better.
+        score: The data-set score.
+        low: Lower end of the bootstrap 95 % interval over images.
+        high: Upper end of the same interval.
+        images: Number of images.
+        seed: Seed of the attack.
+        split: Split of the data set that the images come from.
+    """
+
+    source: int
+    source_label: str
+    target: int
+    target_label: str
+    attack: str
+    norm: str
+    epsilon: float
+    steps: int
+    restarts: int
+    task: str
+    score_name: str
+    direction: Direction
+    score: float
+    low: float
+    high: float
+    images: int
+    seed: int
+    split: Literal["test", "confirm"] = "test"
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """What one attack left of one image, for one task of one model.
+
+    Attributes:
+        trial: Number of the trial, or -1.
+        label: Its label.
+        condition: ``clean``, ``apgd``, ``sea``, ...; ``worst_case`` for the one that counts.
+        member: Which attack of an ensemble it was; with ``worst_case`` the condition that the
+            result comes from.
+        judged: Trial whose model was scored: another one where it is about transfer.
+        attack: Registry name of the attack, or empty.
+        norm: Norm of the ball.
+        epsilon: Radius for pixels in [0, 1].
+        steps: Gradient steps per restart.
+        restarts: Restarts.
+        attacked_tasks: Tasks whose losses the attack raised.
+        seed: Seed of the attack.
+        split: Split of the data set.
+        image: Position of the image in it.
+        task: Whose sums they are.
+        valid: Pixels that count, or 1 for an image with one label.
+        sums: The metric's sums of the image; scores of a data set are functions of their total.
+        seconds: Time of the piece of work that the image was part of.
+    """
+
+    trial: int
+    label: str
+    condition: str
+    member: str
+    judged: int
+    attack: str
+    norm: str
+    epsilon: float
+    steps: int
+    restarts: int
+    attacked_tasks: tuple[str, ...]
+    seed: int
+    split: Literal["test", "confirm"]
+    image: int
+    task: str
+    valid: int
+    sums: tuple[float, ...]
+    seconds: float
