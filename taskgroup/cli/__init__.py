@@ -1,7 +1,7 @@
 """The command line: options, one call, text to stdout, problems to stderr.
 
-No logic lives here, and heavy imports stand inside the commands, so that help answers at once. The
-order of the imports is the order of the commands in the help.
+There is no logic here, and heavy imports are inside the commands, so that help answers at once. The
+commands are listed in the help in the order of the imports.
 """
 
 from taskgroup.cli.app import app

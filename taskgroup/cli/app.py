@@ -1,4 +1,4 @@
-"""The root of the command line, and the rule that a user's mistake is one line."""
+"""The root of the command line, and the rule that a user's mistake is reported in one line."""
 
 from typing import Annotated, Any
 
@@ -10,10 +10,10 @@ from taskgroup.errors import TaskgroupError
 
 
 class OneLineErrors(TyperGroup):
-    """Prints the user's mistakes as one line and exits 2; anything else keeps its traceback."""
+    """Reports a user's mistake in one line and exits with 2; anything else keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:  # typer carries its own click and exports no context type
-        """Run the command under the rule of the class."""
+        """Run the command; turn an error of ours into one line and exit status 2."""
         try:
             return super().invoke(ctx)
         except TaskgroupError as error:
@@ -22,11 +22,11 @@ class OneLineErrors(TyperGroup):
 
 
 def group(text: str) -> typer.Typer:
-    """A group of commands that shows its help when called bare."""
+    """A group of commands that prints its help when called without a command."""
     return typer.Typer(cls=OneLineErrors, no_args_is_help=True, help=text, add_completion=False)
 
 
-app = group("Search auxiliary tasks, loss weights and attack budgets that make a main task robust.")
+app = group("Find auxiliary tasks, loss weights and attack budgets that make a main task robust.")
 
 
 def _print_version(value: bool) -> None:
@@ -44,4 +44,4 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Search auxiliary tasks, loss weights and attack budgets that make a main task robust."""
+    """Find auxiliary tasks, loss weights and attack budgets that make a main task robust."""

@@ -1,4 +1,4 @@
-"""``data``: look at data sets, and bring them to another size."""
+"""``data``: inspect data sets, and make resized copies of them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,27 +9,27 @@ from taskgroup.cli.app import app, group
 
 SHOWN_PROBLEMS = 20
 
-data_app = group("Look at data sets, and bring them to another size.")
+data_app = group("Inspect data sets, and make resized copies of them.")
 app.add_typer(data_app, name="data")
 
 
 @data_app.command("show")
 def data_show(
-    name: Annotated[str, typer.Argument(help="Data set, such as scenes, cifar10 or camvid.")],
-    out: Annotated[Path | None, typer.Option(help="PNG to write; by default <name>.png.")] = None,
+    name: Annotated[str, typer.Argument(help="Data set, e.g. scenes, cifar10 or camvid.")],
+    out: Annotated[Path | None, typer.Option(help="PNG to write; default: <name>.png.")] = None,
     tasks: Annotated[
-        list[str] | None, typer.Option("--task", help="Task to show (repeatable); by default all.")
+        list[str] | None, typer.Option("--task", help="Task to show (repeatable); default: all.")
     ] = None,
     split: Annotated[
-        Literal["train", "validation", "confirm", "test"], typer.Option(help="Which split to show.")
+        Literal["train", "validation", "confirm", "test"], typer.Option(help="Split to show.")
     ] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Number of pictures.")] = 8,
-    size: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
+    size: Annotated[int | None, typer.Option(help="Resize to this many pixels.")] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the files; else TASKGROUP_DATA.")
+        Path | None, typer.Option(help="Folder with the files; default: below TASKGROUP_DATA.")
     ] = None,
 ) -> None:
-    """Draw samples of a data set with the labels of every task into one picture."""
+    """Draw samples of a data set, with the labels of every task, as one image."""
     from taskgroup.config import parse
     from taskgroup.data.base import DATASETS
     from taskgroup.data.gallery import draw_gallery
@@ -43,16 +43,16 @@ def data_show(
 @data_app.command("prepare")
 def data_prepare(
     name: Annotated[
-        Literal["cityscapes", "taskonomy", "camvid"], typer.Argument(help="Which data set.")
+        Literal["cityscapes", "taskonomy", "camvid"], typer.Argument(help="Data set to copy.")
     ],
-    source: Annotated[Path, typer.Argument(help="Folder of its files; never written to.")],
-    dest: Annotated[Path, typer.Argument(help="Folder of the copy; whole files in it are kept.")],
+    source: Annotated[Path, typer.Argument(help="Folder with its files; never written to.")],
+    dest: Annotated[Path, typer.Argument(help="Folder for the copy; complete files are kept.")],
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH in pixels, or one number for both.")],
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; by default one per core.")
+        int | None, typer.Option(min=1, help="Processes; default: one per core.")
     ] = None,
 ) -> None:
-    """Copy a data set in another size: labels by nearest pixel, all else bilinear."""
+    """Make a resized copy of a data set: labels by nearest neighbour, all else bilinear."""
     import os
 
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""``dimension``: gradients and attacks against the number of outputs."""
+"""``dimension``: gradient norms and robust scores against the number of attacked outputs."""
 
 import json
 from enum import StrEnum
@@ -35,52 +35,54 @@ def dimension(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Run directories, best, trial numbers or checkpoints, laid over each other."
+            help="Run directories, best, trial numbers or checkpoints; overlaid in one chart."
         ),
     ] = None,
     part: Annotated[
         list[PartName] | None,
-        typer.Option(help="Measure only this (repeatable; default all that fits the task)."),
+        typer.Option(help="Measure only this part (repeatable); default: all that fit the task."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Task whose outputs count; by default the main task.")
+        str | None, typer.Option(help="Task whose outputs are counted; default: the main task.")
     ] = None,
     grid: Annotated[
-        GridName, typer.Option(help="Numbers of outputs: 1, 2, 4, ..., or the published ones.")
+        GridName,
+        typer.Option(help="Numbers of outputs: doubling (1, 2, 4, ...), or the published lists."),
     ] = GridName.doubling,
     outputs: Annotated[
         list[int] | None,
-        typer.Option(help="A number of outputs in place of the grid (repeatable)."),
+        typer.Option(help="A number of outputs, instead of a grid (repeatable)."),
     ] = None,
-    attack: Annotated[str, typer.Option(help="Attack by name.")] = "pgd",
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of the attack.")] = 20,
-    restarts: Annotated[int, typer.Option(min=1, help="Random starts of the attack.")] = 1,
+    attack: Annotated[str, typer.Option(help="Name of the attack.")] = "pgd",
+    steps: Annotated[int, typer.Option(min=1, help="Attack steps.")] = 20,
+    restarts: Annotated[int, typer.Option(min=1, help="Attack restarts.")] = 1,
     epsilon: Annotated[
         str | None,
-        typer.Option(help="Radius, such as 8/255; by default the run's validation.epsilon."),
+        typer.Option(help="Attack radius, e.g. 8/255; default: the run's validation.epsilon."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf or l2; by default the run's validation.norm.")
+        str | None, typer.Option(help="linf or l2; default: the run's validation.norm.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 64,
+    images: Annotated[int, typer.Option(min=1, help="Number of test images.")] = 64,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Random choices of outputs per image, and of task sets.")
+        int, typer.Option(min=1, help="Random draws of outputs per image, and of task sets.")
     ] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of choices, attacks and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of draws, attacks and intervals.")] = 0,
     seed_compatible: Annotated[
         bool,
         typer.Option(
-            "--seed-compatible", help="Measure as the published script: pairs of images as one."
+            "--seed-compatible",
+            help="Measure as the published script does: pairs of images as one vector.",
         ),
     ] = False,
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
     output: Annotated[
-        str | None, typer.Option(help="Folder to write to; by default the run directory.")
+        str | None, typer.Option(help="Folder to write to; default: the run directory.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how gradients and attacks weaken as more outputs, or tasks, are attacked at once."""
+    """Measure how gradients and attacks weaken as more outputs or tasks are attacked at once."""
     from taskgroup.evaluation.dimension.options import DimensionOptions
     from taskgroup.evaluation.dimension.run import analyse_dimension
     from taskgroup.evaluation.progress_bar import progress_bar
@@ -108,7 +110,7 @@ def dimension(
 
 
 def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
-    """Tables against outputs and against tasks, then the angles between task gradients."""
+    """Print tables by number of outputs and of tasks, then the angles between task gradients."""
     from taskgroup.analysis.tables.dimension import (
         collect_curves,
         dimension_table,

@@ -1,4 +1,4 @@
-"""``evaluate`` and ``report``: what reads a finished run."""
+"""``evaluate`` and ``report``: the commands that read a finished run."""
 
 import json
 from enum import StrEnum
@@ -35,35 +35,35 @@ class SuiteName(StrEnum):
 @app.command()
 def evaluate(
     target: Annotated[
-        str, typer.Argument(help="best, all, a trial number, or the path of a checkpoint.")
+        str, typer.Argument(help="best, all, a trial number, or the path to a checkpoint.")
     ] = "best",
     suite: Annotated[
         SuiteName | None,
-        typer.Option(help="How hard to attack; by default quick on a CPU, standard on a GPU."),
+        typer.Option(help="How hard to attack; default: quick on a CPU, standard on a GPU."),
     ] = None,
     epsilon: Annotated[
         str | None,
-        typer.Option(help="Radius, such as 8/255; by default the run's validation.epsilon."),
+        typer.Option(help="Attack radius, e.g. 8/255; default: the run's validation.epsilon."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf or l2; by default the run's validation.norm.")
+        str | None, typer.Option(help="linf or l2; default: the run's validation.norm.")
     ] = None,
     attacked_task: Annotated[
         list[str] | None,
-        typer.Option(help="Attack this task together with others (repeatable; default all)."),
+        typer.Option(help="Task to attack jointly with others (repeatable); default: all."),
     ] = None,
     model: Model = None,
     dataset: Dataset = None,
     task: Tasks = None,
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
-    images: Annotated[int, typer.Option(min=1, help="Test images per condition.")] = 256,
+    images: Annotated[int, typer.Option(min=1, help="Number of test images per condition.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of random starts and intervals.")] = 0,
     workers: Annotated[
-        int, typer.Option(min=1, help="Worker processes; 1 works in this process, without Ray.")
+        int, typer.Option(min=1, help="Worker processes; 1 runs in this process, without Ray.")
     ] = 1,
     address: Annotated[
-        str | None, typer.Option(help="Running Ray cluster to work on: auto, HOST:PORT, ray://...")
+        str | None, typer.Option(help="Ray cluster to run on: auto, HOST:PORT or ray://HOST:PORT.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +92,7 @@ def evaluate(
 
 
 def _evaluate_all(run: str | None, runs: str, options: "EvaluationOptions", as_json: bool) -> None:
-    """Attack every finished trial of a run, one after the other, and print clean beside robust."""
+    """Attack each finished trial of a run in turn, and print clean and robust scores."""
     from taskgroup.analysis.tables.evaluations import robustness_table
     from taskgroup.evaluation.progress_bar import progress_bar
     from taskgroup.evaluation.trials import evaluate_all
@@ -108,7 +108,7 @@ def _evaluate_all(run: str | None, runs: str, options: "EvaluationOptions", as_j
 
 
 def _checked(address: str | None) -> str | None:
-    """The address of a cluster that answers."""
+    """The address of a cluster, after checking that it answers."""
     if address is None:
         return None
     from taskgroup.cluster.address import find_cluster
@@ -117,7 +117,7 @@ def _checked(address: str | None) -> str | None:
 
 
 def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
-    """Clean beside robust, then attack by attack, then who is fooled by whose images."""
+    """Print clean beside robust scores, then attack by attack, then the transfer matrix."""
     from taskgroup.analysis.tables.evaluations import (
         evaluation_table,
         robustness_table,
@@ -141,7 +141,7 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
 
 @app.command()
 def report(run: Run = None, runs: Runs = DEFAULT_RUNS) -> None:
-    """Write one HTML file with every chart of a run; it opens offline."""
+    """Write one HTML file with every chart of a run; opens offline."""
     from taskgroup.analysis.report.build import write_report
 
     typer.echo(f"Report: {write_report(open_run(run, runs))}")

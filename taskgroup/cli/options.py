@@ -1,4 +1,4 @@
-"""Options that several commands share, and what several commands do with them."""
+"""Options that several commands share, and what those commands do with them."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,15 +10,17 @@ if TYPE_CHECKING:
 
 DEFAULT_RUNS = "runs"
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Runs = Annotated[
     str,
-    typer.Option(help="Folder that holds the run directories, or an address: s3://bucket/runs."),
+    typer.Option(
+        help="Parent of the run directories: a folder, or a URL such as s3://bucket/runs."
+    ),
 ]
-Run = Annotated[str | None, typer.Option(help="A run directory; by default the newest.")]
+Run = Annotated[str | None, typer.Option(help="Run directory; default: the newest.")]
 Fix = Annotated[
     list[str] | None,
-    typer.Option(help="Pin a key of the space, such as adversary.epsilon=4/255 (repeatable)."),
+    typer.Option(help="Pin a key of the space, e.g. adversary.epsilon=4/255 (repeatable)."),
 ]
 
 
@@ -31,7 +33,7 @@ def open_run(run: str | None, runs: str) -> "RunDirectory":
 
 
 def print_table(table: Any, as_json: bool) -> None:
-    """Print a table to stdout, drawn for people or as JSON for machines."""
+    """Print a table to stdout, as text or as JSON."""
     if as_json:
         typer.echo(json.dumps(table.to_json()))
         return

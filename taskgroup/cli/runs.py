@@ -26,7 +26,7 @@ def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
 
 @runs_app.command("show")
 def runs_show(
-    run: Annotated[str | None, typer.Argument(help="Run directory; default: newest.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run directory; default: the newest.")] = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:

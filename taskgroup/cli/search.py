@@ -1,4 +1,4 @@
-"""``search``, ``confirm`` and ``train``: what updates weights."""
+"""``search``, ``confirm`` and ``train``: the commands that train."""
 
 import json
 from functools import partial
@@ -21,20 +21,21 @@ Address = Annotated[
 def search(
     space: Annotated[
         str | None,
-        typer.Option(help="Search space: a YAML file, or a name that `spaces list` shows."),
+        typer.Option(help="Search space: a YAML file, or a name from `taskgroup spaces list`."),
     ] = None,
     fix: Fix = None,
     run: Annotated[
         str | None,
-        typer.Option(help="Run directory, new or to go on with; default: the next free <space>-N."),
+        typer.Option(help="Run directory to create or resume; default: the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     resume: Annotated[
-        str | None, typer.Option(help="Go on with this run directory where it stopped.")
+        str | None, typer.Option(help="Resume this run directory where it stopped.")
     ] = None,
     address: Address = None,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Run Ray's dashboard, on loopback; prints where.")
+        bool,
+        typer.Option("--dashboard", help="Start Ray's dashboard on localhost; prints the URL."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -56,28 +57,31 @@ def search(
 @app.command()
 def confirm(
     run: Annotated[
-        str | None, typer.Argument(help="Run directory of a search; default: newest.")
+        str | None, typer.Argument(help="Run directory of a search; default: the newest.")
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="Searched trials to confirm, best first; default 2.")
+        int | None, typer.Option(help="How many of the best searched trials; default: 2.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds of each; default 3.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per trial; default: 3.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of each; default: each trial's own.")
+        int | None, typer.Option(help="Training epochs; default: each trial's own.")
     ] = None,
     suite: Annotated[
         str | None,
-        typer.Option(help="Attacks to score each with: quick, standard or none; default standard."),
+        typer.Option(help="Attacks to score with: quick, standard or none; default: standard."),
     ] = None,
-    images: Annotated[int | None, typer.Option(help="Images to attack; default 128.")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="How many images to attack; default: 128.")
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Train the best trials and the baselines again with several seeds, on unseen images.
+    """Retrain the best trials and the baselines with several seeds; score them on unseen images.
 
-    Each is scored on the confirm split, which no search sees, and compared with the main task alone
-    under the same recipe, seed by seed. What was confirmed before is not trained again.
+    The scores are taken on the confirm split, which the search never sees, and compared seed by
+    seed with those of the main task alone under the same recipe. What has been confirmed before is
+    not trained again.
     """
     from taskgroup.search.run import confirm as run_confirm
 
@@ -95,7 +99,7 @@ def confirm(
 
 
 def _print_result(result: "StudyResult", as_json: bool) -> None:
-    """Write the report and print the answer; exits 1 when every trial failed."""
+    """Write the report and print the answer; exit with 1 if every trial failed."""
     from taskgroup.analysis.report.build import write_report
 
     report = write_report(result.run)
@@ -109,18 +113,18 @@ def _print_result(result: "StudyResult", as_json: bool) -> None:
 
 @app.command()
 def train(
-    space: Annotated[str, typer.Option(help="Search space: a YAML file or a shipped name.")],
+    space: Annotated[str, typer.Option(help="Search space: a YAML file, or a shipped one's name.")],
     fix: Fix = None,
     run: Annotated[
         str | None,
-        typer.Option(help="New run directory; by default the next free <space>-N."),
+        typer.Option(help="Run directory to create; default: the next free <space>-N."),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Train one trial of a space in this process, without Ray.
 
-    Keys that the space leaves open take the middle of their range, as in a baseline, unless
-    --fix pins them.
+    Keys that the space searches take the middle of their range, as in a baseline, unless --fix
+    pins them.
     """
     from taskgroup.search.single import train_one
 

@@ -1,4 +1,4 @@
-"""``spaces`` and ``schema``: search spaces before they run."""
+"""``spaces`` and ``schema``: list, print and check search spaces."""
 
 import json
 from typing import Annotated
@@ -14,7 +14,7 @@ app.add_typer(spaces_app, name="spaces")
 
 @spaces_app.command("list")
 def spaces_list(as_json: Json = False) -> None:
-    """Name every space that `search --space NAME` finds."""
+    """List every space that `search --space NAME` finds."""
     from taskgroup.analysis.tables.spaces import spaces_table
     from taskgroup.search.space.find import list_spaces
 
@@ -22,7 +22,7 @@ def spaces_list(as_json: Json = False) -> None:
 
 
 @spaces_app.command("show")
-def spaces_show(name: Annotated[str, typer.Argument(help="A space's name or path.")]) -> None:
+def spaces_show(name: Annotated[str, typer.Argument(help="Name or path of a space.")]) -> None:
     """Print the YAML of a space."""
     from taskgroup.search.space.find import find_space
 
@@ -31,7 +31,7 @@ def spaces_show(name: Annotated[str, typer.Argument(help="A space's name or path
 
 @spaces_app.command("check")
 def spaces_check(
-    file: Annotated[str, typer.Argument(help="A space's path or name.")], fix: Fix = None
+    file: Annotated[str, typer.Argument(help="Path or name of a space.")], fix: Fix = None
 ) -> None:
     """Check a space without running it."""
     from taskgroup.search.space.search_space import load_space
@@ -41,7 +41,7 @@ def spaces_check(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of a search space, for completion in editors."""
+    """Print the JSON schema of a search space, for completion in an editor."""
     from taskgroup.search.space.schema import space_schema
 
     typer.echo(json.dumps(space_schema(), indent=2))

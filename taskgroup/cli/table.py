@@ -1,4 +1,4 @@
-"""``table``: what a grid study says, task set by task set, over seeds."""
+"""``table``: results of grid studies, task set by task set, over seeds."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ app.add_typer(table_app, name="table")
 
 
 class SplitName(StrEnum):
-    """Names of ``--split`` where the search has scores too."""
+    """Names of ``--split`` for tables of scores, which the search has too."""
 
     test = "test"
     confirm = "confirm"
@@ -27,7 +27,7 @@ class SplitName(StrEnum):
 
 
 class EvaluatedName(StrEnum):
-    """Names of ``--split`` where only evaluations have what is asked for."""
+    """Names of ``--split`` for tables that only evaluations can fill."""
 
     test = "test"
     confirm = "confirm"
@@ -35,19 +35,19 @@ class EvaluatedName(StrEnum):
 
 GridRuns = Annotated[
     list[str] | None,
-    typer.Argument(help="Run directories, such as one per main task; by default the newest."),
+    typer.Argument(help="Run directories, e.g. one per main task; default: the newest."),
 ]
 ScoredSplit = Annotated[
     SplitName | None,
     typer.Option(
-        help="Scores of `evaluate` on test or confirm, or those that the search measured on "
-        "validation; by default test where anything was evaluated."
+        help="test or confirm: scores from `evaluate`; validation: scores measured by the search; "
+        "default: test if anything was evaluated there."
     ),
 ]
-EvaluatedSplit = Annotated[EvaluatedName, typer.Option(help="Split that `evaluate` scored.")]
+EvaluatedSplit = Annotated[EvaluatedName, typer.Option(help="Split scored by `evaluate`.")]
 Out = Annotated[
     list[str] | None,
-    typer.Option(help="File to write the numbers to, .csv or .parquet (repeatable)."),
+    typer.Option(help="File to write the numbers to: .csv or .parquet (repeatable)."),
 ]
 
 
@@ -59,7 +59,7 @@ def relative(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Main task by auxiliary tasks: change of clean and robust score against the task alone."""
+    """Main task by task set: change in clean and robust score relative to the main task alone."""
     from taskgroup.analysis.tables.grid_tables import relative_table
 
     _show(relative_table, grid_runs, runs, split, out, as_json)
@@ -73,7 +73,7 @@ def attacks(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Attacks by task sets: the main task's score under each attack of the evaluations."""
+    """Attack by task set: the main task's score under each attack of the evaluations."""
     from taskgroup.analysis.tables.grid_tables import attacks_table
 
     _show(attacks_table, grid_runs, runs, split, out, as_json)
@@ -87,7 +87,7 @@ def vulnerability(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Relative vulnerability of the main task: growth of its error under each attack."""
+    """Relative vulnerability of the main task: (attacked - clean) / clean error, by attack."""
     from taskgroup.analysis.tables.grid_tables import vulnerability_table
 
     _show(vulnerability_table, grid_runs, runs, split, out, as_json)
@@ -101,7 +101,7 @@ def predictors(
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
 ) -> None:
-    """Rank correlations of cheap numbers, such as clean or early scores, with robustness."""
+    """Rank correlation of cheap numbers, such as clean or early scores, with the robust score."""
     from taskgroup.analysis.tables.predictors import predictors_table
 
     _show(predictors_table, grid_runs, runs, split, out, as_json)
@@ -115,7 +115,7 @@ def _show(
     out: list[str] | None,
     as_json: bool,
 ) -> None:
-    """Print a table and write its numbers where they were asked for."""
+    """Print a table, and write its numbers to the files asked for."""
     from taskgroup.analysis.base import read_study
     from taskgroup.analysis.tables.grids import open_grid
     from taskgroup.results.storage.flat_files import check_flat_file, write_flat_file

@@ -158,9 +158,9 @@ def test_heads_that_the_data_does_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["best", "--dataset", "scenes"], "--dataset must go with --model, got none"),
-        (["best", "--task", "depth"], "--task must go with --model, got none"),
-        (["a.pth", "--model", "drn_d_22", "--run", "x"], "--run must not go with --model"),
+        (["best", "--dataset", "scenes"], "--dataset must come with --model, got none"),
+        (["best", "--task", "depth"], "--task must come with --model, got none"),
+        (["a.pth", "--model", "drn_d_22", "--run", "x"], "--run must not be given with --model"),
         (["a.pth", "--model", "drn_d_22"], "checkpoint a.pth must be a file, found none"),
     ],
 )
