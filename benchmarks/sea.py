@@ -35,7 +35,7 @@ import taskgroup.data
 import taskgroup.models
 import taskgroup.tasks
 import taskgroup.training.weighting  # noqa: F401  (these five fill the registries)
-from taskgroup.attacks.apgd_schedule import SHRINKING, checkpoints, phase_steps
+from taskgroup.attacks.apgd import SHRINKING, checkpoints, phase_steps
 from taskgroup.attacks.base import AttackBudget
 from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.attacks.sea import SEA_LOSSES

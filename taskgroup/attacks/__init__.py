@@ -2,9 +2,8 @@
 
 from taskgroup.attacks import apgd as apgd
 from taskgroup.attacks import autoattack as autoattack
-from taskgroup.attacks import fgsm as fgsm
 from taskgroup.attacks import losses as losses
-from taskgroup.attacks import momentum as momentum
+from taskgroup.attacks import mim as mim
 from taskgroup.attacks import mtrobust as mtrobust
 from taskgroup.attacks import noise as noise
 from taskgroup.attacks import pgd as pgd

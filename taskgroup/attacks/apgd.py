@@ -1,6 +1,6 @@
 """Auto-PGD: projected gradient ascent that chooses its own step size.
 
-Steps, momentum and looks back are those of Croce and Hein 2020 (arXiv:2003.01690); the shrinking
+Steps, momentum and checkpoints are those of Croce and Hein 2020 (arXiv:2003.01690); the shrinking
 radii, and a loss that is tracked beside the one that is raised, those of SEA (Croce, Singh and
 Hein 2024, arXiv:2306.12941). One engine serves every objective. An iteration costs one forward
 pass, whose loss, tracked loss and score are all used.
@@ -11,10 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.apgd_schedule import SHRINKING, Phase, checkpoints, phase_steps
-from taskgroup.attacks.apgd_state import State, begin
-from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.compatibility import check_no_slips
+from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation, Objective, ThreatModel
+from taskgroup.attacks.compatibility import check_seed_compatible
 from taskgroup.attacks.geometry import (
     assert_inside,
     project,
@@ -22,12 +20,32 @@ from taskgroup.attacks.geometry import (
     random_surface,
     steepest,
 )
-from taskgroup.attacks.gradients import evaluate_only, input_gradient
-from taskgroup.attacks.looking import is_look
-from taskgroup.attacks.worst import Worst
+from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
 
 MOMENTUM = 0.75
 """Share of the new step in an iteration; the rest repeats the previous move."""
+FIRST_INTERVAL = 0.22
+SMALLEST_INTERVAL = 0.06
+INTERVAL_DECREASE = 0.03
+"""Shares of all steps between checkpoints; section 3 of Croce and Hein 2020, arXiv:2003.01690."""
+RISES_WANTED = 0.75
+"""Share of steps since the last checkpoint that must have raised the loss; rho of the paper."""
+
+
+class Phase(NamedTuple):
+    """A part of an attack.
+
+    Attributes:
+        radius: Radius of its ball, in multiples of epsilon.
+        share: Share of all steps; the last phase takes what is left.
+    """
+
+    radius: float
+    share: float
+
+
+SHRINKING = (Phase(2.0, 0.3), Phase(1.5, 0.3), Phase(1.0, 0.4))
+"""The radii of SEA (arXiv:2306.12941): a wide ball gets an attack past poor local maxima."""
 
 
 class Climb(NamedTuple):
@@ -46,6 +64,87 @@ class Climb(NamedTuple):
     lowest: Tensor
     score: Tensor
     last: Tensor
+
+
+class State(NamedTuple):
+    """What APGD remembers of the images still attacked, ``M`` of ``N``, the first axis of all.
+
+    Attributes:
+        place: Number of the image in the batch, ``(M,)`` int64.
+        images: The unperturbed images, ``(M, C, H, W)``.
+        point: The current iterate.
+        before: The iterate that the last step began at.
+        gradient: Gradient of the attack loss at ``point``.
+        step: Length of the next step, ``(M,)``.
+        best: The iterate with the highest tracked loss.
+        best_gradient: The gradient there.
+        best_tracked: The tracked loss there, ``(M,)``.
+        lowest: The iterate with the lowest score, the latest of equals; ``best`` where there is
+            no score.
+        lowest_score: The score there, ``(M,)``; NaN when there is none.
+        checkpoint_tracked: ``best_tracked`` at the last checkpoint.
+        halved: Whether the step was halved there.
+        rises: Steps since then that raised the tracked loss, ``(M,)`` int64.
+        tracked: The tracked loss after the last step, ``(M,)``.
+    """
+
+    place: Tensor
+    images: Tensor
+    point: Tensor
+    before: Tensor
+    gradient: Tensor
+    step: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_tracked: Tensor
+    lowest: Tensor
+    lowest_score: Tensor
+    checkpoint_tracked: Tensor
+    halved: Tensor
+    rises: Tensor
+    tracked: Tensor
+
+    def select(self, index: Tensor) -> "State":
+        """The state of some of the images; ``index`` is ``(M,)`` bool."""
+        return State(*(values[index] for values in self))
+
+    def moved(self, point: Tensor, gradient: Tensor, evaluation: Evaluation) -> "State":
+        """After a step to ``point``."""
+        tracked, score = _ordered(evaluation.tracked), _scored(evaluation)
+        higher = tracked > self.best_tracked
+        unscored = score.isnan() | self.lowest_score.isnan()
+        lower = torch.where(unscored, higher, score <= self.lowest_score)
+        return self._replace(
+            point=point,
+            before=self.point,
+            gradient=gradient,
+            best=_choose(higher, point, self.best),
+            best_gradient=_choose(higher, gradient, self.best_gradient),
+            best_tracked=torch.where(higher, tracked, self.best_tracked),
+            lowest=_choose(lower, point, self.lowest),
+            lowest_score=torch.where(lower, score, self.lowest_score),
+            rises=self.rises + (tracked > self.tracked),
+            tracked=tracked,
+        )
+
+    def after_checkpoint(self, steps: int) -> "State":
+        """Halve the step of images that oscillate or stand still, and send them to their best.
+
+        An image oscillates when at most three quarters of the last ``steps`` steps raised its
+        tracked loss, and stands still when its best has not moved since the last checkpoint
+        although the step was not halved then.
+        """
+        oscillates = self.rises <= RISES_WANTED * steps
+        stands_still = ~self.halved & (self.checkpoint_tracked >= self.best_tracked)
+        halved = oscillates | stands_still
+        return self._replace(
+            point=_choose(halved, self.best, self.point),
+            gradient=_choose(halved, self.best_gradient, self.gradient),
+            step=torch.where(halved, self.step / 2, self.step),
+            checkpoint_tracked=self.best_tracked,
+            halved=halved,
+            rises=torch.zeros_like(self.rises),
+        )
 
 
 @ATTACKS.register("apgd")
@@ -67,7 +166,7 @@ def apgd(
     Returns:
         Perturbed images of the same shape, without a graph.
     """
-    check_no_slips("apgd", budget)
+    check_seed_compatible("apgd", budget)
     images = images.detach()
     if budget.epsilon == 0:
         return images.clone()
@@ -171,9 +270,9 @@ def climb(
     length = 2 * threat.epsilon if step_size is None else step_size
     state = begin(images, start, gradient, evaluation, step_size=length)
     end = _first_end(state)
-    looks = checkpoints(steps)
+    intervals = checkpoints(steps)
     for number in range(1, steps + 1):
-        if stop_at is not None and is_look(number, images.device):
+        if stop_at is not None and is_stop_check(number, images.device):
             finished = state.lowest_score <= stop_at
             if stops == "batch":
                 finished = finished.all().expand_as(finished)
@@ -181,8 +280,8 @@ def climb(
         if len(state.place) == 0:
             break
         state = _stepped(state, objective, threat, number=number, steps=steps)
-        if number < steps and number in looks:
-            state = state.looked_back(looks[number])
+        if number < steps and number in intervals:
+            state = state.after_checkpoint(intervals[number])
     _write(end, state)
     return end
 
@@ -232,3 +331,75 @@ def _random_start(images: Tensor, threat: ThreatModel, generator: torch.Generato
     """Uniform in the linf ball, as in SEA; on the l2 sphere, as in AutoAttack."""
     draw = random_inside if threat.norm == "linf" else random_surface
     return draw(images, threat, generator)
+
+
+def checkpoints(steps: int) -> dict[int, int]:
+    """The steps, counted from 1, after which APGD adapts its step size, each with its interval.
+
+    Example:
+        >>> list(checkpoints(100))
+        [22, 41, 57, 70, 80, 87, 93, 99]
+    """
+    interval = max(int(FIRST_INTERVAL * steps), 1)
+    smallest = max(int(SMALLEST_INTERVAL * steps), 1)
+    decrease = max(int(INTERVAL_DECREASE * steps), 1)
+    found: dict[int, int] = {}
+    step = interval
+    while step <= steps:
+        found[step] = interval
+        interval = max(interval - decrease, smallest)
+        step += interval
+    return found
+
+
+def phase_steps(phases: tuple[Phase, ...], steps: int) -> tuple[int, ...]:
+    """Steps of each phase, rounded down, the rest for the last; a phase may get none.
+
+    Example:
+        >>> phase_steps(SHRINKING, 300)
+        (90, 90, 120)
+    """
+    first = [int(phase.share * steps) for phase in phases[:-1]]
+    return (*first, steps - sum(first))
+
+
+def begin(
+    images: Tensor, start: Tensor, gradient: Tensor, evaluation: Evaluation, *, step_size: float
+) -> State:
+    """The state at the start of an attack on images ``(N, C, H, W)``."""
+    tracked = _ordered(evaluation.tracked)
+    count, device = len(images), images.device
+    return State(
+        place=torch.arange(count, device=device),
+        images=images,
+        point=start,
+        before=start,
+        gradient=gradient,
+        step=images.new_full((count,), step_size),
+        best=start,
+        best_gradient=gradient,
+        best_tracked=tracked,
+        lowest=start,
+        lowest_score=_scored(evaluation),
+        checkpoint_tracked=tracked,
+        halved=torch.ones(count, dtype=torch.bool, device=device),
+        rises=torch.zeros(count, dtype=torch.int64, device=device),
+        # AutoAttack's first comparison is with a loss of zero, not with that of the start.
+        tracked=torch.zeros_like(tracked),
+    )
+
+
+def _ordered(tracked: Tensor) -> Tensor:
+    """Tracked losses that compare: a network that returns NaN broke, which is the highest loss."""
+    return torch.nan_to_num(tracked, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+
+
+def _scored(evaluation: Evaluation) -> Tensor:
+    """Scores that compare: where a network broke its classes mean nothing, no score is lower."""
+    broke = evaluation.tracked.isnan() & ~evaluation.score.isnan()
+    return evaluation.score.masked_fill(broke, -torch.inf)
+
+
+def _choose(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Image by image."""
+    return torch.where(condition[:, None, None, None], yes, no)

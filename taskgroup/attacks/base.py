@@ -14,6 +14,13 @@ from torch import Tensor
 from taskgroup.config import Config, Fraction255
 from taskgroup.registry import Registry
 
+WITHOUT_STEPS = frozenset({"noise", "square"})
+"""Attacks that take no step along a gradient."""
+ADAPTIVE = frozenset({"apgd", "autoattack", "sea"})
+"""Attacks that begin with steps of 2 epsilon and halve them."""
+FGSM_RANDOM = 1.25
+"""Step of FGSM from a random start, in multiples of epsilon (Wong et al. 2020)."""
+
 
 class Evaluation(NamedTuple):
     """One forward pass of an objective; each ``(N,)`` float32.
@@ -124,8 +131,8 @@ class AttackBudget(ThreatModel):
     """Iterate returned per image: the worst for the network (the image itself included), or the
     last one, which saves two forward passes and is what PGD adversarial training uses."""
     seed_compatible: bool = False
-    """Repeat what the published code of the attack does wrong, to reproduce published numbers;
-    docs/attacks.md lists it. Attacks without published slips refuse it."""
+    """Reproduce the known bugs of the attack's published code, and with them published numbers;
+    docs/attacks.md lists them. Attacks without known bugs refuse it."""
 
     @property
     def effective_step_size(self) -> float:
@@ -138,6 +145,28 @@ class AttackBudget(ThreatModel):
         if self.step_size is not None and self.epsilon > 0 and epsilon > 0:
             scaled = self.step_size * epsilon / self.epsilon
         return self.model_copy(update={"epsilon": epsilon, "step_size": scaled})
+
+
+def step_length(attack: str | None, budget: AttackBudget) -> float | None:
+    """Length of the first step in the norm of the ball; None where there is none.
+
+    Args:
+        attack: Registry name; None is no attack.
+        budget: Its budget. A given ``step_size`` is what is used, except by sea and autoattack.
+
+    Example:
+        >>> step_length("fgsm", AttackBudget(epsilon=0.5, random_start=False))
+        0.5
+        >>> step_length("pgd", AttackBudget(epsilon=0.5, steps=5))
+        0.25
+    """
+    if attack is None or attack in WITHOUT_STEPS:
+        return None
+    if budget.step_size is not None and attack not in ("sea", "autoattack"):
+        return budget.step_size
+    if attack == "fgsm":
+        return budget.epsilon * (FGSM_RANDOM if budget.random_start else 1.0)
+    return 2 * budget.epsilon if attack in ADAPTIVE else budget.effective_step_size
 
 
 class Attack(Protocol):

@@ -28,25 +28,23 @@ INSTEAD: Mapping[Predicts, str] = {
     "class": "autoattack or apgd",
     "numbers": "apgd",
 }
-
-
-HAVE_SLIPS = frozenset(
+KNOWN_BUGS = frozenset(
     {"bim", "cospgd", "cospgd_softmax", "fgsm", "houdini", "houdini_seed", "mim", "mim_seed"}
     | {"mtrobust_houdini", "mtrobust_mim", "mtrobust_pgd", "pgd", "sea", "segpgd"}
 )
-"""Attacks whose published code does something wrong that ``seed_compatible`` repeats."""
+"""Attacks whose published code has bugs that ``seed_compatible`` reproduces."""
 
 
-def check_no_slips(attack: str, budget: AttackBudget) -> None:
-    """Refuse ``seed_compatible`` for an attack that has no slip to repeat.
+def check_seed_compatible(attack: str, budget: AttackBudget) -> None:
+    """Refuse ``seed_compatible`` for an attack that has no known bug to reproduce.
 
     Raises:
         ConfigError: It is asked for.
     """
-    if budget.seed_compatible and attack not in HAVE_SLIPS:
+    if budget.seed_compatible and attack not in KNOWN_BUGS:
         raise ConfigError(
-            f"seed_compatible must stay away from attack {attack!r}, whose published code has no "
-            f"slip to repeat; remove it, or choose one of: {', '.join(sorted(HAVE_SLIPS))}"
+            f"seed_compatible must be false for attack {attack!r}, whose published code has no "
+            f"known bug to reproduce; remove it, or choose one of: {', '.join(sorted(KNOWN_BUGS))}"
         )
 
 

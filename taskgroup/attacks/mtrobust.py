@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.gradients import input_gradient
-from taskgroup.attacks.momentum import SEED_DECAY, mim
+from taskgroup.attacks.iterates import input_gradient
+from taskgroup.attacks.mim import SEED_DECAY, mim
 from taskgroup.attacks.pgd import pgd
 from taskgroup.attacks.pixel_losses import houdini, raising
 from taskgroup.errors import ConfigError

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.compatibility import check_no_slips
+from taskgroup.attacks.compatibility import check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, random_surface
-from taskgroup.attacks.gradients import evaluate_only
-from taskgroup.attacks.worst import Worst
+from taskgroup.attacks.iterates import Worst, evaluate_only
 
 
 @ATTACKS.register("noise")
@@ -28,7 +27,7 @@ def noise(
     Returns:
         Perturbed images of the same shape, without a graph.
     """
-    check_no_slips("noise", budget)
+    check_seed_compatible("noise", budget)
     images = images.detach()
     if budget.epsilon == 0:
         return images.clone()

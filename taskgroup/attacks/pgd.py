@@ -1,12 +1,11 @@
-"""Projected gradient ascent (Madry et al. 2018, arXiv:1706.06083)."""
+"""Projected gradient ascent: PGD, its single step (FGSM) and its start at the image (BIM)."""
 
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
+from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, step_length
 from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
-from taskgroup.attacks.gradients import evaluate_only, input_gradient
-from taskgroup.attacks.worst import Worst
+from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient
 
 
 @ATTACKS.register("pgd")
@@ -15,10 +14,10 @@ def pgd(
 ) -> Tensor:
     """Climb ``budget.steps`` times along the steepest direction, ``budget.restarts`` times over.
 
-    Restart after restart draws its start from ``generator``, so the first of five restarts is the
-    same as a single one. With ``keep: best`` each image's iterate with the highest tracked loss
-    over all steps and restarts is returned, the image itself included; with ``keep: last`` the
-    last iterate of the last restart.
+    Madry et al. 2018, arXiv:1706.06083. Restart after restart draws its start from ``generator``,
+    so the first of five restarts is the same as a single one. With ``keep: best`` each image's
+    iterate with the highest tracked loss over all steps and restarts is returned, the image itself
+    included; with ``keep: last`` the last iterate of the last restart.
 
     Args:
         objective: What to raise.
@@ -40,6 +39,45 @@ def pgd(
         start = starting_point(images, budget, generator)
         last, worst = _climb(objective, images, start, budget=budget, worst=worst)
     return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
+
+
+@ATTACKS.register("fgsm")
+def fgsm(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """Take one step along the steepest direction; ``steps`` and ``restarts`` do not count.
+
+    The fast gradient sign method (Goodfellow et al. 2015). With a random start it is FGSM-RS, the
+    one-step attack that trains robust networks when its step is 1.25 epsilon (Wong et al. 2020,
+    arXiv:2001.03994).
+
+    The step is ``budget.step_size`` long, by default epsilon from the image itself and
+    1.25 epsilon from a random start.
+
+    Args:
+        objective: What to raise.
+        images: ``(N, C, H, W)`` in [0, 1].
+        budget: Ball, start, step and which iterate is kept.
+        generator: Source of the random start; not used when there is none.
+
+    Returns:
+        Perturbed images of the same shape, without a graph.
+    """
+    length = step_length("fgsm", budget)
+    one_step = budget.model_copy(update={"steps": 1, "restarts": 1, "step_size": length})
+    return pgd(objective, images, budget=one_step, generator=generator)
+
+
+@ATTACKS.register("bim")
+def bim(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+) -> Tensor:
+    """PGD from the images themselves (Kurakin et al. 2017, arXiv:1607.02533).
+
+    ``random_start`` and ``restarts`` do not count; else as ``pgd``.
+    """
+    from_images = budget.model_copy(update={"random_start": False, "restarts": 1})
+    return pgd(objective, images, budget=from_images, generator=generator)
 
 
 def _climb(

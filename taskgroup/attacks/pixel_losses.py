@@ -5,7 +5,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
 from taskgroup.attacks.compatibility import check_fit
-from taskgroup.attacks.momentum import SEED_DECAY, with_momentum
+from taskgroup.attacks.mim import SEED_DECAY, with_momentum
 from taskgroup.attacks.pgd import pgd
 from taskgroup.errors import ConfigError
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from taskgroup.attacks.apgd import apgd_phases
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.geometry import assert_inside
-from taskgroup.attacks.gradients import evaluate_only
+from taskgroup.attacks.iterates import evaluate_only
 from taskgroup.attacks.pixel_losses import raising
 
 SEA_LOSSES = ("masked_balanced_cross_entropy", "masked_cross_entropy", "jensen_shannon")

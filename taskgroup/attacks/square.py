@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.compatibility import check_no_slips
+from taskgroup.attacks.compatibility import check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, project
-from taskgroup.attacks.gradients import evaluate_only
-from taskgroup.attacks.looking import is_look
-from taskgroup.attacks.worst import Worst
+from taskgroup.attacks.iterates import Worst, evaluate_only, is_stop_check
 
 FIRST_SHARE = 0.8
 """Share of the image that the first patches cover."""
@@ -38,7 +36,7 @@ def square(
         budget: Ball and number of queries.
         generator: Source of the patches.
     """
-    check_no_slips("square", budget)
+    check_seed_compatible("square", budget)
     return random_search(objective, images, budget=budget, generator=generator)
 
 
@@ -81,7 +79,7 @@ def _restart(
         if stop_at is None:
             continue
         going = going & (evaluation.score > stop_at)
-        if is_look(query + 1, images.device) and not going.all():
+        if is_stop_check(query + 1, images.device) and not going.all():
             end.images[place] = current.images
             end.tracked[place] = current.tracked
             place, clean, objective = place[going], clean[going], objective.select(going)

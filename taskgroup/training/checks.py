@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from taskgroup.attacks.compatibility import check_fit, check_no_slips
+from taskgroup.attacks.compatibility import check_fit, check_seed_compatible
 from taskgroup.data.base import check_tasks
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
@@ -42,7 +42,7 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
         _check_trades(config, tasks[0])
     main = tasks[0]
     check_fit(config.validation.attack, predicted_by(main), num_classes=main.info.num_classes)
-    check_no_slips(config.validation.attack, config.validation)
+    check_seed_compatible(config.validation.attack, config.validation)
     return tuple(tasks)
 
 

@@ -4,10 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.apgd import apgd, apgd_phases, climb
-from taskgroup.attacks.apgd_schedule import SHRINKING, Phase, checkpoints, phase_steps
+from taskgroup.attacks.apgd import (
+    SHRINKING,
+    Phase,
+    apgd,
+    apgd_phases,
+    checkpoints,
+    climb,
+    phase_steps,
+)
 from taskgroup.attacks.base import AttackBudget, Evaluation, ThreatModel
-from taskgroup.attacks.looking import is_look
+from taskgroup.attacks.iterates import is_stop_check
 
 LINF = ThreatModel(norm="linf", epsilon=8 / 255)
 L2 = ThreatModel(norm="l2", epsilon=0.4)
@@ -288,8 +295,8 @@ def test_a_batch_finishes_together_where_asked(images):
     assert sizes == [6] * 4  # the start and three steps
 
 
-def test_a_look_waits_for_a_device_now_and_then():
-    cpu = [number for number in range(1, 20) if is_look(number, torch.device("cpu"))]
-    gpu = [number for number in range(1, 20) if is_look(number, torch.device("cuda"))]
+def test_a_check_for_finished_images_waits_for_a_device_now_and_then():
+    cpu = [number for number in range(1, 20) if is_stop_check(number, torch.device("cpu"))]
+    gpu = [number for number in range(1, 20) if is_stop_check(number, torch.device("cuda"))]
     assert cpu == list(range(1, 20))
     assert gpu == [1, 9, 17]

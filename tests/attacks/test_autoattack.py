@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from taskgroup.attacks.autoattack import fab_targeted, to_hyperplane
 from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
-from taskgroup.attacks.fab import fab_targeted, to_hyperplane
 from taskgroup.errors import ConfigError, DivergedError
 
 BUDGET = AttackBudget(epsilon=8 / 255, steps=3)

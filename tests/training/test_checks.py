@@ -53,7 +53,7 @@ MISTAKES = [
     ),
     (
         {"validation": {"attack": "apgd", "seed_compatible": True}},
-        r"seed_compatible must stay away from attack 'apgd'",
+        r"seed_compatible must be false for attack 'apgd'",
     ),
 ]
 

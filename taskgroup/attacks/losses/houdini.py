@@ -37,7 +37,7 @@ def houdini(prediction: Tensor, target: Tensor, valid: Tensor, setting: Setting 
 def houdini_seed(
     prediction: Tensor, target: Tensor, valid: Tensor, setting: Setting = PLAIN
 ) -> Tensor:
-    """Houdini as the MTRobust code (arXiv:2007.07236) has it, slips included; ``(N,)``.
+    """Houdini as the MTRobust code (arXiv:2007.07236) has it, bugs included; ``(N,)``.
 
     The margin is to the predicted class, the task's term is the IoU in percent instead of the
     error, over all classes with absent ones as zero. The gradient was written by hand: it rises at

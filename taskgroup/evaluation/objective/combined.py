@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import Evaluation
-from taskgroup.attacks.gradients import evaluate_only, input_gradient
+from taskgroup.attacks.iterates import evaluate_only, input_gradient
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.tasks.base import Target, Task

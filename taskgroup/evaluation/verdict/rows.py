@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ThreatModel
-from taskgroup.attacks.step_length import step_length
+from taskgroup.attacks.base import ThreatModel, step_length
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.shards.bench import BenchPlan, ScoredSplit
 from taskgroup.evaluation.subjects import Subject

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from taskgroup.attacks.gradients import input_gradient
+from taskgroup.attacks.iterates import input_gradient
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective

@@ -1,4 +1,4 @@
-"""Losses as published code has them, slips included."""
+"""Losses as published code has them, bugs included."""
 
 import math
 

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
-from taskgroup.errors import ConfigError, DivergedError
+from taskgroup.errors import DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, TaskInfo, build_task
@@ -173,12 +173,6 @@ def test_a_network_that_answers_nan_is_not_robust(network):
             budget=budget,
             generator=torch.Generator().manual_seed(0),
         )
-
-
-def test_it_repeats_no_slips(network):
-    slips = LINF.model_copy(update={"seed_compatible": True})
-    with pytest.raises(ConfigError, match="seed_compatible must stay away from attack 'autoatt"):
-        attack("autoattack", network, draw(2, 5), slips)
 
 
 @pytest.mark.slow

@@ -1,13 +1,11 @@
-"""Iterated FGSM without and with momentum: BIM and MIM."""
+"""MIM: iterated FGSM with momentum (Dong et al. 2018, arXiv:1710.06081)."""
 
 import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
-from taskgroup.attacks.gradients import evaluate_only, input_gradient
-from taskgroup.attacks.pgd import pgd
-from taskgroup.attacks.worst import Worst
+from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient
 
 DECAY = 1.0
 """Share of the gradients so far that is kept; mu of Dong et al."""
@@ -15,23 +13,11 @@ SEED_DECAY = 0.5
 """The same in the MTRobust code."""
 
 
-@ATTACKS.register("bim")
-def bim(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
-    """PGD from the images themselves (Kurakin et al. 2017, arXiv:1607.02533).
-
-    ``random_start`` and ``restarts`` do not count; else as ``pgd``.
-    """
-    from_images = budget.model_copy(update={"random_start": False, "restarts": 1})
-    return pgd(objective, images, budget=from_images, generator=generator)
-
-
 @ATTACKS.register("mim")
 def mim(
     objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
 ) -> Tensor:
-    """PGD along the sum of all gradients so far, each of l1 norm 1 (arXiv:1710.06081).
+    """PGD along the sum of all gradients so far, each of l1 norm 1.
 
     Arguments and result are those of ``pgd``.
     """

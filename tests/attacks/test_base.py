@@ -1,10 +1,11 @@
-"""The length of a first step is the one that is taken."""
+"""The length of a first step is the one that is taken; radii that make no sense are refused."""
 
 import pytest
 import torch
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget
-from taskgroup.attacks.step_length import step_length
+from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel, step_length
+from taskgroup.config import parse
+from taskgroup.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,28 @@ def test_it_is_the_step_that_is_taken(attack, objective_from):
     moved = ATTACKS[attack](rising, grey, budget=budget, generator=torch.Generator())
     taken = min(step_length(attack, budget), budget.epsilon)
     torch.testing.assert_close(moved - grey, torch.full_like(grey, taken))
+
+
+@pytest.mark.parametrize("epsilon", [8, 1.5, "8", "4"])
+def test_a_radius_in_units_of_1_255_is_refused_in_linf(epsilon):
+    with pytest.raises(
+        ConfigError, match=r"epsilon must lie in \[0, 1\], got .*; did you mean .*/"
+    ):
+        parse(ThreatModel, {"epsilon": epsilon})
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 8, "128/255", 30])
+def test_an_l2_radius_may_exceed_one(epsilon):
+    assert parse(ThreatModel, {"norm": "l2", "epsilon": epsilon}).epsilon > 0
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, float("nan"), float("inf"), "eight"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_what_is_no_radius_is_refused(epsilon, norm):
+    with pytest.raises(ConfigError, match="epsilon"):
+        parse(ThreatModel, {"norm": norm, "epsilon": epsilon})
+
+
+def test_an_unknown_norm_is_named():
+    with pytest.raises(ConfigError, match="norm must be 'linf' or 'l2', got 'l1'"):
+        parse(ThreatModel, {"norm": "l1", "epsilon": 8})

@@ -1,9 +1,14 @@
-"""Input gradients: one forward pass gives the ascent direction and the numbers that go with it."""
+"""What attacks ask of an iterate: its gradient, its evaluation, whether it is the worst so far."""
+
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import Evaluation, Objective
+
+STOP_CHECK_EVERY = 8
+"""Iterations between checks for finished images where a check must wait for a device."""
 
 
 def input_gradient(
@@ -43,3 +48,41 @@ def evaluate_only(objective: Objective, images: Tensor, progress: float) -> Eval
 
 def _detached(evaluation: Evaluation) -> Evaluation:
     return Evaluation(*(values.detach() for values in evaluation))
+
+
+class Worst(NamedTuple):
+    """The iterate of each image with the highest tracked loss so far.
+
+    Attributes:
+        images: ``(N, C, H, W)``.
+        tracked: Its tracked loss, ``(N,)``.
+    """
+
+    images: Tensor
+    tracked: Tensor
+
+    @classmethod
+    def before(cls, images: Tensor) -> Self:
+        """Nothing tracked yet: any iterate is worse."""
+        return cls(images, images.new_full((len(images),), -torch.inf, dtype=torch.float32))
+
+    def offered(self, images: Tensor, tracked: Tensor) -> "Worst":
+        """The worse of the kept iterate and this one; the older one on a tie.
+
+        A loss of NaN counts as infinite: the network broke there, which is what an attacker wants,
+        and dropping it would pass for robustness.
+        """
+        tracked = torch.nan_to_num(tracked, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+        worse = tracked > self.tracked
+        return Worst(
+            torch.where(worse[:, None, None, None], images, self.images),
+            torch.where(worse, tracked, self.tracked),
+        )
+
+
+def is_stop_check(number: int, device: torch.device) -> bool:
+    """Whether an attack checks for finished images in iteration ``number``, counted from 1.
+
+    Always on a CPU; a check makes the host wait for a GPU.
+    """
+    return device.type == "cpu" or number % STOP_CHECK_EVERY == 1

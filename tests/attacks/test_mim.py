@@ -5,7 +5,7 @@ import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.attacks.geometry import starting_point
-from taskgroup.attacks.gradients import input_gradient
+from taskgroup.attacks.iterates import input_gradient
 from taskgroup.errors import ConfigError
 
 SEED = AttackBudget(epsilon=8 / 255, steps=3, step_size=2 / 255, keep="last", seed_compatible=True)

@@ -1,10 +1,10 @@
-"""Each attack's own properties, and agreement with a loop written out."""
+"""PGD and FGSM: own properties, and agreement with a loop written out; noise is weaker."""
 
 import pytest
 import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation
-from taskgroup.attacks.gradients import input_gradient
+from taskgroup.attacks.iterates import input_gradient
 from taskgroup.errors import ConfigError
 
 pgd, fgsm, noise = ATTACKS["pgd"], ATTACKS["fgsm"], ATTACKS["noise"]
