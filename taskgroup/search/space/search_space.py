@@ -94,18 +94,10 @@ class SearchSpace:
         return max(config.training.epochs for config in self.examples())
 
     def describe(self) -> str:
-        """One line about the space, after its names were checked against data set and models.
-
-        Raises:
-            ConfigError: A task, metric or backbone does not exist.
-            DataError: The data set's files are missing.
-        """
-        from taskgroup.search.plan.preflight import check_names
-
-        check_names(self)
+        """One line about the space: trials, main task, how much is searched."""
         count = self.search.trials if self.search.trials is not None else "all"
         return (
-            f"ok, {count} trials by {self.search.sampler}, main task {self.main_task}, "
+            f"{count} trials by {self.search.sampler}, main task {self.main_task}, "
             f"{len(self.candidates)} candidate auxiliary tasks, "
             f"{len(leaves(self.tree))} searched keys"
         )

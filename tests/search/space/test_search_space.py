@@ -112,8 +112,7 @@ def test_names_are_checked_before_anything_runs(
 
 def test_space_describes_itself(make_space: Make) -> None:
     assert make_space().describe() == (
-        "ok, 8 trials by random, main task segmentation, 3 candidate auxiliary tasks, "
-        "5 searched keys"
+        "8 trials by random, main task segmentation, 3 candidate auxiliary tasks, 5 searched keys"
     )
 
 
