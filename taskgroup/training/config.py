@@ -1,12 +1,12 @@
 """The configuration of one trial: a search space with every distribution drawn."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
-from taskgroup.config import Config, Fraction255
+from taskgroup.config import Config, Fraction255, parse
 from taskgroup.data.base import AnyDataset
 from taskgroup.models.base import ModelConfig
 
@@ -165,3 +165,16 @@ class TrialConfig(Config):
                 f"{sorted(self.auxiliary_tasks)}, got {sorted(self.loss_weights)}"
             )
         return self
+
+
+def completed(config: Mapping[str, Any], *, source: str = "") -> dict[str, Any]:
+    """A stored trial configuration as today's, so that two of them can be compared.
+
+    Args:
+        config: Plain data; a key that it lacks takes its default.
+        source: Where it comes from, put before a message.
+
+    Raises:
+        ConfigError: It is no trial configuration of this version; one line names the key.
+    """
+    return parse(TrialConfig, config, source=source).model_dump(mode="json")

@@ -16,7 +16,7 @@ from taskgroup.models.multitask import MultitaskModel
 from taskgroup.results.records import EpochRow
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task
-from taskgroup.training.config import TrialConfig
+from taskgroup.training.config import TrialConfig, completed
 from taskgroup.training.losses import TrainingLoss
 
 FREE_KEYS = ("dataset.root", "dataset.download", "training.epochs", "validation")
@@ -98,7 +98,7 @@ def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 def _check_same_trial(config: TrialConfig, checkpoint: Checkpoint) -> None:
     ours = _flat(config.model_dump(mode="json"))
-    theirs = _flat(checkpoint.config)
+    theirs = _flat(completed(checkpoint.config, source=checkpoint.source))
     for key in sorted(set(ours) | set(theirs)):
         if key.startswith(FREE_KEYS) or ours.get(key) == theirs.get(key):
             continue

@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 import ray.cloudpickle
 import torch
 
+from taskgroup.data import base as data
 from taskgroup.data.base import SPLITS, Batch, DatasetConfig, Split, VisionDataset
 from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target, TaskInfo
@@ -87,6 +88,14 @@ class DiscsSplit(VisionDataset):
             for name in self.tasks
         }
         return Batch(self.images[index], targets, index)
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    """The discs under their name while a test runs: a checkpoint's configuration is parsed."""
+    with data.DATASETS.scratch():
+        data.DATASETS.register("discs")(Discs)
+        yield
 
 
 def make_trial(**changes: Any) -> TrialConfig:
@@ -178,6 +187,7 @@ def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any
 
 def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result: Path) -> None:
     torch.set_num_threads(1)
+    data.DATASETS.register("discs")(Discs)  # through the module: pickle would copy the registry
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=size
     )

@@ -264,6 +264,35 @@ def test_resume_may_train_longer(trial, recorder, tmp_path):
     assert [row.epoch for row in reporter.rows] == [3]
 
 
+def edited(path, change):
+    """Write a checkpoint anew whose configuration was changed in place."""
+    old = load_checkpoint(path)
+    config = dict(old.config) | {"training": dict(old.config["training"])}
+    change(config)
+    save_checkpoint(Checkpoint(config, old.tasks, old.weights, old.epoch, old.training), path)
+
+
+def test_a_checkpoint_without_a_key_that_has_a_default_today_is_resumed(trial, recorder, tmp_path):
+    path = tmp_path / "old.pt"
+    fit(trial(), recorder(), checkpoint=path)
+    edited(path, lambda config: config["training"].pop("poly_power"))
+    reporter = recorder()
+    fit(trial(training={"epochs": 3}), reporter, resume=path)
+    assert [row.epoch for row in reporter.rows] == [3]
+    other = trial(training={"epochs": 3, "poly_power": 0.5})
+    with pytest.raises(ConfigError, match=r"its training\.poly_power is 0\.9 instead of 0\.5"):
+        fit(other, recorder(), resume=path)
+
+
+def test_a_checkpoint_whose_configuration_is_none_of_ours_is_named(trial, recorder, tmp_path):
+    path = tmp_path / "foreign.pt"
+    fit(trial(), recorder(), checkpoint=path)
+    edited(path, lambda config: config["training"].update(moon_phase=1))
+    with pytest.raises(ConfigError, match=r"foreign\.pt: .*training\.moon_phase") as caught:
+        fit(trial(training={"epochs": 3}), recorder(), resume=path)
+    assert "\n" not in str(caught.value)
+
+
 def test_resume_needs_more_than_weights(trial, recorder, tmp_path):
     path = tmp_path / "one.pt"
     fit(trial(), recorder(), checkpoint=path)
