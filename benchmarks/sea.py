@@ -28,6 +28,7 @@ from statistics import mean, median
 
 import torch
 from cases import LARGE, SMALL
+from sea_protocol import sea_report, worst_mean
 from torch import Tensor, nn
 
 import taskgroup.attacks
@@ -45,9 +46,8 @@ from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
 from taskgroup.evaluation.objective.task_objective import inverse_shares
-from taskgroup.evaluation.sea_protocol import sea_report
 from taskgroup.evaluation.shards.scoring import predict, seeded_generator
-from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target
 from taskgroup.training.config import TrialConfig

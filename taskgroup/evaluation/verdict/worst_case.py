@@ -61,22 +61,6 @@ def worst_case(
     return WorstCase(_chosen(stacked, end[None])[0], end)
 
 
-def worst_mean(results: Sequence[Tensor], metric: SumMetric, *, score: str) -> float:
-    """The mean over images of each image's own worst score.
-
-    SEA's worst-case pixel accuracy is this number. Images without a score of their own are left
-    out; NaN when all are.
-
-    Args:
-        results: Per attack the sums of each image, ``(N, S)``.
-        metric: What turns sums into scores.
-        score: Name of the score.
-    """
-    values = torch.stack([metric.score(sums)[score] for sums in results])
-    worst = values.amin(0) if metric.directions[score] == "maximize" else values.amax(0)
-    return float(worst[~worst.isnan()].mean())
-
-
 def _starts(stacked: Tensor, metric: SumMetric, score: str, rng: np.random.Generator) -> Tensor:
     """Choices ``(R, N)`` to begin with: single attacks, the worst first, then random ones."""
     attacks, images, _ = stacked.shape

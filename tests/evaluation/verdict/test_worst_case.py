@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.accuracy import AccuracyMetric
 from taskgroup.metrics.confusion import ConfusionMetric
 from taskgroup.metrics.depth import DepthMetric
@@ -37,7 +37,6 @@ def test_accuracy_is_counted_as_lost_when_any_attack_wins():
     results = [torch.stack([row, torch.ones(4)], 1).double() for row in right]
     worst = worst_case(results, AccuracyMetric(), score="accuracy")
     assert worst.sums.tolist() == [[0, 1], [0, 1], [0, 1], [1, 1]]
-    assert worst_mean(results, AccuracyMetric(), score="accuracy") == 0.25
 
 
 def test_an_error_takes_the_maximum_of_each_image():
@@ -74,15 +73,6 @@ def test_an_absent_class_does_not_shift_the_others():
     narrow = worst_case(results, metric, score="miou")
     spread = worst_case([widened(result) for result in results], wide, score="miou")
     assert torch.equal(spread.attack, narrow.attack)
-
-
-def test_worst_pixel_accuracy_is_the_mean_of_each_images_minimum():
-    metric, results = confusion(3, 7, 4, 2)  # whatever the batches were: sums are one list
-    by_hand = []
-    for image in range(7):
-        counts = [result[image].view(3, 4) for result in results]
-        by_hand.append(min(float(c[0].sum() / c[1].sum()) for c in counts))
-    assert worst_mean(results, metric, score="accuracy") == pytest.approx(sum(by_hand) / 7)
 
 
 def test_another_attack_never_helps_the_network():

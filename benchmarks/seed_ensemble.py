@@ -1,7 +1,7 @@
-"""Worst cases over SEA's losses as the published code finds them, slips included.
+"""Worst cases over SEA's losses as the published code finds them, bugs included.
 
-Only for numbers that are to be compared with published ones; ``worst_case`` is the way to judge.
-Three slips are repeated (github.com/nmndeep/Robust-Segmentation, read and run):
+Only for numbers that are to be compared with published ones; ``worst_case`` is the right way.
+Three bugs are reproduced (github.com/nmndeep/Robust-Segmentation, read and run):
 
 - predictions are sliced by the batch's number times the size of *this* batch, so that a last,
   smaller batch is judged by the maps of earlier images;

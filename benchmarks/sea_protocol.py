@@ -1,13 +1,14 @@
 """SEA's own protocol: every image attacked with each loss, argmax maps kept, the worst case taken.
 
 ``taskgroup evaluate`` finds the same numbers among others. This is for comparisons with published
-ones (Croce, Singh and Hein 2024, arXiv:2306.12941), with the published slips if they are asked for.
+ones (Croce, Singh and Hein 2024, arXiv:2306.12941), with the bugs of the published code on request.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from seed_ensemble import seed_worst_accuracy, seed_worst_miou
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import AttackBudget
@@ -16,9 +17,9 @@ from taskgroup.data.base import Batch
 from taskgroup.errors import DataError, DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.seed_ensemble import seed_worst_accuracy, seed_worst_miou
 from taskgroup.evaluation.shards.scoring import predict, seeded_generator
-from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.verdict.worst_case import worst_case
+from taskgroup.metrics.base import SumMetric
 from taskgroup.tasks.base import Task
 
 MOST_IN_A_BYTE = 256
@@ -68,7 +69,7 @@ def sea_report(
         task: The class map to attack.
         batches: Images of one size, on the model's device.
         budget: Ball and steps per loss, published 300; with ``seed_compatible`` attacks and worst
-            cases repeat the slips of the published code.
+            cases reproduce the bugs of the published code.
         seed: Seed of random starts and of the search's orders.
         autocast: Number format of the attack's forward passes; scores are always float32.
 
@@ -114,6 +115,22 @@ def class_map(logits: Tensor) -> Tensor:
     """
     small = torch.uint8 if logits.shape[1] <= MOST_IN_A_BYTE else torch.int16
     return logits.argmax(1).to(small).cpu()
+
+
+def worst_mean(results: Sequence[Tensor], metric: SumMetric, *, score: str) -> float:
+    """The mean over images of each image's own worst score.
+
+    SEA's worst-case pixel accuracy is this number. Images without a score of their own are left
+    out; NaN when all are.
+
+    Args:
+        results: Per attack the sums of each image, ``(N, S)``.
+        metric: What turns sums into scores.
+        score: Name of the score.
+    """
+    values = torch.stack([metric.score(sums)[score] for sums in results])
+    worst = values.amin(0) if metric.directions[score] == "maximize" else values.amax(0)
+    return float(worst[~worst.isnan()].mean())
 
 
 def _attacked(

@@ -5,9 +5,10 @@ Stored there: 6 images of 8 x 8 pixels, 5 classes, three attacks, batches of 4 a
 
 import pytest
 import torch
+from sea_protocol import worst_mean
+from seed_ensemble import seed_worst_accuracy, seed_worst_miou
 
-from taskgroup.evaluation.seed_ensemble import seed_worst_accuracy, seed_worst_miou
-from taskgroup.evaluation.verdict.worst_case import worst_case, worst_mean
+from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.confusion import ConfusionMetric
 
 RIGHT_ACCURACY = 0.5208333
