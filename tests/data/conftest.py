@@ -183,7 +183,7 @@ def miniature(request: pytest.FixtureRequest) -> Callable[[str], dict[str, Any]]
     """A ``dataset:`` section by registry name, over a miniature folder."""
 
     def section(name: str) -> dict[str, Any]:
-        if name == "scenes":
+        if name.startswith("scenes"):
             counts = {"train": 6, "validation": 3, "confirm": 3, "test": 3}
             return {"name": name, "image_size": 32, **counts}
         root = request.getfixturevalue(f"{name}_root")
