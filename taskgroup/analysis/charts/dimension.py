@@ -85,8 +85,8 @@ def draw_dimension(data: DimensionData) -> go.Figure:
             if kind == "tasks" and measure == "gradient_norm":
                 own = [curve for curve in own if len(curve.rows) > 1]
             for curve in own:
-                _add_curve(figure, curve, row, column, is_named=curve.look.name not in shown)
-                shown.add(curve.look.name)
+                _add_curve(figure, curve, row, column, is_named=curve.style.name not in shown)
+                shown.add(curve.style.name)
             _set_axes(figure, own, kind, measure, row, column)
     figure.update_annotations(font_size=14)
     figure.update_layout(legend={"y": 1.0 + 40 / figure.layout.height, "yanchor": "bottom"})
@@ -95,19 +95,19 @@ def draw_dimension(data: DimensionData) -> go.Figure:
 
 def _add_curve(figure: go.Figure, curve: Curve, row: int, column: int, *, is_named: bool) -> None:
     """Points with intervals, and the fitted law or the score without attack."""
-    look, law = curve.look, curve.law
+    style, law = curve.style, curve.law
     scale = _scale(curve)
     dash = DASHES[curve.first.combine] if curve.first.counted == "tasks" else "solid"
-    name = literal(look.name)
+    name = literal(style.name)
     common = {"legendgroup": name, "showlegend": False, "hoverinfo": "skip", "mode": "lines"}
     if law is not None:
         counts = np.geomspace(curve.counts[0], curve.counts[-1], FINE)
-        line = {"color": look.color, "width": 2, "dash": dash}
+        line = {"color": style.color, "width": 2, "dash": dash}
         figure.add_scatter(
             x=counts, y=law.at(counts) / scale, line=line, row=row, col=column, **common
         )
     elif curve.first.clean is not None and curve.first.counted == "outputs":
-        line = {"color": look.shade(0.7), "width": 1.5, "dash": "dot"}
+        line = {"color": style.shade(0.7), "width": 1.5, "dash": "dot"}
         clean = [point.clean for point in curve.rows]
         figure.add_scatter(x=curve.counts, y=clean, line=line, row=row, col=column, **common)
     _add_points(figure, curve, row, column, dash=dash, is_named=is_named)
@@ -116,14 +116,14 @@ def _add_curve(figure: go.Figure, curve: Curve, row: int, column: int, *, is_nam
 def _add_points(
     figure: go.Figure, curve: Curve, row: int, column: int, *, dash: str, is_named: bool
 ) -> None:
-    look, scale = curve.look, _scale(curve)
+    style, scale = curve.style, _scale(curve)
     objective = StudyObjective(f"{curve.first.task}/robust/{curve.first.score_name}")
     form = score_format(objective) if curve.law is None else ".3g"
     values, lows, highs = (
         np.array([getattr(point, name) for point in curve.rows]) / scale
         for name in ("value", "low", "high")
     )
-    name = literal(look.name)
+    name = literal(style.name)
     is_open = dash == "dash"
     figure.add_scatter(
         x=curve.counts,
@@ -135,14 +135,14 @@ def _add_points(
             "arrayminus": values - lows,
             "width": 2,
             "thickness": 1,
-            "color": look.shade(0.55),
+            "color": style.shade(0.55),
         },
         mode="markers" if curve.law is not None else "lines+markers",
-        line={"color": look.color, "width": 2, "dash": dash},
+        line={"color": style.color, "width": 2, "dash": dash},
         marker={
-            "symbol": f"{look.symbol}-open" if is_open else look.symbol,
+            "symbol": f"{style.symbol}-open" if is_open else style.symbol,
             "size": 8,
-            "color": look.color,
+            "color": style.color,
         },
         name=name,
         legendgroup=name,
@@ -190,7 +190,7 @@ def _with_correlations(figure: go.Figure, data: DimensionData) -> go.Figure:
             is_dashed = counted == "tasks" and DASHES[curve.first.combine] == "dash"
             figure.add_annotation(
                 text=f"c = {law_text(curve.law)}{' dashed' if is_dashed else ''}",
-                font={"color": curve.look.color, "size": 12},
+                font={"color": curve.style.color, "size": 12},
                 xref=f"x{axis} domain",
                 yref=f"y{axis} domain",
                 x=0.98,

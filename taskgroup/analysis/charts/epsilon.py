@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.groups import LOOKS, Group, group_of_row
 from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
+from taskgroup.analysis.groups import STYLES, Group, group_of_row
 from taskgroup.analysis.wording import attack_name, format_epsilon, metric_title
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
@@ -92,10 +92,10 @@ def _curve(study: StudyData, rows: list[EvaluationRow]) -> EpsilonCurve:
 def draw_epsilon(data: EpsilonData) -> go.Figure:
     """A line with its band per network; many of one kind share a place in the legend."""
     figure = new_figure(height=440)
-    order, named = list(LOOKS), set[str]()
+    order, named = list(STYLES), set[str]()
     for curve in sorted(data.curves, key=lambda c: (order.index(c.group), c.trial)):
         is_one_of_many = len(data.curves) > MOST_NAMED and curve.group == "searched"
-        name = LOOKS[curve.group].title if is_one_of_many else _name(curve)
+        name = STYLES[curve.group].title if is_one_of_many else _name(curve)
         _add_curve(figure, data, curve, legend=name, is_named=name not in named)
         named.add(name)
     radii = sorted({radius for curve in data.curves for radius in curve.epsilons})
@@ -116,8 +116,8 @@ def _name(curve: EpsilonCurve) -> str:
 def _add_curve(
     figure: go.Figure, data: EpsilonData, curve: EpsilonCurve, *, legend: str, is_named: bool
 ) -> None:
-    look, percent = LOOKS[curve.group], score_format(data.robust)
-    red, green, blue = (int(look.color[i : i + 2], 16) for i in (1, 3, 5))
+    style, percent = STYLES[curve.group], score_format(data.robust)
+    red, green, blue = (int(style.color[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
         x=(*curve.epsilons, *reversed(curve.epsilons)),
         y=(*curve.highs, *reversed(curve.lows)),
@@ -133,8 +133,8 @@ def _add_curve(
         x=curve.epsilons,
         y=curve.scores,
         mode="lines+markers",
-        line={"color": look.color, "width": 2},
-        marker={"symbol": look.symbol, "size": 8, "color": look.color},
+        line={"color": style.color, "width": 2},
+        marker={"symbol": style.symbol, "size": 8, "color": style.color},
         name=legend,
         legendgroup=legend,
         showlegend=is_named,

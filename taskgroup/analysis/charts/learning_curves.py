@@ -6,7 +6,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
 from taskgroup.analysis.charts.style import (
     literal,
     new_figure,
@@ -15,6 +14,7 @@ from taskgroup.analysis.charts.style import (
     score_axis,
     score_format,
 )
+from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.study.objectives import StudyObjective
 
 
@@ -99,16 +99,16 @@ def _step(data: CurvesData) -> int:
 def _add_curve(
     figure: go.Figure, curve: Curve, objective: StudyObjective, *, column: int, legend: bool
 ) -> None:
-    look = LOOKS[curve.group]
+    style = STYLES[curve.group]
     strong = curve.group not in ("searched", "unfinished")
     figure.add_scatter(
         x=curve.epochs,
         y=curve.scores,
         mode="lines+markers",
-        line={"color": look.color, "width": 2.5 if strong else 1.2},
-        marker={"symbol": look.symbol, "size": 7 if strong else 4},
+        line={"color": style.color, "width": 2.5 if strong else 1.2},
+        marker={"symbol": style.symbol, "size": 7 if strong else 4},
         opacity=1.0 if strong else 0.6,
-        name=look.title,
+        name=style.title,
         legendgroup=curve.group,
         showlegend=legend,
         legendrank=rank(curve.group),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
 from taskgroup.analysis.charts.style import (
     SOFT,
     literal,
@@ -16,6 +15,7 @@ from taskgroup.analysis.charts.style import (
     score_axis,
     score_format,
 )
+from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.study.objectives import StudyObjective, objective_gains
 from taskgroup.study.pareto import pareto_front
 
@@ -100,7 +100,7 @@ def _add_group(figure: go.Figure, data: ParetoData, group: Group) -> None:
         y=[p.robust for p in points],
         mode="markers",
         marker=marker(group),
-        name=LOOKS[group].title,
+        name=STYLES[group].title,
         text=[f"trial {p.trial}: {literal(p.label)}" for p in points],
         hovertemplate=f"%{{text}}<br>clean %{{x:{clean}}}<br>robust %{{y:{robust}}}<extra></extra>",
     )

@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
 from taskgroup.analysis.charts.style import (
     add_note,
     literal,
@@ -19,6 +18,7 @@ from taskgroup.analysis.charts.style import (
     score_axis,
     score_format,
 )
+from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.analysis.wording import format_value
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
@@ -149,7 +149,7 @@ def _add_points(
         y=[p.robust for p in points],
         mode="markers",
         marker=marker(group),
-        name=LOOKS[group].title,
+        name=STYLES[group].title,
         legendgroup=group,
         showlegend=legend,
         legendrank=rank(points[0].group),

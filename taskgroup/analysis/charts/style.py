@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.charts.groups import LOOKS, Group
+from taskgroup.analysis.groups import STYLES, Group
 from taskgroup.analysis.wording import is_share, metric_parts, metric_title
 from taskgroup.study.objectives import StudyObjective
 
@@ -75,23 +75,23 @@ def score_format(objective: StudyObjective) -> str:
 
 def marker(group: Group) -> dict[str, Any]:
     """Marker options of a group."""
-    look = LOOKS[group]
+    style = STYLES[group]
     return {
-        "color": look.color,
-        "symbol": look.symbol,
-        "size": look.size,
-        "line": {"width": 1, "color": look.color if "open" in look.symbol else "#ffffff"},
+        "color": style.color,
+        "symbol": style.symbol,
+        "size": style.size,
+        "line": {"width": 1, "color": style.color if "open" in style.symbol else "#ffffff"},
     }
 
 
 def present(groups: Sequence[Group]) -> list[Group]:
     """The groups that occur, in drawing order."""
-    return [group for group in LOOKS if group in groups]
+    return [group for group in STYLES if group in groups]
 
 
 def rank(group: Group) -> int:
     """Place of a group in every legend."""
-    return 1000 + list(LOOKS).index(group)
+    return 1000 + list(STYLES).index(group)
 
 
 def add_note(figure: go.Figure, text: str) -> go.Figure:

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.model_styles import model_looks
 from taskgroup.analysis.charts.style import literal, new_figure
+from taskgroup.analysis.groups import model_styles
 from taskgroup.results.records import TaskGradientRow
 
 TITLE = "Gradients of tasks"
@@ -47,13 +47,13 @@ def collect_task_gradients(study: StudyData) -> tuple[TaskMatrix, ...]:
 
 def task_matrices(rows: Sequence[TaskGradientRow], study: StudyData) -> tuple[TaskMatrix, ...]:
     """One matrix per network with several tasks, in the order of every chart."""
-    looks = model_looks([(row, row.label) for row in rows], study.trials)
+    styles = model_styles([(row, row.label) for row in rows], study.trials)
     found = []
-    for (trial, label), look in looks.items():
+    for (trial, label), style in styles.items():
         own = [row for row in rows if (row.trial, row.label) == (trial, label)]
         tasks = tuple(row.task for row in own if row.quantity == "norm")
         if len(tasks) > 1:
-            found.append(_matrix(look.name, tasks, own))
+            found.append(_matrix(style.name, tasks, own))
     return tuple(found)
 
 

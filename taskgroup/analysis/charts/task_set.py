@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
-from taskgroup.analysis.charts.groups import LOOKS, Group, group_of
 from taskgroup.analysis.charts.style import (
     SOFT,
     literal,
@@ -17,6 +16,7 @@ from taskgroup.analysis.charts.style import (
     score_axis,
     score_format,
 )
+from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.analysis.wording import metric_title
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
@@ -97,7 +97,7 @@ def draw_task_set(data: TaskSetData) -> go.Figure:
             y=[literal(p.row) for p in points],
             mode="markers",
             marker=marker(group),
-            name=LOOKS[group].title,
+            name=STYLES[group].title,
             text=[f"trial {p.trial}" for p in points],
             hovertemplate=f"%{{text}}<br>robust %{{x:{score_format(data.robust)}}}<extra></extra>",
         )

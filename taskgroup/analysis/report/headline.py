@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from taskgroup.analysis.base import StudyData
-from taskgroup.analysis.charts.groups import Group, group_of
+from taskgroup.analysis.groups import Group, group_of
 from taskgroup.analysis.wording import (
     budget_text,
     format_gain,

@@ -7,7 +7,7 @@ from importlib.resources import files
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from taskgroup.analysis.charts.groups import LOOKS, Group
+from taskgroup.analysis.groups import STYLES, Group
 from taskgroup.analysis.report.headline import Headline, Standing
 from taskgroup.analysis.report.panels import Cell, PanelBlock, PanelData
 from taskgroup.analysis.tables.base import Row, Table
@@ -104,9 +104,9 @@ def standings(rows: Sequence[tuple[Standing, Sequence[str]]], *, columns: Sequen
 
 def mark(group: Group) -> str:
     """The sign of a group in its colour, as in the charts."""
-    look = LOOKS[group]
-    title = escape(look.title, quote=True)
-    return f'<span class="mark" style="color:{look.color}" title="{title}">{MARKS[group]}</span>'
+    style = STYLES[group]
+    title = escape(style.title, quote=True)
+    return f'<span class="mark" style="color:{style.color}" title="{title}">{MARKS[group]}</span>'
 
 
 def table(content: Table, *, mark_column: int = 1) -> str:

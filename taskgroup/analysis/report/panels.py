@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskgroup.analysis.base import StudyData
-from taskgroup.analysis.charts.groups import Group, group_of
+from taskgroup.analysis.groups import Group, group_of
 from taskgroup.analysis.report.pictures import (
     IGNORED,
     class_color,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.analysis.charts.groups import Group, group_of
+from taskgroup.analysis.groups import Group, group_of
 from taskgroup.analysis.wording import (
     MISSING,
     format_score,

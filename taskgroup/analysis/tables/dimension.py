@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from taskgroup.analysis.charts.model_styles import Model, ModelLook, model_looks
+from taskgroup.analysis.groups import Model, ModelStyle, model_styles
 from taskgroup.analysis.tables.base import Row, Table
 from taskgroup.analysis.wording import MINUS, MISSING, format_radius, format_score, score_name
 from taskgroup.results.records import Counted, DimensionRow, Measure, TaskGradientRow, TrialResult
@@ -24,11 +24,11 @@ class Curve:
     """One measure of one model against a number of outputs or tasks.
 
     Attributes:
-        look: The model.
+        style: Its model, as charts show it.
         rows: Its records by rising number.
     """
 
-    look: ModelLook
+    style: ModelStyle
     rows: tuple[DimensionRow, ...]
 
     @property
@@ -63,17 +63,17 @@ def collect_curves(
         return []
     task = main_task if any(row.task == main_task for row in rows) else rows[-1].task
     used = [row for row in rows if row.task == task and row.score_name != "mean"]
-    looks = model_looks([(row, row.label) for row in used], trials)
+    styles = model_styles([(row, row.label) for row in used], trials)
     grouped: dict[tuple[Model, Measure, Counted, str], list[DimensionRow]] = {}
     for row in used:
         key = ((row.trial, row.label), row.measure, row.counted, row.combine)
         grouped.setdefault(key, []).append(row)
     curves = [
-        Curve(looks[key[0]], tuple(sorted(own, key=lambda row: row.count)))
+        Curve(styles[key[0]], tuple(sorted(own, key=lambda row: row.count)))
         for key, own in grouped.items()
     ]
-    order = list(looks.values())
-    return sorted(curves, key=lambda curve: order.index(curve.look))
+    order = list(styles.values())
+    return sorted(curves, key=lambda curve: order.index(curve.style))
 
 
 def dimension_table(curves: Sequence[Curve], counted: Counted, measure: Measure) -> Table:
@@ -104,12 +104,12 @@ def _spread(curves: Sequence[Curve], most: int) -> list[int]:
 def _row(curve: Curve, counts: Sequence[int]) -> Row:
     found = {row.count: row for row in curve.rows}
     first, law = curve.first, curve.law
-    cells = [curve.look.name, *(_cell(found.get(count)) for count in counts)]
+    cells = [curve.style.name, *(_cell(found.get(count)) for count in counts)]
     if first.counted == "tasks":
         cells.insert(1, COMBINED[first.combine])
     if first.measure == "gradient_norm":
         cells.append(MISSING if law is None else law_text(law))
-    return Row(tuple(cells), _data(curve, law), curve.look.group)
+    return Row(tuple(cells), _data(curve, law), curve.style.group)
 
 
 def _cell(row: DimensionRow | None) -> str:

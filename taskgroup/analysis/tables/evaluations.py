@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from taskgroup.analysis.charts.groups import group_of_row
+from taskgroup.analysis.groups import group_of_row
 from taskgroup.analysis.tables.base import Row, Table
 from taskgroup.analysis.wording import (
     MISSING,

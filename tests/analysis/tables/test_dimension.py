@@ -7,12 +7,12 @@ import pytest
 
 from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.charts.dimension import collect_dimension, draw_dimension
-from taskgroup.analysis.charts.model_styles import model_looks
 from taskgroup.analysis.charts.task_gradients import (
     collect_task_gradients,
     draw_task_gradients,
     task_gradients_chart,
 )
+from taskgroup.analysis.groups import model_styles
 from taskgroup.analysis.report.dimension_page import write_dimension_page
 from taskgroup.analysis.tables.dimension import (
     SHOWN_COUNTS,
@@ -33,14 +33,14 @@ MakeRun = Callable[..., RunDirectory]
 def test_curves_hold_the_fitted_correlation(study: StudyData) -> None:
     curves = collect_curves(study.dimensions, study.trials, main_task="segmentation")
     gradients = [c for c in curves if c.first.measure == "gradient_norm"]
-    assert len({curve.look.name for curve in curves}) == 4
+    assert len({curve.style.name for curve in curves}) == 4
     for curve in gradients:
         assert curve.law is None or curve.law.correlation == pytest.approx(C)
         assert list(curve.counts) == sorted(curve.counts)
         assert {row.score_name for row in curve.rows} == {"root_mean_square"}
     outputs = [c for c in gradients if c.first.counted == "outputs"]
     assert all(c.law is not None for c in outputs)
-    scales = {c.look.group: c.law.scale for c in outputs if c.law is not None}
+    scales = {c.style.group: c.law.scale for c in outputs if c.law is not None}
     assert scales["natural"] == pytest.approx(4)
     assert scales["adversarial"] == pytest.approx(1)
     assert all(c.law is None for c in curves if c.first.measure == "robust_score")
@@ -104,9 +104,9 @@ def test_notes_tell_of_images_left_out_and_of_the_published_way(study: StudyData
 def test_looks_never_repeat_a_colour_while_there_are_others(study: StudyData) -> None:
     base = study.dimensions[0]
     rows = [(replace(base, trial=-1, role="other", label=f"net {n}"), f"net {n}") for n in range(5)]
-    looks = model_looks(rows, ())
-    assert len({look.color for look in looks.values()}) == 5
-    assert [look.name for look in looks.values()] == [f"net {n}" for n in range(5)]
+    styles = model_styles(rows, ())
+    assert len({style.color for style in styles.values()}) == 5
+    assert [style.name for style in styles.values()] == [f"net {n}" for n in range(5)]
 
 
 def test_task_matrices(study: StudyData) -> None:
