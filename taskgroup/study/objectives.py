@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgroup.results.records import Direction, TrialResult
+from taskgroup.wording import metric_parts, metric_title
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class StudyObjective:
 
     metric: str
     direction: Direction = "maximize"
+
+    @property
+    def title(self) -> str:
+        """What a reader calls it, with its unit."""
+        return metric_title(self.metric, self.direction)
+
+    @property
+    def score_name(self) -> str:
+        """Name of the score alone, ``miou``."""
+        return metric_parts(self.metric)[2]
 
     @property
     def sign(self) -> int:

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
 from taskgroup.analysis.groups import STYLES, Group, group_of_row
-from taskgroup.analysis.wording import attack_name, format_epsilon, metric_title
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.wording import attack_name, format_epsilon
 
 MOST_NAMED = 8
 """With more curves than this, searched trials share a place in the legend."""
@@ -105,7 +105,7 @@ def draw_epsilon(data: EpsilonData) -> go.Figure:
         ticktext=[format_epsilon(radius) for radius in radii],
     )
     figure.update_yaxes(**score_axis(data.robust))
-    figure.update_yaxes(title_text="test " + metric_title(data.robust).removeprefix("robust "))
+    figure.update_yaxes(title_text="test " + data.robust.title.removeprefix("robust "))
     return figure
 
 

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.style import GRID, INK, SOFT, new_figure
-from taskgroup.analysis.wording import metric_title
 from taskgroup.study.rung_agreement import (
     LEAST_TRIALS,
     LOW,
@@ -37,7 +36,7 @@ def collect_rung_agreement(study: StudyData) -> RungAgreementData:
     found = rung_agreements(study.trials, study.objectives, epochs)
     known = [agreement for agreement in found if math.isfinite(agreement.spearman.value)]
     lines = [
-        (metric_title(objective), tuple(a for a in known if a.metric == objective.metric))
+        (objective.title, tuple(a for a in known if a.metric == objective.metric))
         for objective in study.objectives
     ]
     return RungAgreementData(tuple((title, line) for title, line in lines if line))

@@ -19,9 +19,9 @@ from taskgroup.analysis.charts.style import (
     score_format,
 )
 from taskgroup.analysis.groups import STYLES, Group, group_of
-from taskgroup.analysis.wording import format_value
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.wording import format_value
 
 COLUMNS = 3
 

@@ -7,8 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from taskgroup.analysis.groups import STYLES, Group
-from taskgroup.analysis.wording import is_share, metric_parts, metric_title
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.wording import is_share
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK = "#24292f"
@@ -59,8 +59,8 @@ def new_figure(figure: go.Figure | None = None, *, height: int = 440) -> go.Figu
 
 def score_axis(objective: StudyObjective, *, title: bool = True) -> dict[str, Any]:
     """Axis options for values of an objective; more is better always points up or right."""
-    score = metric_parts(objective.metric)[2]
-    axis: dict[str, Any] = {"title": {"text": metric_title(objective) if title else ""}}
+    score = objective.score_name
+    axis: dict[str, Any] = {"title": {"text": objective.title if title else ""}}
     if is_share(score):
         axis["tickformat"] = ".1~%"
     if objective.direction == "minimize":
@@ -70,7 +70,7 @@ def score_axis(objective: StudyObjective, *, title: bool = True) -> dict[str, An
 
 def score_format(objective: StudyObjective) -> str:
     """The number format of an objective's values in hover texts."""
-    return ".1%" if is_share(metric_parts(objective.metric)[2]) else ".3g"
+    return ".1%" if is_share(objective.score_name) else ".3g"
 
 
 def marker(group: Group) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from taskgroup.analysis.charts.style import (
     score_format,
 )
 from taskgroup.analysis.groups import STYLES, Group, group_of
-from taskgroup.analysis.wording import metric_title
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 
@@ -101,7 +100,7 @@ def draw_task_set(data: TaskSetData) -> go.Figure:
             text=[f"trial {p.trial}" for p in points],
             hovertemplate=f"%{{text}}<br>robust %{{x:{score_format(data.robust)}}}<extra></extra>",
         )
-    name = metric_title(data.robust).removeprefix("robust ")
+    name = data.robust.title.removeprefix("robust ")
     figure.update_xaxes(**score_axis(data.robust))
     figure.update_xaxes(title_text=f"{name}: robust (filled) and clean (hollow)")
     figure.update_yaxes(

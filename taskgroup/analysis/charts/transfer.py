@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.style import literal, new_figure
-from taskgroup.analysis.wording import (
+from taskgroup.wording import (
     condition_name,
     format_radius,
     format_score,

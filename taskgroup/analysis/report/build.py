@@ -16,8 +16,8 @@ from taskgroup.analysis.report.stages import (
 )
 from taskgroup.analysis.tables.base import study_table
 from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table
-from taskgroup.analysis.wording import format_score, metric_parts, metric_title
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.wording import format_score
 
 ORDER = ("pareto", "task_set", "epsilon", "transfer", "slices", "learning_curves")
 """Charts in the order of the argument; a chart that is not named here comes after them."""
@@ -88,7 +88,7 @@ def _proxy(study: StudyData) -> str:
 def _standings(study: StudyData, headline: Headline) -> str:
     if not headline.standings:
         return ""
-    score = metric_parts(study.robust.metric)[2]
+    score = study.robust.score_name
     rows = [
         (
             standing,
@@ -100,7 +100,7 @@ def _standings(study: StudyData, headline: Headline) -> str:
         )
         for standing in headline.standings
     ]
-    columns = (metric_title(study.clean), metric_title(study.robust), "best trial is better by")
+    columns = (study.clean.title, study.robust.title, "best trial is better by")
     caption = "Scores of the main task on the validation split, after the last epoch."
     return page.section(
         "The best trial against the baselines", caption, page.standings(rows, columns=columns)
@@ -117,7 +117,7 @@ def _evaluation(study: StudyData, split: str) -> str:
     own = [r for r in study.evaluations if (r.task, r.split) == (study.main_task, split)]
     if not own:
         return ""
-    score = metric_parts(study.robust.metric)[2]
+    score = study.robust.score_name
     own.sort(key=lambda row: row.score_name != score)
     rows = [row for row in own if row.score_name == score]
     caption = (

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.groups import Group, group_of
-from taskgroup.analysis.wording import (
+from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.study.constraint import max_clean_drop
+from taskgroup.study.selection import selection_rule
+from taskgroup.wording import (
     budget_text,
     format_gain,
     format_score,
     format_seconds,
-    metric_parts,
     score_name,
 )
-from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.study.constraint import max_clean_drop
-from taskgroup.study.selection import selection_rule
 
 NOT_CONFIRMED = (
     "Not confirmed: one seed per trial, and the winner was chosen by the validation scores "
@@ -99,7 +98,7 @@ def _settings(best: TrialResult) -> str:
 
 
 def _scores(study: StudyData, best: TrialResult) -> str:
-    score = metric_parts(study.robust.metric)[2]
+    score = study.robust.score_name
     robust = format_score(score, best.score(study.robust.metric))
     clean = format_score(score, best.score(study.clean.metric))
     attack = budget_text(best.config.get("validation") or {})
@@ -111,7 +110,7 @@ def _scores(study: StudyData, best: TrialResult) -> str:
 
 def _tested(study: StudyData, best: TrialResult) -> tuple[str, ...]:
     """The winner's test scores, once it was evaluated."""
-    score = metric_parts(study.robust.metric)[2]
+    score = study.robust.score_name
     own: dict[str, EvaluationRow] = {}
     for row in study.evaluations:
         same = (row.trial, row.task, row.score_name) == (best.number, best.main_task, score)
@@ -203,4 +202,4 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def gain_text(study: StudyData, gain: float | None) -> str:
     """A gain in the unit of the robust score."""
-    return format_gain(metric_parts(study.robust.metric)[2], gain)
+    return format_gain(study.robust.score_name, gain)

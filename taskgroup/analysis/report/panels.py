@@ -12,8 +12,8 @@ from taskgroup.analysis.report.pictures import (
     data_address,
     scale_limits,
 )
-from taskgroup.analysis.wording import attack_name, format_epsilon
 from taskgroup.results.records import Panel
+from taskgroup.wording import attack_name, format_epsilon
 
 MAX_IMAGES = 3
 MAX_MODELS = 5

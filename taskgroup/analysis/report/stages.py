@@ -4,13 +4,6 @@ from typing import Any
 
 from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.analysis.wording import (
-    MISSING,
-    format_gain,
-    format_score,
-    metric_parts,
-    metric_title,
-)
 from taskgroup.study.confirmation import (
     Confirmed,
     MeanInterval,
@@ -21,6 +14,11 @@ from taskgroup.study.confirmation import (
 )
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.proxy import agreement_text, proxy_agreement, proxy_pairs
+from taskgroup.wording import (
+    MISSING,
+    format_gain,
+    format_score,
+)
 
 TO = "\N{EN DASH}"
 CONFIRM_CAPTION = (
@@ -39,7 +37,7 @@ PROXY_CAPTION = (
 def confirm_table(study: StudyData) -> Table:
     """Each confirmed configuration: mean and interval, paired difference, what that says."""
     found = confirmed_task_sets(study.staged, study.objectives, study.suite)
-    heads = [metric_title(objective) for objective in study.objectives]
+    heads = [objective.title for objective in study.objectives]
     columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "so")
     rows = tuple(_confirmed_row(study, group) for group in found)
     notes = (*_attack_notes(study), *_alone_note(study, found))
@@ -49,7 +47,7 @@ def confirm_table(study: StudyData) -> Table:
 def _attack_notes(study: StudyData) -> tuple[str, ...]:
     """What each column was measured under."""
     words = [
-        f"{metric_title(objective)}: {attack_words(objective.metric, study.suite)}"
+        f"{objective.title}: {attack_words(objective.metric, study.suite)}"
         for objective in study.objectives
     ]
     text = "; ".join(words)
@@ -118,7 +116,7 @@ def _difference(objective: StudyObjective, found: MeanInterval | None) -> str:
 
 
 def _score(objective: StudyObjective) -> str:
-    return metric_parts(objective.metric)[2]
+    return objective.score_name
 
 
 def confirmation_sentence(study: StudyData) -> str | None:
@@ -133,7 +131,7 @@ def confirmation_sentence(study: StudyData) -> str | None:
         return "Confirmed below with several seeds on images that the search never saw."
     group = own[0]
     difference = _difference(study.objectives[0], group.differences[0])
-    name = metric_title(study.objectives[0])
+    name = study.objectives[0].title
     return (
         f"Confirm stage, {group.differences[0].seeds} seeds on images that the search never saw: "
         f"{verdict_text(group)}. {name[:1].upper()}{name[1:]} {difference} against "
@@ -155,7 +153,7 @@ def proxy_table(study: StudyData) -> Table:
         rows.append(
             Row((real.label, str(proxy.number), scores[0], str(real.number), scores[1]), data)
         )
-    name = metric_title(objective)
+    name = objective.title
     columns = ("trained on", "stand-in", f"{name}, stand-in", "real trial", f"{name}, real")
     return Table(columns, frozenset({1, 2, 3, 4}), tuple(rows), (proxy_sentence(study),))
 

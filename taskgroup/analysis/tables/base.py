@@ -9,19 +9,17 @@ from typing import Any
 
 from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.groups import Group, group_of
-from taskgroup.analysis.wording import (
-    MISSING,
-    format_score,
-    format_seconds,
-    format_value,
-    metric_parts,
-    metric_title,
-)
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
+from taskgroup.wording import (
+    MISSING,
+    format_score,
+    format_seconds,
+    format_value,
+)
 
 STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
 """In the order of a table."""
@@ -110,7 +108,7 @@ def _run_row(run: RunDirectory) -> Row:
         str(len(study.trials)),
         str(len(study.complete)),
         label or MISSING,
-        format_score(metric_parts(study.robust.metric)[2], score),
+        format_score(study.robust.score_name, score),
         (begun or MISSING)[:16].replace("T", " "),
     )
     return Row(cells, data)
@@ -138,7 +136,7 @@ def study_table(study: StudyData) -> Table:
         for stage in STAGES
         for trial in ranked(study, stage)
     )
-    clean, robust = metric_title(study.clean), metric_title(study.robust)
+    clean, robust = study.clean.title, study.robust.title
     columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
     trials = (*study.trials, *study.staged)
     counts = Counter(trial.status for trial in trials)
@@ -182,7 +180,7 @@ def ranked(study: StudyData, stage: Stage = "search") -> list[TrialResult]:
 
 def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> Row:
     clean, robust = (trial.score(axis.metric) for axis in (study.clean, study.robust))
-    score = metric_parts(study.robust.metric)[2]
+    score = study.robust.score_name
     done = trial.epochs[-1].epoch if trial.epochs else 0
     cells = (
         str(trial.number),

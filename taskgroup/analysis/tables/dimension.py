@@ -8,9 +8,9 @@ from typing import Any
 
 from taskgroup.analysis.groups import Model, ModelStyle, model_styles
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.analysis.wording import MINUS, MISSING, format_radius, format_score, score_name
 from taskgroup.results.records import Counted, DimensionRow, Measure, TaskGradientRow, TrialResult
 from taskgroup.study.law import Law, fit_law
+from taskgroup.wording import MINUS, MISSING, format_radius, format_score, score_name
 
 TO = "\N{EN DASH}"
 LAW_TEXT = f"a√((1+(M{MINUS}1)c)/M)"

@@ -5,14 +5,14 @@ from typing import Any
 
 from taskgroup.analysis.groups import group_of_row
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.analysis.wording import (
+from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
+from taskgroup.wording import (
     MISSING,
     condition_name,
     format_radius,
     format_score,
     score_name,
 )
-from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 TO = "\N{EN DASH}"

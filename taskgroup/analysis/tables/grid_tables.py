@@ -14,10 +14,10 @@ from taskgroup.analysis.tables.grids import (
     check_evaluated,
     unevaluated,
 )
-from taskgroup.analysis.wording import score_name
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
+from taskgroup.wording import score_name
 
 OK = "ok"
 ALONE = "alone"

@@ -1,9 +1,9 @@
 """Cells of a grid study's tables as a reader sees them."""
 
 from taskgroup.analysis.tables.grids import CLEAN
-from taskgroup.analysis.wording import MINUS, MISSING, condition_name, format_radius, format_score
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
+from taskgroup.wording import MINUS, MISSING, condition_name, format_radius, format_score
 
 TO = "\N{EN DASH}"
 

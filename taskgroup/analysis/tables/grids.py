@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from taskgroup.analysis.base import StudyData
-from taskgroup.analysis.wording import budget_text, format_value, metric_parts
 from taskgroup.config import flat
 from taskgroup.errors import DataError
 from taskgroup.results.records import EvaluationRow
@@ -20,6 +19,7 @@ from taskgroup.study.seed_groups import (
     lines,
     seed_groups,
 )
+from taskgroup.wording import budget_text, format_value, metric_parts
 
 VALIDATION = "validation"
 WORST_CASE = "worst_case"

@@ -11,7 +11,6 @@ from taskgroup.analysis.tables.grids import (
     unevaluated,
     validation_measure,
 )
-from taskgroup.analysis.wording import MISSING
 from taskgroup.errors import DataError
 from taskgroup.study.predictors import (
     Predictor,
@@ -23,6 +22,7 @@ from taskgroup.study.predictors import (
 )
 from taskgroup.study.rank_correlation import LEAST_PAIRS, RankCorrelation
 from taskgroup.study.seed_groups import SeedGroup
+from taskgroup.wording import MISSING
 
 EVERYTHING = "all of these"
 NOTE = (

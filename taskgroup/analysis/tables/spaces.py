@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.analysis.wording import MISSING
 from taskgroup.config import read_yaml
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.wording import MISSING
 
 COLUMNS = ("name", "data set", "main task", "trials", "description")
 

@@ -12,8 +12,8 @@ from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.tables.base import Row, Table, runs_table, study_table, trials_table
 from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table, transfer_table
 from taskgroup.analysis.tables.terminal import drawn
-from taskgroup.analysis.wording import format_epsilon, format_gain, format_score, format_value
 from taskgroup.results.records import TrialResult
+from taskgroup.wording import format_epsilon, format_gain, format_score, format_value
 
 
 def printed(table: Table, width: int = 220) -> str:

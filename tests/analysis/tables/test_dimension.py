@@ -20,11 +20,11 @@ from taskgroup.analysis.tables.dimension import (
     dimension_table,
     task_gradient_table,
 )
-from taskgroup.analysis.wording import format_score
 from taskgroup.errors import DataError
 from taskgroup.results.evaluation_files import read_dimension, write_dimension, write_task_gradients
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
+from taskgroup.wording import format_score
 
 C = 0.02
 MakeRun = Callable[..., RunDirectory]

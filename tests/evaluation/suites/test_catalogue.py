@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from taskgroup.analysis.wording import condition_name
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.suites.catalogue import (
@@ -16,6 +15,7 @@ from taskgroup.evaluation.suites.catalogue import (
 )
 from taskgroup.evaluation.suites.conditions import sweep_radii
 from taskgroup.tasks.base import TaskInfo, build_task
+from taskgroup.wording import condition_name
 
 LINF = ThreatModel(norm="linf", epsilon=4 / 255)
 SEGMENTATION = build_task(TaskInfo("segmentation", num_classes=5))

@@ -1,10 +1,10 @@
-"""How numbers and names read in charts and tables: scores, radii, durations, attacks."""
+"""How numbers and names read, on pages and terminals alike: scores, radii, durations, attacks."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from taskgroup.study.objectives import StudyObjective
+from taskgroup.results.records import Direction
 
 MISSING = "-"
 MINUS = "\N{MINUS SIGN}"
@@ -118,16 +118,16 @@ def metric_parts(metric: str) -> tuple[str, str, str]:
     return (parts[0], parts[1], parts[2]) if len(parts) == 3 else ("", "", metric)
 
 
-def metric_title(objective: StudyObjective) -> str:
-    """The name of an objective with its unit, for an axis or a column.
+def metric_title(metric: str, direction: Direction = "maximize") -> str:
+    """The name of a metric with its unit, for an axis or a column.
 
     Example:
-        >>> metric_title(StudyObjective("depth/robust/rmse", "minimize"))
+        >>> metric_title("depth/robust/rmse", "minimize")
         'robust RMS error (metres, lower is better)'
     """
-    _, kind, score = metric_parts(objective.metric)
+    _, kind, score = metric_parts(metric)
     notes = [note for note in [_UNITS.get(score)] if note]
-    if objective.direction == "minimize":
+    if direction == "minimize":
         notes.append("lower is better")
     suffix = f" ({', '.join(notes)})" if notes else ""
     return f"{kind} {score_name(score)}{suffix}".strip()
