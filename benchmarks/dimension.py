@@ -24,7 +24,7 @@ from torch import Tensor
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch
 from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.dimension.grids import GRIDS, Grid, gradient_outputs
+from taskgroup.evaluation.dimension.options import GRIDS, Grid, gradient_outputs
 from taskgroup.evaluation.dimension.pixel_gradients import pixel_gradients
 from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 from taskgroup.evaluation.loading import TrainedModel

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python benchmarks/evaluation_memory.py
 
-The network has random weights and the scenes' labels are spread over 150 classes: what is measured
+The network has random weights and the scenes' labels are spread over 150 classes: what is result
 is room, not robustness. Steps are few by default, because an attack's room does not grow with them.
 """
 
@@ -19,12 +19,12 @@ import taskgroup.tasks  # noqa: F401
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import plan_networks
-from taskgroup.evaluation.shards.shard import Bench, plan_shards
-from taskgroup.evaluation.shards.threads import run_here
-from taskgroup.evaluation.verdict.measured import put_together
+from taskgroup.evaluation.shards.execute import run_here
+from taskgroup.evaluation.shards.shard import plan_shards
+from taskgroup.evaluation.verdict.network_result import network_result
 from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
@@ -84,7 +84,7 @@ def main() -> None:
         model, (task,), SceneConfig(name="scenes"), "segmentation", ThreatModel(epsilon=4 / 255)
     )
     data = Synthetic(arguments.images, arguments.classes, arguments.size)
-    bench = Bench((trained,), (data,), torch.device("cpu"))
+    loaded = LoadedNetworks((trained,), (data,), torch.device("cpu"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     began = time.perf_counter()
     options = EvaluationOptions(arguments.suite, images=arguments.images)
@@ -94,15 +94,15 @@ def main() -> None:
             conditions=shorter(plan.conditions, arguments.steps),
             transferred=shorter([plan.transferred], arguments.steps)[0],
         )
-        for plan in plan_networks(bench, options)
+        for plan in plan_networks(loaded, options)
     ]
     shards = plan_shards(plans)
-    done = finished(run_here(bench, shards))
-    measured = put_together(bench, plans, done, 0)
+    done = finished(run_here(loaded, shards))
+    result = network_result(loaded, plans, done, 0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
         f"{arguments.images} images, {arguments.classes} classes, {arguments.size} px, "
-        f"{len(shards)} shards of {len(measured.outcomes)} conditions, "
+        f"{len(shards)} shards of {len(result.outcomes)} conditions, "
         f"{torch.get_num_threads()} threads: peak {peak / GIGABYTE:.2f} GB "
         f"({before / GIGABYTE:.2f} GB before), {time.perf_counter() - began:.0f} s"
     )

@@ -46,7 +46,7 @@ from taskgroup.data.loading import open_dataset
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
 from taskgroup.evaluation.objective.task_objective import inverse_shares
-from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_generator
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target

@@ -17,7 +17,7 @@ from taskgroup.data.base import Batch
 from taskgroup.errors import DataError, DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_generator
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.base import SumMetric
 from taskgroup.tasks.base import Task

@@ -24,15 +24,14 @@ from torch import Tensor, nn
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.config import parse
 from taskgroup.data.base import Batch
+from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, load_networks
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.run import measure
-from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
-from taskgroup.evaluation.shards.scoring import predict
-from taskgroup.evaluation.shards.shard import Bench
+from taskgroup.evaluation.run import network_results
+from taskgroup.evaluation.scoring import predict
 from taskgroup.evaluation.suites.attacking import attacked_images
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.evaluation.verdict.measured import Measured
+from taskgroup.evaluation.verdict.network_result import NetworkResult
 from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
@@ -149,12 +148,14 @@ FURTHER = {
 SCORES = {"segmentation": ("miou", "accuracy"), "classification": ("accuracy",)}
 
 
-def our_lines(case: Case, measured: Measured, bench: Bench, seconds: float) -> list[Line]:
+def our_lines(
+    case: Case, result: NetworkResult, loaded: LoadedNetworks, seconds: float
+) -> list[Line]:
     """Clean, single attacks and the ensemble of all."""
-    task = bench.networks[0].main
+    task = loaded.networks[0].main
     metric = task.metric()
     lines = []
-    for outcome in measured.outcomes:
+    for outcome in result.outcomes:
         condition = outcome.condition
         if condition.role == "clean" or condition.role in SINGLE:
             name = " / ".join(filter(None, (condition.name, outcome.member)))
@@ -164,15 +165,15 @@ def our_lines(case: Case, measured: Measured, bench: Bench, seconds: float) -> l
             lines.append(Line(case.name, name, own, outcome.seconds, condition.role != "clean"))
     worst = {
         score: float(metric.score(found.sums.sum(0))[score])
-        for _, score, found in measured.worst
+        for _, score, found in result.worst
         if score in SCORES[case.main_task]
     }
     return [*lines, Line(case.name, "**suite standard, worst case**", worst, seconds, True)]
 
 
-def single_lines(case: Case, bench: Bench, count: int, threat: ThreatModel) -> list[Line]:
+def single_lines(case: Case, loaded: LoadedNetworks, count: int, threat: ThreatModel) -> list[Line]:
     """Further attacks of ours, one by one; the suite does without them."""
-    trained, batch = bench.networks[0], bench.batch(0, 0, count)
+    trained, batch = loaded.networks[0], loaded.batch(0, 0, count)
     lines = []
     for name, steps in FURTHER[case.main_task].items():
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=steps)
@@ -180,16 +181,16 @@ def single_lines(case: Case, bench: Bench, count: int, threat: ThreatModel) -> l
         began = time.perf_counter()
         with fixed_network(trained.model):
             ((_, made),) = attacked_images(trained, batch, condition, seed=0, number=0).items()
-            found = scored(bench, batch, made, SCORES[case.main_task])
+            found = scored(loaded, batch, made, SCORES[case.main_task])
         seconds = time.perf_counter() - began
         lines.append(Line(case.name, f"{name}, {steps} steps", found, seconds, True))
     return lines
 
 
-def peer_lines(case: Case, bench: Bench, count: int, epsilon: float) -> list[Line]:
+def peer_lines(case: Case, loaded: LoadedNetworks, count: int, epsilon: float) -> list[Line]:
     """Every peer on the same images; what leaves the ball by more than rounding is an error."""
-    trained, task = bench.networks[0], bench.networks[0].main
-    batch = bench.batch(0, 0, count)
+    trained, task = loaded.networks[0], loaded.networks[0].main
+    batch = loaded.batch(0, 0, count)
     target = batch.targets[task.name]
     labels = target.values.long().where(target.valid, IGNORED)
     lines = []
@@ -202,18 +203,20 @@ def peer_lines(case: Case, bench: Bench, count: int, epsilon: float) -> list[Lin
         assert (made - batch.images).abs().max() <= epsilon + 1e-5, name
         assert made.min() >= -1e-6, name
         assert made.max() <= 1 + 1e-6, name
-        scores = scored(bench, batch, made.detach(), SCORES[case.main_task])
+        scores = scored(loaded, batch, made.detach(), SCORES[case.main_task])
         lines.append(Line(case.name, name, scores, seconds, False))
         print(lines[-1], flush=True)
     return lines
 
 
-def scored(bench: Bench, batch: Batch, images: Tensor, names: Sequence[str]) -> dict[str, float]:
+def scored(
+    loaded: LoadedNetworks, batch: Batch, images: Tensor, names: Sequence[str]
+) -> dict[str, float]:
     """Scores of a network on images that were attacked elsewhere."""
-    task = bench.networks[0].main
+    task = loaded.networks[0].main
     target, metric = batch.targets[task.name], task.metric()
-    assert not any(module.training for module in bench.networks[0].model.modules())
-    prediction = predict(bench.networks[0].model, images, [task.name])[task.name]
+    assert not any(module.training for module in loaded.networks[0].model.modules())
+    prediction = predict(loaded.networks[0].model, images, [task.name])[task.name]
     found = metric.score(metric.per_image(prediction, target.values, target.valid).sum(0))
     return {name: float(found[name]) for name in names}
 
@@ -223,15 +226,15 @@ def run_case(case: Case, folder: Path, images: int, shorter: int) -> list[Line]:
     checkpoint = folder / f"{case.name}.pt"
     config = case.config(shorter)
     fit(config, Quiet(), checkpoint=checkpoint)
-    bench = open_bench(BenchPlan((str(checkpoint),)))
-    count = min(images, len(bench.datasets[0]))
+    loaded = load_networks(NetworkSources((str(checkpoint),)))
+    count = min(images, len(loaded.datasets[0]))
     began = time.perf_counter()
     options = EvaluationOptions("standard", count, attacked_tasks=(case.main_task,))
-    (measured,) = measure(bench, options)
-    ours = our_lines(case, measured, bench, time.perf_counter() - began)
-    print(f"{case.name}: {ours[-1].scores}, {measured.findings or 'ok'}", flush=True)
-    singles = single_lines(case, bench, count, bench.networks[0].threat)
-    return [*singles, *ours, *peer_lines(case, bench, count, config.validation.epsilon)]
+    (result,) = network_results(loaded, options)
+    ours = our_lines(case, result, loaded, time.perf_counter() - began)
+    print(f"{case.name}: {ours[-1].scores}, {result.findings or 'ok'}", flush=True)
+    singles = single_lines(case, loaded, count, loaded.networks[0].threat)
+    return [*singles, *ours, *peer_lines(case, loaded, count, config.validation.epsilon)]
 
 
 def table(lines: Sequence[Line]) -> list[str]:
@@ -265,7 +268,7 @@ def verdicts(lines: Sequence[Line], images: int) -> list[str]:
 
 
 def page(lines: Sequence[Line], images: int) -> str:
-    """Everything as Markdown: how it was measured, who wins, every score."""
+    """Everything as Markdown: how it was result, who wins, every score."""
     head = (
         f"- {date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{images} images, {', '.join(installed().values()) or 'no peers'}"

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.loading import TrainedModel
+from taskgroup.evaluation.loading import ScoredSplit, TrainedModel
 from taskgroup.evaluation.objective.network import evaluation_device
 from taskgroup.evaluation.objective.task_objective import resolve_attacked
-from taskgroup.evaluation.shards.bench import ScoredSplit
 from taskgroup.evaluation.suites.catalogue import SUITES, Suite
 
 DEFAULT_IMAGES = 256
@@ -66,7 +65,7 @@ class EvaluationOptions:
         return self.workers > 1 or self.address is not None
 
     def threat(self, trained: TrainedModel) -> ThreatModel:
-        """The ball that a network is judged in.
+        """The ball that a network is evaluated in.
 
         Raises:
             ConfigError: A radius that is none, or one in units of 1/255.

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: what the network saw, what it said, what it should have said."""
+"""Pictures of an evaluation: what the network saw, what it predicted, what it should have."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from taskgroup.evaluation.shards.shard import Shard, ShardResult
-from taskgroup.evaluation.shards.shown import Shown
+from taskgroup.evaluation.shards.shard import SampleImages, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.results.records import Panel
@@ -23,27 +22,27 @@ def shard_panels(subject: Subject, shard: Shard, result: ShardResult, task: Task
         result: What it found.
         task: The main task; with more than 255 classes it has no place in uint8 and no panels.
     """
-    if result.shown is None or (task.info.num_classes or 0) > IGNORE:
+    if result.samples is None or (task.info.num_classes or 0) > IGNORE:
         return []
     clean = shard.condition.role == "clean"
-    targets = _targets(subject, result.shown, task) if clean else []
-    return targets + _seen(subject, shard.condition, result.shown, task)
+    targets = _targets(subject, result.samples, task) if clean else []
+    return targets + _seen(subject, shard.condition, result.samples, task)
 
 
-def _targets(subject: Subject, shown: Shown, task: Task) -> list[Panel]:
+def _targets(subject: Subject, samples: SampleImages, task: Task) -> list[Panel]:
     return [
-        _readable(subject, image, task, _masked(shown.target, position))
-        for position, image in enumerate(shown.index.tolist())
+        _readable(subject, image, task, _masked(samples.target, position))
+        for position, image in enumerate(samples.index.tolist())
     ]
 
 
-def _seen(subject: Subject, condition: Condition, shown: Shown, task: Task) -> list[Panel]:
-    """Per image what the network saw and what it said."""
-    said = task.readable(shown.prediction).numpy()
+def _seen(subject: Subject, condition: Condition, samples: SampleImages, task: Task) -> list[Panel]:
+    """Per image what the network saw and what it predicted."""
+    predicted = task.readable(samples.prediction).numpy()
     panels = []
-    for position, image in enumerate(shown.index.tolist()):
-        picture = _picture(subject, image, shown.images[position])
-        answer = replace(_readable(subject, image, task, said[position]), content="prediction")
+    for position, image in enumerate(samples.index.tolist()):
+        picture = _picture(subject, image, samples.images[position])
+        answer = replace(_readable(subject, image, task, predicted[position]), content="prediction")
         panels += [picture, answer]
     epsilon = condition.budget.epsilon
     return [replace(panel, condition=condition.name, epsilon=epsilon) for panel in panels]

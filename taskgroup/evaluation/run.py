@@ -3,11 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from taskgroup.evaluation.loading import (
+    LoadedNetworks,
+    NetworkSources,
+    check_labels,
+    load_networks,
+    transfer_targets,
+)
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.panels import shard_panels
-from taskgroup.evaluation.shards.bench import BenchPlan, check_labels, judges, open_bench
+from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import (
-    Bench,
     NetworkPlan,
     Shard,
     ShardResult,
@@ -15,10 +21,9 @@ from taskgroup.evaluation.shards.shard import (
     plan_shards,
 )
 from taskgroup.evaluation.shards.store import ShardStore
-from taskgroup.evaluation.shards.threads import run_here
 from taskgroup.evaluation.subjects import Subject, resolve
 from taskgroup.evaluation.suites.catalogue import strong_condition, suite_conditions
-from taskgroup.evaluation.verdict.measured import Measured, put_together
+from taskgroup.evaluation.verdict.network_result import NetworkResult, network_result
 from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.evaluation.verdict.rows import RowMaker, transfer_rows
 from taskgroup.results.evaluation_files import next_name, write_images, write_transfers
@@ -91,45 +96,64 @@ def evaluate_subjects(
     Raises:
         DataError, ConfigError, ResourceError: As ``evaluate``.
     """
-    plan = BenchPlan(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
-    bench = open_bench(plan)
-    plans = plan_networks(bench, options)
-    store = None
-    if directory is not None:
-        store = ShardStore(directory.storage, tuple(subjects), plan, bench)
-    results, panels = _run(bench, plan, plans, subjects, options, store, progress)
-    done = finished(results)
-    measured = [put_together(bench, plans, done, place) for place in range(len(subjects))]
+    loaded = load_subjects(subjects, options)
+    return evaluate_loaded(subjects, loaded, directory, options, progress)
+
+
+def load_subjects(subjects: Sequence[Subject], options: EvaluationOptions) -> LoadedNetworks:
+    """The networks of some subjects with the images that they are scored on.
+
+    Raises:
+        DataError: A checkpoint or a data set is missing, damaged, or foreign.
+        ConfigError: A checkpoint names what this installation lacks.
+    """
+    checkpoints = tuple(str(subject.checkpoint) for subject in subjects)
+    return load_networks(NetworkSources(checkpoints, options.split, options.seed))
+
+
+def evaluate_loaded(
+    subjects: Sequence[Subject],
+    loaded: LoadedNetworks,
+    directory: RunDirectory | None,
+    options: EvaluationOptions,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """``evaluate_subjects`` with their networks, in the same order, loaded before."""
+    plans = plan_networks(loaded, options)
+    store = None if directory is None else ShardStore(directory.storage, tuple(subjects), loaded)
+    shards, panels = _run(loaded, plans, subjects, options, store, progress)
+    done = finished(shards)
+    results = [network_result(loaded, plans, done, place) for place in range(len(subjects))]
     path = None if directory is None else directory.place
-    found = _described(subjects, bench, plan, options, measured, panels, path)
+    found = _described(subjects, loaded, options, results, panels, path)
     if directory is not None:
         _write(directory, found)
     return found
 
 
-def measure(bench: Bench, options: EvaluationOptions) -> list[Measured]:
-    """Evaluate the networks of a bench in this process, without a run directory.
+def network_results(loaded: LoadedNetworks, options: EvaluationOptions) -> list[NetworkResult]:
+    """Evaluate networks in this process, without a run directory.
 
     Raises:
         DataError, ConfigError: As ``evaluate``.
     """
-    plans = plan_networks(bench, options)
-    done = finished(run_here(bench, plan_shards(plans)))
-    return [put_together(bench, plans, done, place) for place in range(len(plans))]
+    plans = plan_networks(loaded, options)
+    done = finished(run_here(loaded, plan_shards(plans)))
+    return [network_result(loaded, plans, done, place) for place in range(len(plans))]
 
 
-def plan_networks(bench: Bench, options: EvaluationOptions) -> list[NetworkPlan]:
-    """What is done to each network of a bench.
+def plan_networks(loaded: LoadedNetworks, options: EvaluationOptions) -> list[NetworkPlan]:
+    """What is done to each network.
 
     Raises:
         ConfigError: A radius or a task that is none.
         DataError: Nothing is labelled among the images.
     """
-    others = judges(bench.networks)
+    others = transfer_targets(loaded.networks)
     plans = []
-    for place, (trained, dataset) in enumerate(zip(bench.networks, bench.datasets, strict=True)):
+    for place, (trained, dataset) in enumerate(zip(loaded.networks, loaded.datasets, strict=True)):
         threat, count = options.threat(trained), min(options.images, len(dataset))
-        check_labels(bench, place, count)
+        check_labels(loaded, place, count)
         pixels = dataset[0].images[0]
         plans.append(
             NetworkPlan(
@@ -144,18 +168,17 @@ def plan_networks(bench: Bench, options: EvaluationOptions) -> list[NetworkPlan]
                 transferred=strong_condition(options.chosen_suite, threat, trained.main),
                 count=count,
                 per_shard=images_per_shard(
-                    pixels[0].numel(), bench.device, channels=trained.main.channels
+                    pixels[0].numel(), loaded.device, channels=trained.main.channels
                 ),
-                judges=others[place],
-                has_pictures=options.split == "test",
+                transfer_targets=others[place],
+                keeps_samples=options.split == "test",
             )
         )
     return plans
 
 
 def _run(
-    bench: Bench,
-    plan: BenchPlan,
+    loaded: LoadedNetworks,
     plans: Sequence[NetworkPlan],
     subjects: Sequence[Subject],
     options: EvaluationOptions,
@@ -170,9 +193,9 @@ def _run(
     total = sum(shard.cost for shard in shards)
     done = sum(shard.cost for shard, _ in results)
     todo = [shard for shard, known in stored if known is None]
-    for shard, result in _run_all(bench, plan, todo, options):
+    for shard, result in _run_all(loaded, todo, options):
         subject = subjects[shard.network]
-        panels[shard] = shard_panels(subject, shard, result, bench.networks[shard.network].main)
+        panels[shard] = shard_panels(subject, shard, result, loaded.networks[shard.network].main)
         if store is not None:
             store.save(shard, result, panels[shard])
         results.append((shard, result))
@@ -183,31 +206,30 @@ def _run(
 
 
 def _run_all(
-    bench: Bench, plan: BenchPlan, shards: Sequence[Shard], options: EvaluationOptions
+    loaded: LoadedNetworks, shards: Sequence[Shard], options: EvaluationOptions
 ) -> Iterator[tuple[Shard, ShardResult]]:
     """Shards here, or in Ray tasks where they were asked for."""
     if not shards or not options.uses_ray:
-        return run_here(bench, shards)
+        return run_here(loaded, shards)
     from taskgroup.evaluation.shards.ray_tasks import run_with_ray
 
-    return run_with_ray(plan, shards, workers=options.workers, address=options.address)
+    return run_with_ray(loaded.sources, shards, workers=options.workers, address=options.address)
 
 
 def _described(
     subjects: Sequence[Subject],
-    bench: Bench,
-    plan: BenchPlan,
+    loaded: LoadedNetworks,
     options: EvaluationOptions,
-    measured: Sequence[Measured],
+    results: Sequence[NetworkResult],
     panels: Sequence[Panel],
     path: str | None,
 ) -> Evaluated:
-    """What was measured, as records."""
+    """What was found, as records."""
     makers = [
-        RowMaker(subject, trained, found, options.chosen_suite, plan)
-        for subject, trained, found in zip(subjects, bench.networks, measured, strict=True)
+        RowMaker(subject, trained, found, options.chosen_suite, loaded.sources)
+        for subject, trained, found in zip(subjects, loaded.networks, results, strict=True)
     ]
-    transfers = transfer_rows(subjects, bench.networks, measured, seed=plan.seed, split=plan.split)
+    transfers = transfer_rows(subjects, results, loaded)
     return Evaluated(
         rows=tuple(row for maker in makers for row in maker.rows()),
         panels=tuple(panels),

@@ -4,9 +4,10 @@ A file is torch's zip format holding plain values and tensors only, so that it l
 ``weights_only=True``; code inside a file is refused, never run.
 """
 
+import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class Checkpoint:
         training: What resuming needs (optimiser, schedule, random states) as plain data and
             tensors, or None.
         source: Where it was loaded from, for messages; not stored.
+        digest: SHA-256 of the file that it was loaded from; not stored.
     """
 
     config: Mapping[str, Any]
@@ -47,6 +49,7 @@ class Checkpoint:
     epoch: int
     training: Mapping[str, Any] | None = None
     source: str = field(default="the checkpoint", compare=False)
+    digest: str = field(default="", compare=False)
 
 
 def save_checkpoint(checkpoint: Checkpoint, place: Place) -> None:
@@ -85,7 +88,9 @@ def load_checkpoint(path: Place) -> Checkpoint:
     """
     if not exists(path):
         raise DataError(f"checkpoint {path} must be a file, found none; check the path")
-    content = _read(path)
+    file = read_place(path)
+    check_archive(file, path, advice="choose another")
+    content = read_plain(file, path, advice="choose a checkpoint written by taskgroup")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(
             f"{path} must be a checkpoint written by taskgroup, found another torch file; choose "
@@ -97,7 +102,7 @@ def load_checkpoint(path: Place) -> Checkpoint:
             f"checkpoint {path} must have version {FORMAT_VERSION}, found "
             f"{content.get('version')!r}; update taskgroup"
         )
-    return _parse(content, path)
+    return replace(_parse(content, path), digest=hashlib.sha256(file).hexdigest())
 
 
 def rebuild(checkpoint: Checkpoint) -> MultitaskModel:
@@ -130,13 +135,6 @@ def _plain(value: Any, key: str) -> Any:
     if type(value) in (*PLAIN, torch.nn.Parameter):
         return value.detach() if isinstance(value, Tensor) else value
     raise TypeError(f"checkpoint value {key} must be plain data or a tensor, got {type(value)}")
-
-
-def _read(path: Place) -> Any:
-    """What the file holds, by weights-only loading."""
-    content = read_place(path)
-    check_archive(content, path, advice="choose another")
-    return read_plain(content, path, advice="choose a checkpoint written by taskgroup")
 
 
 def _parse(content: Mapping[str, Any], path: Place) -> Checkpoint:

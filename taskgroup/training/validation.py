@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.errors import DivergedError
-from taskgroup.evaluation.shards.scoring import score_model
+from taskgroup.evaluation.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
 from taskgroup.training.parallel.group import ALONE, WorkerGroup

@@ -9,8 +9,7 @@ import taskgroup.tasks  # noqa: F401
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch, VisionDataset
 from taskgroup.data.scenes import SceneConfig
-from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.shards.shard import Bench
+from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, TrainedModel
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
 
 INFOS = (
@@ -84,6 +83,7 @@ def network():
 
 def trained_weights(seed: int, *, epsilon: float = 0.0):
     """Weights after a short training on all three tasks, with one adversarial step if asked for."""
+    torch.set_num_threads(1)  # a fixture of the session is made before those of the first test
     torch.manual_seed(seed)
     network = TinyNetwork().train()
     tasks = [build_task(info) for info in INFOS]
@@ -165,8 +165,8 @@ class Held(VisionDataset):
 
 
 @pytest.fixture
-def make_bench(tasks):
-    """A bench of networks that are all scored on the same images."""
+def make_loaded(tasks):
+    """Networks that are all scored on the same images."""
 
     def make(models, batch, *, main_task="segmentation", threat=None, task_set=None, seed=0):
         chosen = [task for task in tasks if task_set is None or task.name in task_set]
@@ -181,7 +181,7 @@ def make_bench(tasks):
             for model in models
         )
         datasets = tuple(Held(batch) for _ in networks)
-        return Bench(networks, datasets, torch.device("cpu"), seed)
+        return LoadedNetworks(networks, datasets, torch.device("cpu"), NetworkSources(seed=seed))
 
     return make
 

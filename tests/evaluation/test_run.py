@@ -17,11 +17,9 @@ from taskgroup.cli import app
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.evaluation.loading import load_trained
+from taskgroup.evaluation.loading import LoadedNetworks, check_labels, load_trained
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
-from taskgroup.evaluation.shards.bench import check_labels
-from taskgroup.evaluation.shards.shard import Bench
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
 from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
 from taskgroup.models.base import ModelConfig
@@ -443,9 +441,9 @@ def test_images_without_a_label_have_no_score(run, monkeypatch):
             return replace(batch, targets={"segmentation": invalid})
 
     trained = load_trained(run.checkpoint_path(0))
-    bench = Bench((trained,), (Unlabelled(),), torch.device("cpu"))
+    loaded = LoadedNetworks((trained,), (Unlabelled(),), torch.device("cpu"))
     with pytest.raises(DataError, match="must have a valid pixel for task 'segmentation'"):
-        check_labels(bench, 0, 3)
+        check_labels(loaded, 0, 3)
 
 
 def test_an_unknown_trial_names_the_known_ones(run):

@@ -14,7 +14,7 @@ from taskgroup.evaluation.dimension.sampling import REPEAT_STRIDE, STARTS, rando
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.network import fast_precision
-from taskgroup.evaluation.shards.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_generator
 from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.tasks.base import Target, Task
 
@@ -61,7 +61,7 @@ def attack_pixels(
     number hold those of a smaller one.
 
     Args:
-        trained: The network, held still.
+        trained: The network, fixed.
         task: A task of one output per pixel.
         batch: Clean images.
         prediction: Of the task for them, ``(N, C, H, W)``; the same for every attack.

@@ -70,7 +70,7 @@ def pixel_gradients(
     Gradients are taken with respect to pixels in [0, 1].
 
     Args:
-        trained: The network, held still.
+        trained: The network, fixed.
         task: A task of one output per pixel.
         batch: Images with a target of the task.
         outputs: Ascending numbers of outputs ``M``.

@@ -2,28 +2,29 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from taskgroup.evaluation.dimension.agreement_rows import agreement_rows
+from taskgroup.errors import ConfigError, DataError
 from taskgroup.evaluation.dimension.attack_curves import attack_rows, task_attack_rows
 from taskgroup.evaluation.dimension.gradient_curves import gradient_rows, task_norm_rows
+from taskgroup.evaluation.dimension.measured_network import Floats, MeasuredNetwork, Tick
 from taskgroup.evaluation.dimension.options import DimensionOptions, Part
 from taskgroup.evaluation.dimension.pixel_gradients import SEED_BATCH
-from taskgroup.evaluation.dimension.subject import Floats, Measured, Tick
-from taskgroup.evaluation.dimension.targets import named_networks
-from taskgroup.evaluation.dimension.task_gradients import task_gram
-from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
-from taskgroup.evaluation.shards.shard import held_still
-from taskgroup.evaluation.subjects import Subject
+from taskgroup.evaluation.dimension.task_gradients import agreement_rows, task_gram
+from taskgroup.evaluation.loading import NetworkSources, fixed_networks, load_networks
+from taskgroup.evaluation.subjects import Subject, resolve, winner_and_baselines
 from taskgroup.results.evaluation_files import write_dimension, write_task_gradients
 from taskgroup.results.records import DimensionRow, TaskGradientRow
-from taskgroup.results.run_directory import DEFAULT_PARENT
+from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
 from taskgroup.results.storage.base import open_storage
-from taskgroup.results.storage.places import Place
+from taskgroup.results.storage.places import Place, is_address, within
+from taskgroup.results.storage.single_files import exists
 
 Progress = Callable[[int, int, str], None]
+NEXT = "see what exists with: taskgroup runs list"
 STEPS = 100
 """Steps of a part on the progress bar."""
 
@@ -41,6 +42,21 @@ class DimensionFound:
 
     rows: tuple[DimensionRow, ...]
     task_gradients: tuple[TaskGradientRow, ...]
+    place: str
+    is_run: bool
+
+
+@dataclass(frozen=True)
+class NamedNetworks:
+    """What the targets of a command name.
+
+    Attributes:
+        subjects: The networks, each once.
+        place: Folder to write to.
+        is_run: Whether that is a run directory.
+    """
+
+    subjects: tuple[Subject, ...]
     place: str
     is_run: bool
 
@@ -91,16 +107,16 @@ def measure_networks(
     Raises:
         DataError, ConfigError: As ``analyse_dimension``.
     """
-    bench = open_bench(
-        BenchPlan(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
+    loaded = load_networks(
+        NetworkSources(tuple(str(s.checkpoint) for s in subjects), options.split, options.seed)
     )
-    networks = [Measured(subject, bench, n, options) for n, subject in enumerate(subjects)]
+    networks = [MeasuredNetwork(subject, loaded, n, options) for n, subject in enumerate(subjects)]
     for network in networks:
         network.check()
     work = [(network, part) for network in networks for part in network.parts]
     rows: list[DimensionRow] = []
     task_rows: list[TaskGradientRow] = []
-    with held_still(bench):
+    with fixed_networks(loaded):
         for number, (network, part) in enumerate(work):
             tick = _ticker(progress, number, len(work), f"{network.subject.label}: {part}")
             tick(0.0)
@@ -120,7 +136,7 @@ def _ticker(progress: Progress | None, number: int, total: int, label: str) -> T
 
 
 def _measure(
-    network: Measured, part: Part, tick: Tick
+    network: MeasuredNetwork, part: Part, tick: Tick
 ) -> tuple[list[DimensionRow], list[TaskGradientRow]]:
     if part == "gradient":
         return gradient_rows(network, tick), []
@@ -134,9 +150,58 @@ def _measure(
     return task_norm_rows(network, gram, seconds), agreement_rows(network, gram)
 
 
-def _gram(network: Measured) -> Floats:
+def _gram(network: MeasuredNetwork) -> Floats:
     """Inner products ``(N, T, T)``; pairs of images added up where the published script did."""
     gram = np.concatenate([task_gram(network.trained, batch) for batch in network.batches()])
     if network.options.seed_compatible:
         return np.add.reduceat(gram, np.arange(0, len(gram), SEED_BATCH))
     return gram
+
+
+def named_networks(
+    targets: Sequence[str], *, run: Place | None, runs: Place, output: Place | None
+) -> NamedNetworks:
+    """Resolve run directories, ``best``, numbers of trials and checkpoints.
+
+    Raises:
+        DataError: A target that is neither a run directory nor a checkpoint, or a run with nothing
+            to measure.
+        ConfigError: An unknown trial, or targets of several places and no ``output``.
+    """
+    found = [_resolve(target, run, runs) for target in targets or ("best",)]
+    places = dict.fromkeys(place for _, place, _ in found)
+    subjects: dict[str, Subject] = {}
+    for own, place, _ in found:
+        name = place.rstrip("/").rpartition("/")[2]
+        for subject in own:
+            label = subject.label if len(places) == 1 else f"{name}: {subject.label}"
+            subjects.setdefault(str(subject.checkpoint), replace(subject, label=label))
+    if output is not None:
+        return NamedNetworks(tuple(subjects.values()), str(output), is_run=_is_run(output))
+    if len(places) > 1:
+        raise ConfigError(
+            f"networks of several places need one place to write to, got {', '.join(places)}; "
+            "name it with --output"
+        )
+    return NamedNetworks(tuple(subjects.values()), next(iter(places)), is_run=found[0][2])
+
+
+def _resolve(target: str, run: Place | None, runs: Place) -> tuple[list[Subject], str, bool]:
+    """Networks of one target, the folder that they belong to, and whether it is a run."""
+    if _is_run(target):
+        directory = RunDirectory.open(target)
+        return winner_and_baselines(directory), directory.place, True
+    if target != "best" and not target.isdecimal() and not exists(target):
+        raise DataError(
+            f"{target} must be best, a trial's number, a run directory or a checkpoint, found no "
+            f"such thing; {NEXT}"
+        )
+    subjects, home = resolve(target, None if run is None else str(run), runs)
+    if home is not None:
+        return subjects, home.place, True
+    folder = target.rpartition("/")[0] if is_address(target) else str(Path(target).parent)
+    return subjects, folder, False
+
+
+def _is_run(place: Place) -> bool:
+    return exists(within(place, SPACE_FILE))

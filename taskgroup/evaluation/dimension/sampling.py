@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from taskgroup.evaluation.shards.scoring import seeded_generator
+from taskgroup.evaluation.scoring import seeded_generator
 
 REPEAT_STRIDE = 1_000_003
 """Keeps the streams of an image's repeats apart from those of other images."""

@@ -6,19 +6,24 @@ predicts are wanted. Tables, shards and reports then are those of any other run.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.config import parse_yaml, to_yaml
-from taskgroup.data.base import DatasetConfig, parse_dataset
+from taskgroup.data.base import DatasetConfig, check_tasks, parse_dataset
 from taskgroup.data.loading import open_dataset
-from taskgroup.errors import ConfigError
-from taskgroup.evaluation.foreign.heads import described, kept_heads
+from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.models.foreign.published import build_published, complete, load_published
+from taskgroup.models.foreign.key_families import TASK_NAMES, PublishedHead
+from taskgroup.models.foreign.published import (
+    Published,
+    build_published,
+    complete,
+    load_published,
+)
 from taskgroup.models.multitask import MultitaskModel, output_dimension
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
@@ -67,7 +72,7 @@ def import_published(
     """Write a published checkpoint as the only trial of a run directory.
 
     The directory's name follows from the file's content and the options, so that the same call
-    comes to the same run and goes on where an evaluation stopped.
+    comes to the same run and resumes where an evaluation stopped.
 
     Args:
         file: What was published.
@@ -165,3 +170,82 @@ def _space(stem: str, trial: Mapping[str, Any], infos: tuple[TaskInfo, ...]) -> 
     main = build_task(infos[0])
     objective = {main.direction: f"{main.name}/robust/{main.main_score}"}
     return to_yaml({"name": stem, **trial, "objectives": [objective]})
+
+
+def kept_heads(
+    published: Published, dataset: DatasetConfig, tasks: Sequence[str]
+) -> list[PublishedHead]:
+    """The heads to evaluate, the main task's first.
+
+    Args:
+        published: The file.
+        dataset: Where images and targets come from.
+        tasks: What is asked for, by our names or the file's; none means all that the data set has,
+            in the file's order.
+
+    Raises:
+        ConfigError: A task that the file or the data set lacks, or none that both have.
+        DataError: The data set is missing.
+    """
+    offered = {head.task: head for head in published.heads}
+    wanted = list(dict.fromkeys(TASK_NAMES.get(name, name) for name in tasks))
+    for name in wanted:
+        if name not in offered:
+            raise ConfigError(
+                f"--task must name what {published.source} predicts, got {name!r}; "
+                f"it has: {', '.join(offered) or 'none'}"
+            )
+    if wanted:
+        check_tasks(dataset, wanted)
+        return [offered[name] for name in wanted]
+    known = dataset.tasks()
+    found = [head for name, head in offered.items() if name in known]
+    if not found:
+        raise ConfigError(
+            f"data set {dataset.name!r} must have a task that {published.source} predicts, which "
+            f"are: {', '.join(offered) or 'none'}; it has: {', '.join(sorted(known))}; choose "
+            "another --dataset"
+        )
+    return found
+
+
+def described(head: PublishedHead, info: TaskInfo, source: object) -> TaskInfo:
+    """The data set's description of a task, with as many classes as the head predicts.
+
+    A head may have classes that the data set never shows (MTRobust's Taskonomy networks have 18
+    for 17): they stay, and predicting one is an error like any other.
+
+    Args:
+        head: What is published.
+        info: What the data set says.
+        source: The file, for messages.
+
+    Raises:
+        DataError: The head predicts something else than the data set shows.
+    """
+    task = build_task(info)
+    if head.is_vector == (task.output == "vector"):
+        if head.channels == task.channels:
+            return info
+        if info.num_classes is not None and head.channels > info.num_classes:
+            return _with_unused(info, head.channels)
+    per = "image" if head.is_vector else "pixel"
+    needed = "image" if task.output == "vector" else "pixel"
+    raise DataError(
+        f"{source} must predict {task.channels} numbers per {needed} for task {info.name!r} of "
+        f"this data set, found {head.channels} per {per}; choose the data set that it was trained "
+        "on, or other tasks with --task"
+    )
+
+
+def _with_unused(info: TaskInfo, count: int) -> TaskInfo:
+    """The task with further classes that no pixel has."""
+    more = count - (info.num_classes or 0)
+    names = tuple(f"unused {number + 1}" for number in range(more))
+    return replace(
+        info,
+        num_classes=count,
+        class_names=info.class_names + names if info.class_names else (),
+        class_shares=info.class_shares + (0.0,) * more if info.class_shares else (),
+        class_weights=info.class_weights + (1.0,) * more if info.class_weights else (),
+    )

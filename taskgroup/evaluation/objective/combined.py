@@ -102,7 +102,7 @@ def combined_objective(
     """The objective of an attack on several tasks.
 
     Args:
-        model: ``model(images, names)`` gives a prediction per name; held still.
+        model: ``model(images, names)`` gives a prediction per name; fixed.
         tasks: The task set.
         targets: One target per attacked task.
         images: The clean images, where the losses begin, ``(N, 3, H, W)``.

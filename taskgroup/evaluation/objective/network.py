@@ -1,4 +1,4 @@
-"""A network held still: what attacks and measurements need, and training must get back."""
+"""A fixed network: what attacks and measurements need, and training must get back."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -10,7 +10,6 @@ from taskgroup.attacks.base import Evaluation, Predicts, Scoring
 from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import autocast
-from taskgroup.evaluation.objective.pixel_accuracy import pixel_accuracy, seed_pixel_accuracy
 from taskgroup.tasks.base import Target, Task
 
 
@@ -52,7 +51,7 @@ class TaskObjective:
                 metric, and the score is NaN.
             attacked_tasks: Tasks whose losses are raised, at least one.
             loss: Attack loss of the main task, by name; None is the task's own loss.
-            tracks: Loss that judges iterates where ``loss`` is given: the tasks' own or ``loss``.
+            tracks: Loss that ranks iterates where ``loss`` is given: the tasks' own or ``loss``.
             towards: Class that a targeted loss goes towards, of the main target's shape.
             score: What ``Evaluation.score`` is; another than ``main`` needs a main task of classes.
             autocast: Number format of the forward pass; None is float32. Losses are float32.
@@ -257,3 +256,32 @@ def _check_loss(loss: str | None, main_task: str | None, attacked: Sequence[str]
             f"task {main_task!r} and attacked_tasks {', '.join(attacked)}; add it, or leave the "
             "loss out"
         )
+
+
+def pixel_accuracy(prediction: Tensor, target: Target) -> Tensor:
+    """Share of the valid pixels that are right, ``(N,)``; NaN where nothing is valid.
+
+    SEA follows it from step to step. Unlike a metric's counts it reads no tensor on the host, so a
+    GPU is never waited for.
+
+    Args:
+        prediction: Logits ``(N, K, H, W)``, or ``(N, K)`` for one class per image.
+        target: Classes ``(N, H, W)`` or ``(N,)``.
+    """
+    right = (prediction.argmax(1) == target.values) & target.valid
+    return _count(right) / _count(target.valid)
+
+
+def seed_pixel_accuracy(prediction: Tensor, target: Target, *, is_first: bool) -> Tensor:
+    """The same as the published SEA code counts it: over all pixels, ``(N,)``.
+
+    There an ignored pixel is wrong when an attack begins and right ever after, so that the start
+    looks better to the attack than whatever it finds.
+    """
+    right = prediction.argmax(1) == target.values
+    counted = right & target.valid if is_first else right | ~target.valid
+    return _count(counted) / target.valid[0].numel()
+
+
+def _count(pixels: Tensor) -> Tensor:
+    return pixels.unsqueeze(-1).flatten(1).sum(1).float()

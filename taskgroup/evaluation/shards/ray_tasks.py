@@ -14,23 +14,28 @@ from taskgroup.cluster.connection import joined
 from taskgroup.cluster.local import ray_on_this_machine
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import ResourceError
-from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
-from taskgroup.evaluation.shards.shard import Bench, Shard, ShardResult, held_still, run_shard
-from taskgroup.evaluation.shards.threads import one_thread
+from taskgroup.evaluation.loading import (
+    LoadedNetworks,
+    NetworkSources,
+    fixed_networks,
+    load_networks,
+)
+from taskgroup.evaluation.shards.execute import one_thread, run_shard
+from taskgroup.evaluation.shards.shard import Shard, ShardResult
 
 RETRIES = 3
 """How often a shard is begun again when its worker dies."""
 
 
 def run_with_ray(
-    plan: BenchPlan, shards: Sequence[Shard], *, workers: int, address: str | None = None
+    sources: NetworkSources, shards: Sequence[Shard], *, workers: int, address: str | None = None
 ) -> Iterator[tuple[Shard, ShardResult]]:
     """Run shards in Ray tasks and yield each as soon as it is finished.
 
     On a cluster the driver's code and settings go to every worker, as in a search.
 
     Args:
-        plan: What every worker opens: checkpoints and their images.
+        sources: What every worker loads: checkpoints and their images.
         shards: What to do; the longest begin first.
         workers: Shards at a time, each with one CPU core, and a GPU where there are some.
         address: A running cluster; None starts one on this machine.
@@ -47,7 +52,7 @@ def run_with_ray(
             while waiting or running:
                 while waiting and len(running) < workers:
                     shard = waiting.pop(0)
-                    running[work.remote(plan, shard, surroundings)] = shard
+                    running[work.remote(sources, shard, surroundings)] = shard
                 (done, *_), _ = ray.wait(list(running))
                 yield running.pop(done), _result(done)
         finally:
@@ -67,18 +72,18 @@ def _task() -> Any:
     return ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_shard)
 
 
-def _run_shard(plan: BenchPlan, shard: Shard, surroundings: Surroundings) -> ShardResult:
-    """What a worker does; it keeps its bench for the next shard."""
+def _run_shard(sources: NetworkSources, shard: Shard, surroundings: Surroundings) -> ShardResult:
+    """What a worker does; it keeps its networks for the next shard."""
     surroundings.enter()
-    bench = _opened(plan)
-    with one_thread(), held_still(bench):
-        return run_shard(bench, shard)
+    loaded = _loaded(sources)
+    with one_thread(), fixed_networks(loaded):
+        return run_shard(loaded, shard)
 
 
 @lru_cache(maxsize=1)
-def _opened(plan: BenchPlan) -> Bench:
+def _loaded(sources: NetworkSources) -> LoadedNetworks:
     torch.set_num_threads(1)
-    return open_bench(plan)
+    return load_networks(sources)
 
 
 def _result(reference: Any) -> ShardResult:
@@ -90,6 +95,6 @@ def _result(reference: Any) -> ShardResult:
         problem = " ".join(str(error).split())[:200]
         raise ResourceError(
             f"a worker of the evaluation must stay alive, but it died {RETRIES + 1} times: "
-            f"{problem}; lower --workers, or run the same command again to go on"
+            f"{problem}; lower --workers, or run the same command again to resume"
         ) from None
     return result

@@ -6,9 +6,7 @@ that is finished need not be run again.
 """
 
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,16 +15,11 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.data.base import Batch, VisionDataset
-from taskgroup.errors import DataError
-from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.objective.network import fixed_network
-from taskgroup.evaluation.shards.freed_memory import release_freed_memory
-from taskgroup.evaluation.shards.scoring import predict, sums_per_image
-from taskgroup.evaluation.shards.shown import NUM_SHOWN, Shown, show
-from taskgroup.evaluation.suites.attacking import attacked_images
 from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.tasks.base import Target
 
+NUM_SAMPLES = 4
+"""Images of an evaluation that a reader gets to see, the first of the split."""
 BATCH_PIXELS = 2**17
 """Most pixels per shard, 32 images of 64 pixels; more is no faster on a CPU."""
 BATCH_NUMBERS = 2**23
@@ -43,16 +36,16 @@ class Shard:
         condition: What is done.
         first: Position of the first image in the split.
         stop: Position behind the last one.
-        judges: Positions of other networks that are scored on the same attacked images.
-        is_shown: Whether pictures are kept of its first images.
+        transfer_targets: Positions of other networks that are scored on the same attacked images.
+        keeps_samples: Whether pictures are kept of its first images.
     """
 
     network: int
     condition: Condition
     first: int
     stop: int
-    judges: tuple[int, ...] = ()
-    is_shown: bool = False
+    transfer_targets: tuple[int, ...] = ()
+    keeps_samples: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -69,13 +62,30 @@ class Part(NamedTuple):
 
     Attributes:
         member: Attack of an ensemble, or empty.
-        judge: Position of the network that was scored.
+        network: Position of the network that was scored.
         sums: Per task the metric's sums of each image, ``(N, S)`` float64 on the CPU.
     """
 
     member: str
-    judge: int
+    network: int
     sums: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SampleImages:
+    """The first few images of the test split as the network saw them; all on the CPU.
+
+    Attributes:
+        index: Position of each image in its split, ``(M,)``.
+        images: ``(M, 3, H, W)`` in [0, 1].
+        prediction: The main task's prediction, ``(M, C, H, W)`` or ``(M, C)``.
+        target: What it should be.
+    """
+
+    index: Tensor
+    images: Tensor
+    prediction: Tensor
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -83,115 +93,18 @@ class ShardResult:
     """What a shard found, on the CPU.
 
     Attributes:
-        parts: Its network's own scores, member by member, then the judges'.
+        parts: Its network's own scores, member by member, then those of the transfer targets.
         index: Positions of the images, ``(N,)`` int64.
         valid: Per task the pixels of each image that count, ``(N,)`` int64.
         seconds: Time that it took.
-        shown: Pictures, for some shards.
+        samples: Pictures, for some shards.
     """
 
     parts: tuple[Part, ...]
     index: Tensor
     valid: Mapping[str, Tensor]
     seconds: float
-    shown: Shown | None = None
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Networks side by side with their images.
-
-    Attributes:
-        networks: The networks, on ``device`` and held still while shards run.
-        datasets: The images of each.
-        device: Where the networks lie.
-        seed: Seed of every attack.
-    """
-
-    networks: tuple[TrainedModel, ...]
-    datasets: tuple[VisionDataset, ...]
-    device: torch.device
-    seed: int = 0
-
-    def batch(self, network: int, first: int, stop: int) -> Batch:
-        """Some images of a network's split, on the device."""
-        return self.datasets[network].batch(range(first, stop)).to(self.device)
-
-
-@contextmanager
-def held_still(bench: Bench) -> Iterator[None]:
-    """Hold every network of a bench as ``fixed_network`` does."""
-    with ExitStack() as stack:
-        for trained in bench.networks:
-            stack.enter_context(fixed_network(trained.model))
-        yield
-
-
-def run_shard(bench: Bench, shard: Shard) -> ShardResult:
-    """Attack the images of a shard and score its network, and its judges, on them.
-
-    The networks must be held still.
-    """
-    began = time.perf_counter()
-    trained = bench.networks[shard.network]
-    batch = bench.batch(shard.network, shard.first, shard.stop)
-    attacked = attacked_images(trained, batch, shard.condition, seed=bench.seed, number=shard.first)
-    parts = []
-    shown = None
-    for member, images in attacked.items():
-        own, kept = _scored(trained, batch, images)
-        parts.append(Part(member, shard.network, own))
-        if shard.is_shown and shown is None:
-            shown = kept
-    parts += [
-        Part(member, judge, _judged(bench.networks[judge], batch, images))
-        for judge in shard.judges
-        for member, images in attacked.items()
-    ]
-    result = ShardResult(
-        parts=tuple(parts),
-        index=batch.index.cpu(),
-        valid={name: _counts(batch, name) for name in trained.task_set},
-        seconds=time.perf_counter() - began,
-        shown=shown,
-    )
-    del attacked
-    release_freed_memory()
-    return result
-
-
-def _scored(trained: TrainedModel, batch: Batch, images: Tensor) -> tuple[dict[str, Tensor], Shown]:
-    """Sums of every task of a network, and pictures of the first images."""
-    metrics = {task.name: task.metric() for task in trained.tasks}
-    predictions = predict(trained.model, images, list(metrics))
-    for name, prediction in predictions.items():
-        _check_finite(prediction, name, images is batch.images)
-    shown = show(batch, images, predictions, task=trained.main_task)
-    return sums_per_image(metrics, predictions, batch.targets), shown
-
-
-def _check_finite(prediction: Tensor, task: str, is_clean: bool) -> None:
-    """A score of NaN would say nothing, and a class taken from NaN something false."""
-    broken = ~prediction.flatten(1).isfinite().all(1)
-    if broken.any():
-        where = "images as they are" if is_clean else "attacked images"
-        raise DataError(
-            f"the network must answer finite numbers, but its {task} is NaN or infinite on "
-            f"{int(broken.sum())} of {len(broken)} {where}; its training went wrong: evaluate "
-            "another trial"
-        )
-
-
-def _judged(trained: TrainedModel, batch: Batch, images: Tensor) -> dict[str, Tensor]:
-    """Sums of a network's main task on images that were attacked for another one."""
-    metrics = {trained.main_task: trained.main.metric()}
-    predictions = predict(trained.model, images, [trained.main_task])
-    _check_finite(predictions[trained.main_task], trained.main_task, images is batch.images)
-    return sums_per_image(metrics, predictions, batch.targets)
-
-
-def _counts(batch: Batch, task: str) -> Tensor:
-    return batch.targets[task].valid.view(len(batch), -1).sum(1).cpu()
+    samples: SampleImages | None = None
 
 
 @dataclass(frozen=True)
@@ -199,13 +112,13 @@ class NetworkPlan:
     """What is done to one network.
 
     Attributes:
-        threat: The ball that it is judged in.
+        threat: The ball that it is evaluated in.
         conditions: Everything that is done to its images.
-        transferred: The condition whose attacked images the judges are scored on too.
+        transferred: The condition whose attacked images the transfer targets are scored on too.
         count: Number of images.
         per_shard: Images of one shard.
-        judges: Positions of the other networks that are scored on its images.
-        has_pictures: Whether pictures of the first images are kept.
+        transfer_targets: Positions of the other networks that are scored on its images.
+        keeps_samples: Whether pictures of the first images are kept.
     """
 
     threat: ThreatModel
@@ -213,8 +126,8 @@ class NetworkPlan:
     transferred: Condition
     count: int
     per_shard: int
-    judges: tuple[int, ...] = ()
-    has_pictures: bool = True
+    transfer_targets: tuple[int, ...] = ()
+    keeps_samples: bool = True
 
 
 def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
@@ -233,9 +146,9 @@ def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
                     condition,
                     first,
                     stop,
-                    judges=plan.judges if travels else (),
-                    is_shown=plan.has_pictures
-                    and first < NUM_SHOWN
+                    transfer_targets=plan.transfer_targets if travels else (),
+                    keeps_samples=plan.keeps_samples
+                    and first < NUM_SAMPLES
                     and (travels or condition.role == "clean"),
                 )
                 for first, stop in pieces(count, plan.per_shard)

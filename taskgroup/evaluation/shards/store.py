@@ -1,17 +1,16 @@
-"""Finished shards on disk, so that an evaluation that was killed goes on where it stopped."""
+"""Finished shards on disk, so that an evaluation that was killed resumes where it stopped."""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 
 from taskgroup import __version__
-from taskgroup.evaluation.shards.bench import BenchPlan
-from taskgroup.evaluation.shards.shard import Bench, Part, Shard, ShardResult
+from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources
+from taskgroup.evaluation.shards.shard import Part, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.results.evaluation_files import (
     read_images,
@@ -21,7 +20,6 @@ from taskgroup.results.evaluation_files import (
 )
 from taskgroup.results.records import ImageRow, Panel
 from taskgroup.results.storage.base import Storage
-from taskgroup.results.storage.single_files import read_place
 
 FOLDER = "shards"
 KEY_LETTERS = 16
@@ -34,34 +32,27 @@ class ShardStore:
     Attributes:
         storage: The run directory's.
         subjects: Whom the networks belong to.
-        plan: Where they come from.
-        bench: The networks.
+        loaded: The networks.
     """
 
     storage: Storage
     subjects: tuple[Subject, ...]
-    plan: BenchPlan
-    bench: Bench
-
-    @cached_property
-    def _fingerprints(self) -> tuple[str, ...]:
-        """Hashes of the checkpoints: training on changes what was found."""
-        return tuple(hashlib.sha256(read_place(path)).hexdigest() for path in self.plan.checkpoints)
+    loaded: LoadedNetworks
 
     def name(self, shard: Shard) -> str:
-        """Where a shard lies, by everything that its numbers depend on."""
-        subject = self.subjects[shard.network]
-        condition = shard.condition
+        """Where a shard lies, by everything that its numbers depend on; keys are part of it."""
+        subject, sources = self.subjects[shard.network], self.loaded.sources
+        condition, networks = shard.condition, self.loaded.networks
         content = {
             "version": __version__,
-            "network": self._fingerprints[shard.network],
-            "judges": [self._fingerprints[judge] for judge in shard.judges],
-            "data": self.bench.networks[shard.network].dataset.model_dump(mode="json"),
+            "network": networks[shard.network].digest,
+            "judges": [networks[target].digest for target in shard.transfer_targets],
+            "data": networks[shard.network].dataset.model_dump(mode="json"),
             "condition": [condition.attack, condition.attacked_tasks, condition.combine],
             "budget": condition.budget.model_dump(mode="json"),
-            "range": [shard.first, shard.stop, shard.is_shown],
-            "plan": [self.plan.split, self.plan.seed],
-            "device": self.bench.device.type,
+            "range": [shard.first, shard.stop, shard.keeps_samples],
+            "plan": [sources.split, sources.seed],
+            "device": self.loaded.device.type,
         }
         text = json.dumps(content, sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
@@ -94,14 +85,14 @@ class ShardStore:
 
     def _rows(self, shard: Shard, result: ShardResult) -> list[ImageRow]:
         fields = {
-            **image_fields(self.subjects[shard.network], shard, self.plan),
+            **_image_fields(self.subjects[shard.network], shard, self.loaded.sources),
             "seconds": result.seconds,
         }
         return [
             ImageRow(
                 **fields,
                 member=part.member,
-                judged=self.subjects[part.judge].trial,
+                judged=self.subjects[part.network].trial,
                 image=int(image),
                 task=task,
                 valid=int(result.valid[task][position]) if task in result.valid else 0,
@@ -123,15 +114,15 @@ class ShardStore:
         parts = tuple(
             Part(
                 member,
-                judge,
+                network,
                 {
                     task: torch.tensor([row.sums for row in own], dtype=torch.float64)
                     for task, own in tasks.items()
                 },
             )
-            for (member, judge), tasks in grouped.items()
+            for (member, network), tasks in grouped.items()
         )
-        own = next(tasks for (_, judge), tasks in grouped.items() if judge == shard.network)
+        own = next(tasks for (_, network), tasks in grouped.items() if network == shard.network)
         return ShardResult(
             parts=parts,
             index=torch.tensor([row.image for row in next(iter(own.values()))]),
@@ -140,7 +131,7 @@ class ShardStore:
         )
 
 
-def image_fields(subject: Subject, shard: Shard, plan: BenchPlan) -> dict[str, Any]:
+def _image_fields(subject: Subject, shard: Shard, sources: NetworkSources) -> dict[str, Any]:
     """What every image row of a shard has in common."""
     condition = shard.condition
     return {
@@ -153,8 +144,8 @@ def image_fields(subject: Subject, shard: Shard, plan: BenchPlan) -> dict[str, A
         "steps": condition.steps,
         "restarts": condition.restarts,
         "attacked_tasks": condition.attacked_tasks,
-        "seed": plan.seed,
-        "split": plan.split,
+        "seed": sources.seed,
+        "split": sources.split,
     }
 
 

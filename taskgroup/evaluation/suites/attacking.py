@@ -9,7 +9,7 @@ from taskgroup.data.base import Batch
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.network import fast_precision
-from taskgroup.evaluation.shards.scoring import seeded_generator
+from taskgroup.evaluation.scoring import seeded_generator
 from taskgroup.evaluation.suites.conditions import Condition
 
 WHOLE = ""
@@ -22,7 +22,7 @@ def attacked_images(
     """Attacked images ``(N, 3, H, W)`` by member of the attack; one for an attack without members.
 
     Args:
-        trained: The network, held still.
+        trained: The network, fixed.
         batch: Clean images with a target per task.
         condition: What is done to them.
         seed: Seed of the evaluation.

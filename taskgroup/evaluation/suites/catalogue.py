@@ -28,12 +28,12 @@ PUBLISHED = (
 """Attacks with their steps in the tables of Mao et al. (ECCV 2020), beside FGSM."""
 PUBLISHED_STEP = 1 / 4
 """Their step in units of the radius: 1 of 4, or 2 of 8."""
-WITH_SLIPS = {
+WITH_KNOWN_BUGS = {
     **{"pgd_seed": "pgd", "mim_seed": "mim_seed", "houdini_seed": "houdini_seed"},
     **{name: name for name in ("mtrobust_pgd", "mtrobust_mim", "mtrobust_houdini")},
 }
 """Their attacks as released: from a corner, then also in the box of the Cityscapes evaluation."""
-WITH_SLIPS_STEPS = 20
+WITH_KNOWN_BUGS_STEPS = 20
 QUERIED_IMAGES = 64
 """A black-box attack only checks the others; a few images show whether it beats them."""
 COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
@@ -65,7 +65,7 @@ def suite_conditions(
 
     Args:
         suite: How much is done.
-        threat: The ball that the network is judged in.
+        threat: The ball that the network is evaluated in.
         main_task: The task to protect.
         attacked_tasks: The tasks that are attacked together beside the main task alone.
         num_pixels: Numbers per image, ``3 H W``.
@@ -81,13 +81,13 @@ def suite_conditions(
     if suite.startswith("mtrobust"):
         found += _published(threat, main_task, attacked_tasks)
     if suite == "mtrobust_seed":
-        found += _with_slips(threat, main_task, attacked_tasks)
+        found += _with_known_bugs(threat, main_task, attacked_tasks)
     found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
 
 
 def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Condition:
-    """The attack on the main task that a suite judges by."""
+    """The attack on the main task whose scores a suite goes by."""
     ball = {"norm": threat.norm, "epsilon": threat.epsilon}
     main = (main_task.name,)
     if suite in LIGHT:
@@ -158,10 +158,10 @@ def _published(
     ]
 
 
-def _with_slips(
+def _with_known_bugs(
     threat: ThreatModel, main_task: Task, attacked_tasks: Sequence[str]
 ) -> list[Condition]:
-    """The same with the published slips; no score that counts comes from them."""
+    """The same with the bugs of the published code; no score that counts comes from them."""
     if threat.norm != "linf":
         raise ConfigError(
             f"suite 'mtrobust_seed' must go with norm linf, got {threat.norm}: the published "
@@ -169,15 +169,15 @@ def _with_slips(
         )
     budget = AttackBudget(
         epsilon=threat.epsilon,
-        steps=WITH_SLIPS_STEPS,
+        steps=WITH_KNOWN_BUGS_STEPS,
         step_size=PUBLISHED_STEP * threat.epsilon,
         keep="last",
         seed_compatible=True,
     )
-    planned = [(name, attack, budget) for name, attack in WITH_SLIPS.items()]
+    planned = [(name, attack, budget) for name, attack in WITH_KNOWN_BUGS.items()]
     return [
-        *_alone(planned, main_task, role="released"),
-        *_together(planned, attacked_tasks, role="released"),
+        *_alone(planned, main_task, role="known_bugs"),
+        *_together(planned, attacked_tasks, role="known_bugs"),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 
-Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep", "released"]
+Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep", "known_bugs"]
 """Part of a condition in the suite: see ``Condition.role``."""
 Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
 
@@ -24,9 +24,9 @@ class Condition:
         attack: Registry name of the attack; None leaves images as they are.
         budget: Ball and effort; for clean images the ball has radius 0.
         attacked_tasks: Tasks whose losses the attack raises.
-        role: ``strong`` conditions are what the network is judged by; ``tasks`` attack several
+        role: ``strong`` conditions are what the verdict rests on; ``tasks`` attack several
             tasks at once; ``noise``, ``fast`` (one step) and ``black_box`` must not beat the strong
-            ones; ``sweep`` is one radius of many; ``released`` repeats slips of published code,
+            ones; ``sweep`` is one radius of many; ``known_bugs`` reproduces bugs of published code,
             which may leave the ball.
         combine: How several attacked tasks become one ascent direction.
         images: The first so many images are enough, for checks; None takes all.
@@ -64,7 +64,7 @@ class Condition:
 
     def is_inside(self, threat: ThreatModel) -> bool:
         """Whether what it does to an image is allowed in a threat model."""
-        if self.role == "released":
+        if self.role == "known_bugs":
             return False
         same = self.budget.norm == threat.norm or self.budget.epsilon == 0
         return same and self.budget.epsilon <= threat.epsilon

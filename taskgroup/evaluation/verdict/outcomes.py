@@ -72,8 +72,8 @@ def gather_transfers(
     ]
 
 
-def _part(result: ShardResult, member: str, judge: int) -> Part:
-    return next(p for p in result.parts if (p.member, p.judge) == (member, judge))
+def _part(result: ShardResult, member: str, network: int) -> Part:
+    return next(p for p in result.parts if (p.member, p.network) == (member, network))
 
 
 def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""From what was measured to the rows that a run keeps."""
+"""From what was found out about networks to the rows that a run keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel, step_length
-from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.shards.bench import BenchPlan, ScoredSplit
+from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, TrainedModel
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.catalogue import Suite
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.evaluation.verdict.measured import Measured
+from taskgroup.evaluation.verdict.network_result import NetworkResult
 from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
 from taskgroup.evaluation.verdict.sanity import verdict
-from taskgroup.evaluation.verdict.vulnerability import relative_vulnerability
+from taskgroup.metrics.base import SumMetric
 from taskgroup.results.records import EvaluationRow, ImageRow, TransferRow
 from taskgroup.study.intervals import bootstrap_intervals
 from taskgroup.tasks.base import Task
@@ -30,16 +29,16 @@ class RowMaker:
     Attributes:
         subject: Whose rows they are.
         trained: Its network.
-        measured: What was found.
+        result: What was found.
         suite: The suite that was run.
-        plan: Split and seed.
+        sources: Split and seed.
     """
 
     subject: Subject
     trained: TrainedModel
-    measured: Measured
+    result: NetworkResult
     suite: Suite
-    plan: BenchPlan
+    sources: NetworkSources
 
     def rows(self) -> list[EvaluationRow]:
         """One row per condition, task and score, main task first, then the worst cases.
@@ -59,7 +58,7 @@ class RowMaker:
 
     def _by_condition(self) -> list[tuple[Condition, list[Outcome]]]:
         found: list[tuple[Condition, list[Outcome]]] = []
-        for outcome in self.measured.outcomes:
+        for outcome in self.result.outcomes:
             if found and found[-1][0] is outcome.condition:
                 found[-1][1].append(outcome)
             else:
@@ -75,7 +74,7 @@ class RowMaker:
             score: first.sums[task.name]
             if len(members) == 1
             else worst_of(
-                members, task.metric(), task=task.name, score=score, seed=self.plan.seed
+                members, task.metric(), task=task.name, score=score, seed=self.sources.seed
             ).sums
             for score in task.metric().directions
         }
@@ -94,7 +93,7 @@ class RowMaker:
     def _worst_rows(self) -> list[EvaluationRow]:
         """Each score of the main task when each image meets the worst attack of a ball."""
         rows = []
-        for ball, score, worst in self.measured.worst:
+        for ball, score, worst in self.result.worst:
             strongest = self._strongest(ball)
             rows.append(
                 self._row(
@@ -110,7 +109,7 @@ class RowMaker:
         return [row for row in rows if row is not None]
 
     def _strongest(self, ball: ThreatModel) -> Outcome:
-        allowed = inside(self.measured.outcomes, ball, task=self.trained.main_task)
+        allowed = inside(self.result.outcomes, ball, task=self.trained.main_task)
         strong = [o for o in allowed if o.condition.role == "strong"]
         return max(strong, key=lambda outcome: outcome.condition.budget.epsilon)
 
@@ -134,7 +133,7 @@ class RowMaker:
         intervals = bootstrap_intervals(
             sums.numpy(),
             lambda drawn: {score: metric.score(torch.from_numpy(drawn))[score]},
-            seed=self.plan.seed,
+            seed=self.sources.seed,
         )
         is_worst = name == WORST_CASE
         is_attacked = condition.attack is not None
@@ -155,19 +154,19 @@ class RowMaker:
             low=intervals[score].low,
             high=intervals[score].high,
             images=len(sums),
-            seed=self.plan.seed,
-            verdict=verdict(self.measured.findings_in(condition.budget)) if is_attacked else "ok",
+            seed=self.sources.seed,
+            verdict=verdict(self.result.findings_in(condition.budget)) if is_attacked else "ok",
             seconds=outcome.seconds,
             attack="" if is_worst else condition.attack or "",
             valid=valid,
             vulnerability=self._vulnerability(task, score, sums) if is_attacked else None,
             suite=self.suite,
-            split=self.plan.split,
+            split=self.sources.split,
             step_size=None if is_worst else step_length(condition.attack, condition.budget),
         )
 
     def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:
-        clean = next(o for o in self.measured.outcomes if o.condition.role == "clean")
+        clean = next(o for o in self.result.outcomes if o.condition.role == "clean")
         before = clean.sums[task.name][: len(sums)]
         return relative_vulnerability(task, score, before, sums)
 
@@ -187,35 +186,30 @@ class RowMaker:
                 steps=source.condition.steps,
                 restarts=source.condition.restarts,
                 attacked_tasks=source.condition.attacked_tasks,
-                seed=self.plan.seed,
-                split=self.plan.split,
+                seed=self.sources.seed,
+                split=self.sources.split,
                 image=image,
                 task=task.name,
-                valid=int(self.measured.outcomes[0].valid[task.name][image]),
+                valid=int(self.result.outcomes[0].valid[task.name][image]),
                 sums=tuple(worst.sums[image].tolist()),
                 seconds=source.seconds,
             )
-            for ball, score, worst in self.measured.worst
+            for ball, score, worst in self.result.worst
             if score == task.main_score
             for image, source in enumerate(worst.sources)
         ]
 
 
 def transfer_rows(
-    subjects: Sequence[Subject],
-    networks: Sequence[TrainedModel],
-    measured: Sequence[Measured],
-    *,
-    seed: int,
-    split: ScoredSplit,
+    subjects: Sequence[Subject], results: Sequence[NetworkResult], loaded: LoadedNetworks
 ) -> list[TransferRow]:
     """Source by target; empty where no network was scored on another one's images."""
-    transfers = [transfer for found in measured for transfer in found.transfers]
+    transfers = [transfer for found in results for transfer in found.transfers]
     if all(transfer.source == transfer.target for transfer in transfers):
         return []
-    rows = []
+    rows, seed = [], loaded.seed
     for transfer in transfers:
-        task = networks[transfer.target].main
+        task = loaded.networks[transfer.target].main
         metric, score = task.metric(), task.main_score
         intervals = bootstrap_intervals(
             transfer.sums.numpy(),
@@ -243,7 +237,39 @@ def transfer_rows(
                 high=intervals[score].high,
                 images=len(transfer.sums),
                 seed=seed,
-                split=split,
+                split=loaded.sources.split,
             )
         )
     return rows
+
+
+def relative_vulnerability(task: Task, score: str, clean: Tensor, attacked: Tensor) -> float | None:
+    """Mean over images of (error under attack - clean error) / clean error; lower is better.
+
+    Definition of Ghamizi et al. ("Adversarial Robustness in Multi-Task Learning: Promises and
+    Illusions", AAAI 2022), where the error is the score itself or, for a share such as IoU or
+    accuracy, one minus it. Images without clean error have nothing to be divided by and are left
+    out. An image with one label has an error of 0 or 1, so errors of the data set are compared.
+
+    Args:
+        task: Whose score it is.
+        score: Which score.
+        clean: Sums of each image without attack, ``(N, S)``.
+        attacked: The same images under attack.
+
+    Returns:
+        None where no clean error is left to divide by.
+    """
+    metric = task.metric()
+    if task.output == "vector":
+        clean, attacked = clean.sum(0, keepdim=True), attacked.sum(0, keepdim=True)
+    before, after = _errors(metric, score, clean), _errors(metric, score, attacked)
+    counts = (before > 0) & before.isfinite() & after.isfinite()
+    if not counts.any():
+        return None
+    return float(((after - before) / torch.where(counts, before, 1.0))[counts].mean())
+
+
+def _errors(metric: SumMetric, score: str, sums: Tensor) -> Tensor:
+    values = metric.score(sums)[score]
+    return 1 - values if metric.directions[score] == "maximize" else values

@@ -1,13 +1,12 @@
-"""Signs that a robust score is too good: gradient masking, randomness, a peek at the batch.
+"""Signs that a robust score is too good: gradient masking, randomness, dependence on the batch.
 
 An attack that fails for technical reasons makes a network look robust. The checks follow Athalye,
 Carlini and Wagner (2018, arXiv:1802.00420) and Carlini et al. (2019, arXiv:1902.06705); each names
 what it found in a few words, and every row of the network carries them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,15 +14,9 @@ from taskgroup.attacks.iterates import input_gradient
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.shards.scoring import predict
-from taskgroup.metrics.base import SumMetric
-from taskgroup.study.intervals import bootstrap_sums
+from taskgroup.evaluation.scoring import predict
 from taskgroup.tasks.base import Task
 
-POINT = 0.01
-"""What a score may rise by chance: one point of a share, one percent of an error."""
-STANDARD_ERRORS = 2.0
-RESAMPLES = 200
 CLOSE = 1e-2
 """Largest change of a prediction against its own size that rounding explains (TF32 on a GPU)."""
 COMPANIONS = 8
@@ -41,64 +34,16 @@ def verdict(findings: Sequence[str]) -> str:
     return f"gradient masking suspected: {', '.join(findings)}" if findings else "ok"
 
 
-def rises(metric: SumMetric, score: str, weaker: Tensor, stronger: Tensor, *, seed: int) -> bool:
-    """Whether a network scores better under a stronger attack than chance explains.
-
-    It does when the score improves by more than one point and by more than two standard errors of
-    the difference, from a paired bootstrap over images.
-
-    Args:
-        metric: What turns sums into scores.
-        score: Name of the score.
-        weaker: Sums of each image under the weaker attack, ``(N, S)``.
-        stronger: The same images under the stronger one.
-        seed: Seed of the resamples.
-    """
-    before, after = (_value(metric, score, sums.sum(0)) for sums in (weaker, stronger))
-    unit = POINT if metric.directions[score] == "maximize" else POINT * abs(before)
-    if not after - before > unit:
-        return False
-    spread = np.subtract(
-        *(
-            metric.score(torch.from_numpy(bootstrap_sums(sums, seed=seed, resamples=RESAMPLES)))[
-                score
-            ].numpy()
-            for sums in (stronger, weaker)
-        )
-    )
-    return bool(after - before > STANDARD_ERRORS * np.nanstd(spread))
-
-
-def beats_constant(metric: SumMetric, sums: Tensor, constant: Mapping[str, float]) -> bool:
-    """Whether a network beats constant predictions by every score under a boundless attack.
-
-    One score alone would mislead: a network that is mostly wrong, but not always in the same way,
-    has a higher mIoU than a constant class.
-
-    Args:
-        metric: What turns sums into scores.
-        sums: Sums of each image, ``(N, S)``.
-        constant: The best that a constant prediction reaches, by score; never beaten if NaN.
-    """
-    totals = sums.sum(0)
-    for name, direction in metric.directions.items():
-        turned = constant[name] if direction == "maximize" else -constant[name]
-        unit = POINT if direction == "maximize" else POINT * abs(constant[name])
-        if not _value(metric, name, totals) > turned + unit:
-            return False
-    return True
-
-
 def check_network(
     model: nn.Module, tasks: Sequence[Task], batch: Batch, *, main_task: str
 ) -> list[str]:
-    """Look at a network itself: is it a fixed function of one image, with gradients to follow?
+    """Check a network itself: is it a fixed function of one image, with gradients to follow?
 
     Args:
-        model: The network; it is held in evaluation mode meanwhile.
+        model: The network; it is in evaluation mode meanwhile.
         tasks: The task set.
         batch: Some clean images on the network's device.
-        main_task: The task whose prediction and loss are looked at.
+        main_task: The task whose prediction and loss are checked.
 
     Returns:
         What was found, in a few words each; nothing is best.
@@ -134,12 +79,6 @@ def _prediction_with_gradients(model: nn.Module, images: Tensor, task: str) -> T
     with torch.enable_grad():
         prediction: Tensor = model(images.detach().clone().requires_grad_(), [task])[task]
     return prediction.detach().float()
-
-
-def _value(metric: SumMetric, score: str, sums: Tensor) -> float:
-    """The score turned so that more is better for the network."""
-    value = float(metric.score(sums)[score])
-    return value if metric.directions[score] == "maximize" else -value
 
 
 def _differ(first: Tensor, second: Tensor) -> bool:

@@ -18,7 +18,7 @@ from taskgroup.evaluation.dimension.pixel_gradients import joint_gradients, pixe
 from taskgroup.evaluation.dimension.sampling import plan_walks, random_ranks
 from taskgroup.evaluation.dimension.task_gradients import task_gram
 from taskgroup.evaluation.objective.network import fixed_network
-from taskgroup.evaluation.shards.scoring import predict
+from taskgroup.evaluation.scoring import predict
 from taskgroup.tasks.base import Target, TaskInfo, build_task
 
 OUTPUTS = (1, 2, 3, 16, 100)
@@ -26,7 +26,7 @@ BUDGET = AttackBudget(epsilon=8 / 255, steps=4)
 
 
 @pytest.fixture
-def subject(trained, tasks, make_bench, make_images):
+def subject(trained, tasks, make_loaded, make_images):
     """The trained network, held still, and five images: two of them with few valid pixels."""
     batch = make_images(5, seed=7, first=20)
     target = batch.targets["segmentation"]
@@ -36,7 +36,7 @@ def subject(trained, tasks, make_bench, make_images):
     target.valid[4] = False
     target.values[~target.valid] = 255
     with fixed_network(trained):
-        yield make_bench([trained], batch).networks[0], batch
+        yield make_loaded([trained], batch).networks[0], batch
 
 
 def named(trained, name):

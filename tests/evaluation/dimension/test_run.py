@@ -15,7 +15,7 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.evaluation.dimension import attack_curves
 from taskgroup.evaluation.dimension.options import DimensionOptions
 from taskgroup.evaluation.dimension.run import analyse_dimension
-from taskgroup.evaluation.shards.scoring import predict
+from taskgroup.evaluation.scoring import predict
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint

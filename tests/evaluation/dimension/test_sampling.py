@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.dimension.grids import attack_outputs, gradient_outputs
+from taskgroup.evaluation.dimension.options import attack_outputs, gradient_outputs
 from taskgroup.evaluation.dimension.sampling import cut_order, plan_walks, random_ranks
 
 

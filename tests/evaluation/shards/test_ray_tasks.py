@@ -24,10 +24,10 @@ from taskgroup.attacks.base import AttackBudget
 from taskgroup.cluster.surroundings import SETTINGS
 from taskgroup.data.readers.image_folder import ImageFolderConfig
 from taskgroup.errors import ResourceError
-from taskgroup.evaluation.shards.bench import BenchPlan, open_bench
+from taskgroup.evaluation.loading import NetworkSources, load_networks
+from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.ray_tasks import run_with_ray
 from taskgroup.evaluation.shards.shard import Shard, ShardResult
-from taskgroup.evaluation.shards.threads import run_here
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
@@ -105,7 +105,7 @@ def finished(
     patch.setenv("AWS_REGION", "nowhere-1")
     patch.chdir(folder)  # else Ray takes this process's folder first, perhaps a checkout
     checkpoint = write_network(folder)
-    plan = BenchPlan(Deadly((checkpoint,)))
+    plan = NetworkSources(Deadly((checkpoint,)))
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
     found = list(run_with_ray(plan, SHARDS, workers=1, address=cluster.address))
     assert not ray.is_initialized(), "the cluster is left as it was found"
@@ -119,7 +119,7 @@ def told(checkpoint: str) -> list[list[str]]:
 @pytest.mark.ray
 def test_a_cluster_without_a_core_is_refused(cluster: Cluster) -> None:
     with pytest.raises(ResourceError, match="needs a CPU core of the cluster, but its nodes offer"):
-        next(run_with_ray(BenchPlan(()), SHARDS, workers=1, address=cluster.address))
+        next(run_with_ray(NetworkSources(()), SHARDS, workers=1, address=cluster.address))
 
 
 @pytest.mark.ray
@@ -127,10 +127,10 @@ def test_a_shard_whose_worker_dies_is_begun_again(
     finished: tuple[str, list[tuple[Shard, ShardResult]]],
 ) -> None:
     checkpoint, found = finished
-    dead, alive = (int(number) for number, *_ in told(checkpoint))  # a worker keeps its bench
+    dead, alive = (int(number) for number, *_ in told(checkpoint))  # a worker keeps its loaded
     assert len({dead, alive, os.getpid()}) == 3
     assert sorted(shard.first for shard, _ in found) == [0, 2]
-    here = dict(run_here(open_bench(BenchPlan((checkpoint,))), SHARDS))
+    here = dict(run_here(load_networks(NetworkSources((checkpoint,))), SHARDS))
     for shard, result in found:
         for one, two in zip(result.parts, here[shard].parts, strict=True):
             assert torch.equal(one.sums["classification"], two.sums["classification"])

@@ -96,7 +96,7 @@ def test_full_is_standard_in_several_balls():
 @pytest.mark.parametrize("suite", SUITES)
 def test_evaluation_keeps_the_worst_iterate(suite):
     for condition in conditions(suite):
-        if condition.role != "released":
+        if condition.role != "known_bugs":
             assert condition.budget.keep == "best"
         assert condition.steps == 0 or condition.attack is not None
         if condition.attack in ("apgd", "sea"):
@@ -121,7 +121,7 @@ def test_one_task_alone_is_not_attacked_together():
 
 
 def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
-    released = [c for c in conditions("mtrobust_seed") if c.role == "released"]
+    released = [c for c in conditions("mtrobust_seed") if c.role == "known_bugs"]
     main, both = ("segmentation",), ("segmentation", "depth")
     assert [(c.name, c.attack, c.attacked_tasks) for c in released] == [
         ("pgd_seed", "pgd", main),
@@ -139,7 +139,7 @@ def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
     assert {(c.steps, c.budget.step_size) for c in released} == {(20, 1 / 255)}
     assert all(c.budget.seed_compatible and c.budget.keep == "last" for c in released)
     assert not any(c.is_inside(LINF) for c in released)
-    others = [c for c in conditions("mtrobust_seed") if c.role != "released"]
+    others = [c for c in conditions("mtrobust_seed") if c.role != "known_bugs"]
     assert others == list(conditions("mtrobust"))
 
 

@@ -6,19 +6,27 @@ import pytest
 import torch
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.evaluation.loading import NetworkSources
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import plan_networks
-from taskgroup.evaluation.shards.bench import BenchPlan
+from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
-from taskgroup.evaluation.shards.threads import run_here
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites import catalogue
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.evaluation.verdict.measured import Measured, put_together
-from taskgroup.evaluation.verdict.ordering import check_ball, check_order
+from taskgroup.evaluation.verdict.network_result import NetworkResult, network_result
+from taskgroup.evaluation.verdict.ordering import (
+    beats_constant,
+    check_ball,
+    check_order,
+    constant_scores,
+    rises,
+)
 from taskgroup.evaluation.verdict.outcomes import Outcome, finished
 from taskgroup.evaluation.verdict.rows import RowMaker
-from taskgroup.tasks.base import TaskInfo, build_task
+from taskgroup.metrics.accuracy import AccuracyMetric
+from taskgroup.metrics.confusion import ConfusionMetric
+from taskgroup.tasks.base import IGNORE, Target, TaskInfo, build_task
 
 TASK = build_task(TaskInfo("classification", num_classes=2))
 COUNT = 200
@@ -125,7 +133,9 @@ def test_the_runs_ball_has_the_sweep_besides():
 
 
 def test_a_finding_marks_its_own_ball_and_one_of_the_run_marks_all():
-    found = Measured((), (), ("predictions are random",), elsewhere=((TWICE, (RISES,)), (L2, ())))
+    found = NetworkResult(
+        (), (), ("predictions are random",), elsewhere=((TWICE, (RISES,)), (L2, ()))
+    )
     assert found.findings_in(AttackBudget(epsilon=TWICE.epsilon)) == (*found.findings, RISES)
     for ball in (HALF, WHOLE, L2, ThreatModel(norm="l2", epsilon=TWICE.epsilon)):
         assert found.findings_in(ball) == found.findings
@@ -140,23 +150,120 @@ def full(monkeypatch):
     return EvaluationOptions("full")
 
 
-def test_the_rows_of_each_ball_carry_what_was_found_there(full, make_bench, trained, batch):
+def test_the_rows_of_each_ball_carry_what_was_found_there(full, make_loaded, trained, batch):
     """SEA in the ball of twice the radius is replaced by nothing at all; the others work."""
-    bench = make_bench([trained], batch, task_set=("segmentation",))
-    plans = plan_networks(bench, full)
-    results = dict(run_here(bench, plan_shards(plans)))
+    loaded = make_loaded([trained], batch, task_set=("segmentation",))
+    plans = plan_networks(loaded, full)
+    results = dict(run_here(loaded, plan_shards(plans)))
     clean = next(r for s, r in results.items() if s.condition.role == "clean").parts[0]
     for shard, result in results.items():
         if (shard.condition.attack, shard.condition.budget.epsilon) == ("sea", TWICE.epsilon):
             parts = tuple(part._replace(sums=clean.sums) for part in result.parts)
             results[shard] = replace(result, parts=parts)
-    measured = put_together(bench, plans, finished(results.items()), 0)
+    result = network_result(loaded, plans, finished(results.items()), 0)
     subject = Subject(0, "stuck", "other", "")
-    rows = RowMaker(subject, bench.networks[0], measured, "full", BenchPlan(())).rows()
-    assert measured.findings == ()
+    rows = RowMaker(subject, loaded.networks[0], result, "full", NetworkSources()).rows()
+    assert result.findings == ()
     assert len({(row.norm, row.epsilon) for row in rows if row.condition == "sea"}) == 6
     marked = {(row.norm, row.epsilon) for row in rows if row.verdict != "ok"}
     assert marked == {("linf", TWICE.epsilon)}
     (verdict,) = {row.verdict for row in rows} - {"ok"}
     assert RISES in verdict
     assert "one step beats many" in verdict
+
+
+def accuracy_sums(right, count):
+    correct = (torch.arange(count) < right).double()
+    return torch.stack([correct, torch.ones(count).double()], 1)
+
+
+@pytest.mark.parametrize(
+    ("weaker", "stronger", "count", "expected"),
+    [
+        (50, 50, 100, False),
+        (50, 40, 100, False),
+        (500, 505, 1000, False),  # within a point
+        (5, 6, 10, False),  # within two standard errors
+        (50, 80, 100, True),
+    ],
+)
+def test_a_rise_must_be_larger_than_chance(weaker, stronger, count, expected):
+    sums = [accuracy_sums(right, count) for right in (weaker, stronger)]
+    assert rises(AccuracyMetric(), "accuracy", *sums, seed=0) is expected
+
+
+def test_beating_a_constant():
+    sums = accuracy_sums(30, 100)
+    for constant, beaten in [(0.2, True), (0.295, False), (0.5, False), (torch.nan, False)]:
+        assert beats_constant(AccuracyMetric(), sums, {"accuracy": constant}) is beaten
+
+
+def test_a_constant_must_be_beaten_by_every_score():
+    sums = torch.tensor([[1.0, 4, 4, 8, 12, 12, 9, 14, 13]]).double()
+    metric = ConfusionMetric(3)
+    scores = {name: float(value) for name, value in metric.score(sums[0]).items()}
+    lower = {name: value - 0.02 for name, value in scores.items()}
+    assert beats_constant(metric, sums, lower)
+    for name in scores:
+        assert not beats_constant(metric, sums, lower | {name: scores[name]})
+
+
+def constant_score(task, targets):
+    return constant_scores(task, targets)[task.main_score]
+
+
+def everywhere(values):
+    return torch.ones(len(values), *values.shape[-2:], dtype=torch.bool)
+
+
+def test_the_commonest_class_over_the_number_of_classes():
+    task = build_task(TaskInfo("segmentation", num_classes=4))
+    values = torch.zeros(2, 8, 8, dtype=torch.long)
+    values[:, :2] = 2
+    assert constant_score(task, [Target(values, everywhere(values))]) == pytest.approx(0.75 / 2)
+
+
+def test_invalid_pixels_do_not_count():
+    task = build_task(TaskInfo("segmentation", num_classes=4))
+    values = torch.full((1, 8, 8), IGNORE)
+    values[:, :4] = 1
+    target = Target(values, values != IGNORE)
+    assert constant_score(task, [target]) == pytest.approx(1)
+
+
+def test_the_middle_of_the_numbers():
+    task = build_task(TaskInfo("depth"))
+    values = torch.full((3, 1, 8, 8), 2.0)
+    target = Target(values, everywhere(values))
+    assert constant_score(task, [target, target]) == pytest.approx(0, abs=1e-6)
+
+
+def test_logits_are_tried_at_both_ends():
+    task = build_task(TaskInfo("saliency"))
+    values = torch.zeros(1, 1, 8, 8)
+    values[..., :4] = 1
+    score = constant_score(task, [Target(values, everywhere(values))])
+    assert score == pytest.approx(2 / 3)  # all ones: precision 1/2, recall 1
+
+
+def test_one_class_per_image():
+    task = build_task(TaskInfo("classification", num_classes=3))
+    values = torch.tensor([0, 1, 1, 2])
+    target = Target(values, torch.ones(4, dtype=torch.bool))
+    assert constant_score(task, [target]) == pytest.approx(0.5)
+
+
+def test_each_score_has_its_own_best_constant():
+    task = build_task(TaskInfo("depth"))
+    values = torch.ones(1, 1, 16, 16)
+    values[..., 12:] = 9
+    scores = constant_scores(task, [Target(values, everywhere(values))])
+    assert scores["abs_rel"] == pytest.approx(0.25 * 8 / 9)  # the median, 1
+    assert scores["rmse"] == pytest.approx(12**0.5)  # the mean, 3
+
+
+def test_nothing_valid_has_no_score():
+    task = build_task(TaskInfo("depth"))
+    values = torch.ones(1, 1, 8, 8)
+    score = constant_score(task, [Target(values, ~everywhere(values))])
+    assert score != score

@@ -8,15 +8,13 @@ import torch
 from torch import nn
 
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.run import measure, plan_networks
+from taskgroup.evaluation.run import network_results, plan_networks
+from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
-from taskgroup.evaluation.shards.threads import run_here
-from taskgroup.evaluation.verdict.measured import put_together
+from taskgroup.evaluation.verdict.network_result import network_result
 from taskgroup.evaluation.verdict.ordering import check_order
 from taskgroup.evaluation.verdict.outcomes import finished, gather_outcomes, gather_transfers
-from taskgroup.evaluation.verdict.sanity import beats_constant, check_network, rises, verdict
-from taskgroup.metrics.accuracy import AccuracyMetric
-from taskgroup.metrics.confusion import ConfusionMetric
+from taskgroup.evaluation.verdict.sanity import check_network, verdict
 
 main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
 
@@ -138,14 +136,14 @@ def test_one_image_is_enough_to_look_at(trained, tasks, batch):
 QUICK = EvaluationOptions("quick")
 
 
-def found_in(make_bench, models, batch, main_task="segmentation", **options):
-    bench = make_bench(models, batch, main_task=main_task, **options)
-    return [measured.findings for measured in measure(bench, QUICK)]
+def found_in(make_loaded, models, batch, main_task="segmentation", **options):
+    loaded = make_loaded(models, batch, main_task=main_task, **options)
+    return [result.findings for result in network_results(loaded, QUICK)]
 
 
 @main_tasks
-def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make_bench, batch):
-    assert found_in(make_bench, honest, batch, main_task) == [(), (), ()]
+def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make_loaded, batch):
+    assert found_in(make_loaded, honest, batch, main_task) == [(), (), ()]
 
 
 @pytest.mark.parametrize(
@@ -159,73 +157,37 @@ def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make
         (Borrowed, "the attack sees another network"),
     ],
 )
-def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_bench, batch):
-    (found,) = found_in(make_bench, [fraud(trained)], batch, task_set=("segmentation",))
+def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_loaded, batch):
+    (found,) = found_in(make_loaded, [fraud(trained)], batch, task_set=("segmentation",))
     assert finding in found
     assert verdict(found).startswith("gradient masking suspected: ")
 
 
-def test_another_networks_images_are_no_white_box_attack(trained, network, make_bench, batch):
+def test_another_networks_images_are_no_white_box_attack(trained, network, make_loaded, batch):
     """What an attack on another network leaves must not pass for robustness."""
-    bench = make_bench([trained, network.eval()], batch, task_set=("segmentation",))
-    plans = plan_networks(bench, QUICK)
-    done = finished(run_here(bench, plan_shards(plans)))
+    loaded = make_loaded([trained, network.eval()], batch, task_set=("segmentation",))
+    plans = plan_networks(loaded, QUICK)
+    done = finished(run_here(loaded, plan_shards(plans)))
     outcomes = list(gather_outcomes(done, 0, plans[0].conditions))
     borrowed = gather_transfers(done, 1, plans[1].transferred, 0, "segmentation")[0]
     for place, outcome in enumerate(outcomes):
         if outcome.condition.role == "strong":
             outcomes[place] = replace(outcome, sums={"segmentation": borrowed})
-    task = bench.networks[0].main
+    task = loaded.networks[0].main
     never = dict.fromkeys(task.metric().directions, float("nan"))
     found = check_order(outcomes, task, plans[0].threat, constant=never)
     assert "one step beats many" in found
     assert "fewer steps beat more" in found
 
 
-def test_transfer_that_beats_the_attack_is_found(honest, make_bench, batch):
+def test_transfer_that_beats_the_attack_is_found(honest, make_loaded, batch):
     """A network with a useless gradient falls to the images of its honest twin."""
-    bench = make_bench([honest[0], Scaled(honest[0])], batch, task_set=("segmentation",))
-    plans = plan_networks(bench, QUICK)
-    done = finished(run_here(bench, plan_shards(plans)))
-    fraud = put_together(bench, plans, done, 1)
+    loaded = make_loaded([honest[0], Scaled(honest[0])], batch, task_set=("segmentation",))
+    plans = plan_networks(loaded, QUICK)
+    done = finished(run_here(loaded, plan_shards(plans)))
+    fraud = network_result(loaded, plans, done, 1)
     assert "another network's images beat the attack" in fraud.findings
-    assert put_together(bench, plans, done, 0).findings == ()
-
-
-def accuracy_sums(right, count):
-    correct = (torch.arange(count) < right).double()
-    return torch.stack([correct, torch.ones(count).double()], 1)
-
-
-@pytest.mark.parametrize(
-    ("weaker", "stronger", "count", "expected"),
-    [
-        (50, 50, 100, False),
-        (50, 40, 100, False),
-        (500, 505, 1000, False),  # within a point
-        (5, 6, 10, False),  # within two standard errors
-        (50, 80, 100, True),
-    ],
-)
-def test_a_rise_must_be_larger_than_chance(weaker, stronger, count, expected):
-    sums = [accuracy_sums(right, count) for right in (weaker, stronger)]
-    assert rises(AccuracyMetric(), "accuracy", *sums, seed=0) is expected
-
-
-def test_beating_a_constant():
-    sums = accuracy_sums(30, 100)
-    for constant, beaten in [(0.2, True), (0.295, False), (0.5, False), (torch.nan, False)]:
-        assert beats_constant(AccuracyMetric(), sums, {"accuracy": constant}) is beaten
-
-
-def test_a_constant_must_be_beaten_by_every_score():
-    sums = torch.tensor([[1.0, 4, 4, 8, 12, 12, 9, 14, 13]]).double()
-    metric = ConfusionMetric(3)
-    scores = {name: float(value) for name, value in metric.score(sums[0]).items()}
-    lower = {name: value - 0.02 for name, value in scores.items()}
-    assert beats_constant(metric, sums, lower)
-    for name in scores:
-        assert not beats_constant(metric, sums, lower | {name: scores[name]})
+    assert network_result(loaded, plans, done, 0).findings == ()
 
 
 def test_the_verdict_is_one_cell():

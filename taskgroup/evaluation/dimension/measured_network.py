@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError
-from taskgroup.evaluation.dimension.grids import gradient_outputs
-from taskgroup.evaluation.dimension.options import OF_OUTPUTS, DimensionOptions, Part
-from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.shards.shard import Bench, images_per_shard, pieces
+from taskgroup.evaluation.dimension.options import (
+    OF_OUTPUTS,
+    DimensionOptions,
+    Part,
+    gradient_outputs,
+)
+from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel
+from taskgroup.evaluation.shards.shard import images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.results.records import DimensionRow
@@ -29,25 +33,25 @@ Tick = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNetwork:
     """A network, its images and what to do with them.
 
     Attributes:
         subject: Whose network it is.
-        bench: Where it lies, held still while it is measured.
+        loaded: Where it lies; fixed while it is measured.
         place: Its position there.
         options: What was asked for.
     """
 
     subject: Subject
-    bench: Bench
+    loaded: LoadedNetworks
     place: int
     options: DimensionOptions
 
     @property
     def trained(self) -> TrainedModel:
         """The network."""
-        return self.bench.networks[self.place]
+        return self.loaded.networks[self.place]
 
     @cached_property
     def task(self) -> Task:
@@ -73,7 +77,7 @@ class Measured:
     @property
     def count(self) -> int:
         """Number of images."""
-        return min(self.options.images, len(self.bench.datasets[self.place]))
+        return min(self.options.images, len(self.loaded.datasets[self.place]))
 
     @cached_property
     def valid(self) -> NDArray[np.int64]:
@@ -83,7 +87,7 @@ class Measured:
             DataError: There is none in any image.
         """
         counts = [
-            int(self.bench.datasets[self.place].batch([image]).targets[self.task.name].valid.sum())
+            int(self.loaded.datasets[self.place].batch([image]).targets[self.task.name].valid.sum())
             for image in range(self.count)
         ]
         if max(counts) == 0:
@@ -96,10 +100,10 @@ class Measured:
 
     def batches(self, most: int | None = None) -> Iterator[Batch]:
         """The images in batches of at most ``most``."""
-        pixels = self.bench.datasets[self.place][0].images[0, 0].numel()
-        per = images_per_shard(pixels, self.bench.device, channels=self.task.channels)
+        pixels = self.loaded.datasets[self.place][0].images[0, 0].numel()
+        per = images_per_shard(pixels, self.loaded.device, channels=self.task.channels)
         for first, stop in pieces(self.count, per if most is None else min(per, most)):
-            yield self.bench.batch(self.place, first, stop)
+            yield self.loaded.batch(self.place, first, stop)
 
     def row(self, *, interval: Interval, **fields: Any) -> DimensionRow:
         """A record of this network."""

@@ -54,7 +54,7 @@ class Attacker:
     ) -> Tensor:
         """Attacked images of a batch ``(N, 3, H, W)``; ``number`` is its place, for the seed.
 
-        The network must be held still, see ``fixed_network``.
+        The network must be fixed, see ``fixed_network``.
         """
         objective = TaskObjective(
             model,

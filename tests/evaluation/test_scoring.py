@@ -7,7 +7,7 @@ import torch
 
 from taskgroup.attacks.base import AttackBudget
 from taskgroup.errors import DataError
-from taskgroup.evaluation.shards.scoring import score_model
+from taskgroup.evaluation.scoring import score_model
 
 BUDGET = AttackBudget(epsilon=4 / 255, steps=3)
 

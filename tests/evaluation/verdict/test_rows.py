@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from taskgroup.evaluation.verdict.vulnerability import relative_vulnerability
+from taskgroup.evaluation.verdict.rows import relative_vulnerability
 from taskgroup.tasks.base import Task, TaskInfo, build_task
 
 NAN = float("nan")

@@ -1,4 +1,4 @@
-"""What an evaluation found out about each network, put together from finished shards."""
+"""What an evaluation found out about each network, gathered from finished shards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.evaluation.shards.shard import Bench, NetworkPlan, pieces
+from taskgroup.evaluation.loading import LoadedNetworks
+from taskgroup.evaluation.shards.shard import NetworkPlan, pieces
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.evaluation.verdict.constant import constant_scores
-from taskgroup.evaluation.verdict.ordering import check_ball, check_order
+from taskgroup.evaluation.verdict.ordering import check_ball, check_order, constant_scores
 from taskgroup.evaluation.verdict.outcomes import (
     Finished,
     Outcome,
@@ -23,7 +23,7 @@ from taskgroup.evaluation.verdict.sanity import check_network
 from taskgroup.evaluation.verdict.worst_case import worst_case
 
 CHECKED_IMAGES = 32
-"""Images on which a network itself is looked at."""
+"""Images on which a network itself is checked."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Measured:
+class NetworkResult:
     """One network under every condition.
 
     Attributes:
@@ -69,50 +69,50 @@ class Measured:
         return tuple(dict.fromkeys((*self.findings, *balls.get(place, ()))))
 
 
-def put_together(
-    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, network: int
-) -> Measured:
+def network_result(
+    loaded: LoadedNetworks, plans: Sequence[NetworkPlan], done: Finished, network: int
+) -> NetworkResult:
     """Everything about one network.
 
     Args:
-        bench: The networks and their images.
+        loaded: The networks and their images.
         plans: What was done, by network.
         done: The finished shards.
         network: Position of the network.
     """
     outcomes = gather_outcomes(done, network, plans[network].conditions)
-    transfers = _transfers(bench, plans, done, network)
-    look = _look(bench, plans[network], network)
-    here, elsewhere = _compare(bench, plans[network], outcomes, transfers, network)
-    return Measured(
+    transfers = _transfers(loaded, plans, done, network)
+    of_network = _check_network(loaded, plans[network], network)
+    here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network)
+    return NetworkResult(
         outcomes=outcomes,
-        worst=_worst(bench, outcomes, network),
-        findings=(*look, *here),
+        worst=_worst(loaded, outcomes, network),
+        findings=(*of_network, *here),
         transfers=tuple(transfers),
         elsewhere=elsewhere,
     )
 
 
 def _transfers(
-    bench: Bench, plans: Sequence[NetworkPlan], done: Finished, target: int
+    loaded: LoadedNetworks, plans: Sequence[NetworkPlan], done: Finished, target: int
 ) -> list[Transfer]:
-    """A network on the images attacked for each that it is a judge of, and for itself."""
-    task = bench.networks[target].main
+    """A network on the images attacked for each that it is a transfer target of, and for itself."""
+    task = loaded.networks[target].main
     found = []
     for source, plan in enumerate(plans):
-        if target == source or target in plan.judges:
+        if target == source or target in plan.transfer_targets:
             condition = plan.transferred
             members = gather_transfers(done, source, condition, target, task.name)
-            worst = worst_case(members, task.metric(), score=task.main_score, seed=bench.seed)
+            worst = worst_case(members, task.metric(), score=task.main_score, seed=loaded.seed)
             found.append(Transfer(source, target, condition, worst.sums))
     return found
 
 
 def _worst(
-    bench: Bench, outcomes: Sequence[Outcome], network: int
+    loaded: LoadedNetworks, outcomes: Sequence[Outcome], network: int
 ) -> tuple[tuple[ThreatModel, str, Worst], ...]:
     """The worst case of every score in every ball that a strong attack searched."""
-    task = bench.networks[network].main
+    task = loaded.networks[network].main
     found = []
     for ball in _searched(outcomes):
         allowed = inside(outcomes, ball, task=task.name)
@@ -120,7 +120,7 @@ def _worst(
             (
                 ball,
                 score,
-                worst_of(allowed, task.metric(), task=task.name, score=score, seed=bench.seed),
+                worst_of(allowed, task.metric(), task=task.name, score=score, seed=loaded.seed),
             )
             for score in task.metric().directions
         ]
@@ -134,31 +134,33 @@ def _searched(outcomes: Sequence[Outcome]) -> list[ThreatModel]:
     return [ThreatModel(norm=norm, epsilon=epsilon) for norm, epsilon in balls]
 
 
-def _look(bench: Bench, plan: NetworkPlan, network: int) -> list[str]:
+def _check_network(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> list[str]:
     """What the network itself shows on a few images."""
-    trained = bench.networks[network]
-    batch = bench.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
+    trained = loaded.networks[network]
+    batch = loaded.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
     return check_network(trained.model, trained.tasks, batch, main_task=trained.main_task)
 
 
-def _compare(
-    bench: Bench,
+def _check_scores(
+    loaded: LoadedNetworks,
     plan: NetworkPlan,
     outcomes: Sequence[Outcome],
     transfers: Sequence[Transfer],
     network: int,
 ) -> tuple[tuple[str, ...], tuple[tuple[ThreatModel, tuple[str, ...]], ...]]:
     """What its scores under different conditions show, in the run's ball and in the others."""
-    task = bench.networks[network].main
+    task = loaded.networks[network].main
     targets = [
-        bench.batch(network, first, stop).targets[task.name]
+        loaded.batch(network, first, stop).targets[task.name]
         for first, stop in pieces(plan.count, CHECKED_IMAGES)
     ]
     constant = constant_scores(task, targets)
 
     def checked(check: Callable[..., list[str]], ball: ThreatModel) -> tuple[str, ...]:
         foreign = [t.sums for t in transfers if t.source != network and t.condition.is_inside(ball)]
-        found = check(outcomes, task, ball, constant=constant, transferred=foreign, seed=bench.seed)
+        found = check(
+            outcomes, task, ball, constant=constant, transferred=foreign, seed=loaded.seed
+        )
         return tuple(found)
 
     others = [ball for ball in _searched(outcomes) if ball != plan.threat]
