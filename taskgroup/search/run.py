@@ -21,7 +21,7 @@ from taskgroup.search.opening import open_search
 from taskgroup.search.plan.confirm_scoring import score_confirmations
 from taskgroup.search.plan.grid import check_grid
 from taskgroup.search.plan.preflight import check_names, robust_objective
-from taskgroup.search.plan.sources import judged
+from taskgroup.search.plan.sources import fail_unless_finite
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.stages import Stage, stages_of
 from taskgroup.search.watch.loggers import check_loggers
@@ -136,15 +136,16 @@ def _new_directory(space: SearchSpace, run: str | Path | None, runs: str | Path)
 def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) -> StudyResult:
     """Run stage after stage, each planned from the records of those before it."""
     begin = time.monotonic()
-    left = 0
+    left = planned = 0
     rungs: tuple[int, ...] = ()
     objectives = tuple(objective.as_study for objective in space.objectives)
-    _judge_again(directory, objectives)
+    _fail_unmeasured(directory, objectives)
     budget = TimeBudget(space.search.max_seconds, spent=busy_seconds(directory.trials()))
     for open_stage in stages_of(space):
         stage = open_stage(directory, directory.trials())
         rungs = rungs or stage.space.rungs
         left = _run_stage(stage, directory, train, show, budget)
+        planned = planned or stage.total
         if left > 0:
             break
     problems = {} if left > 0 or budget.is_over else _score(space, directory)
@@ -160,6 +161,7 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         is_over_budget=left > 0 and budget.is_over,
         evaluations=tuple(directory.evaluations()),
         unscored=problems,
+        left_out=max(0, (space.search.trials or 0) - planned),
     )
 
 
@@ -175,10 +177,10 @@ def _score(space: SearchSpace, directory: RunDirectory) -> Mapping[int, str]:
     return {}
 
 
-def _judge_again(directory: RunDirectory, objectives: Sequence[StudyObjective]) -> None:
-    """Fail complete trials without a finite score that a killed session had no time to judge."""
+def _fail_unmeasured(directory: RunDirectory, objectives: Sequence[StudyObjective]) -> None:
+    """Fail complete trials without a finite score that a killed session had no time to look at."""
     for record in directory.trials():
-        kept = judged(record, objectives)
+        kept = fail_unless_finite(record, objectives)
         if kept != record:
             directory.write_trial(kept)
 
@@ -210,4 +212,5 @@ def _run_stage(
                 records=stage.records,
                 seconds_left=budget.left,
             )
+            progress.total = stage.total
     return stage.total - progress.num_ended

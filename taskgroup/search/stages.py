@@ -12,8 +12,8 @@ from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.confirm import plan_confirmations
 from taskgroup.search.plan.proxy import ProxyTrials, plan_promotions, proxy_space
-from taskgroup.search.plan.sources import PlannedTrials, TrialSource, renumbered
-from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.plan.sources import PlannedTrials, StageSource, renumbered
+from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.space.stage_config import ConfirmConfig, ProxyConfig
 
@@ -27,14 +27,17 @@ class Stage:
         space: The setting that its trials run in.
         source: Where its trials come from.
         records: Its trials so far.
-        total: Its trials when it is done.
     """
 
     name: str
     space: SearchSpace
-    source: TrialSource
+    source: StageSource
     records: tuple[TrialResult, ...]
-    total: int
+
+    @property
+    def total(self) -> int:
+        """Its trials when it is done."""
+        return self.source.total
 
     @property
     def title(self) -> str:
@@ -58,8 +61,8 @@ def stages_of(space: SearchSpace) -> tuple[Opener, ...]:
 def _searching(space: SearchSpace) -> Opener:
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         own = _of(records, "search")
-        study = Study(space, run.journal_path, own, first_number=_next_number(records))
-        return Stage("search" if space.search.confirm else "", space, study, own, study.total)
+        study = Proposals(space, run.journal_path, own, first_number=_next_number(records))
+        return Stage("search" if space.search.confirm else "", space, study, own)
 
     return opened
 
@@ -69,8 +72,8 @@ def _proxy(space: SearchSpace, proxy: ProxyConfig) -> Opener:
 
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         own = _of(records, "proxy")
-        study = Study(cheap, run.journal_path, own, first_number=_next_number(records))
-        return Stage("proxy stage", cheap, ProxyTrials(study), own, study.total)
+        study = Proposals(cheap, run.journal_path, own, first_number=_next_number(records))
+        return Stage("proxy stage", cheap, ProxyTrials(study), own)
 
     return opened
 
@@ -102,9 +105,8 @@ def _listed(
     return Stage(
         name,
         replace(space, search=unhurried),
-        PlannedTrials([trial for trial in trials if trial.status == "interrupted"], objectives),
+        PlannedTrials(trials, objectives),
         tuple(trial for trial in trials if trial.number in known),
-        len(trials),
     )
 
 

@@ -68,7 +68,8 @@ class TrainingConfig(Config):
     clip_norm: Positive | None = None
     """Largest gradient norm; None does not clip."""
     weighting: Literal["fixed", "uncertainty"] = "fixed"
-    """How task losses become one loss (DESIGN section 12 leaves room for more)."""
+    """How task losses become one: fixed adds them with loss_weights, uncertainty learns how much
+    each counts."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of training and of training attacks; auto takes bfloat16 where it is faster."""
     crop_size: Annotated[int, Field(ge=1)] | None = None

@@ -44,6 +44,7 @@ class StudyResult:
         is_over_budget: Whether ``search.max_seconds`` ended it.
         evaluations: The rows of each trial's latest evaluation on each split.
         unscored: Why confirmations could not be scored by their suite, by number.
+        left_out: Trials of ``search.trials`` beyond the configurations that the space has.
     """
 
     run: RunDirectory
@@ -56,6 +57,7 @@ class StudyResult:
     is_over_budget: bool = False
     evaluations: tuple[EvaluationRow, ...] = ()
     unscored: Mapping[int, str] = field(default_factory=dict)
+    left_out: int = 0
 
     @property
     def suite(self) -> SuiteScores:
@@ -141,6 +143,11 @@ class StudyResult:
         words += f": {stages}" if stages else ""
         if self.is_over_budget:
             return f"Stopped by search.max_seconds after {words}."
+        if self.left_out:
+            words += (
+                f". Every configuration of the space was tried: {self.left_out} of the "
+                f"{self.left_out + self.total} trials that search.trials asks for are left out"
+            )
         return f"Stopped after {words}." if self.is_interrupted else f"Done: {words}."
 
     def _constraint(self) -> list[str]:

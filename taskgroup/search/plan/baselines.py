@@ -50,19 +50,21 @@ def missing_baselines(
 
     Args:
         space: What is searched.
-        records: Trials of the study so far; a baseline is known by its configuration.
+        records: Trials of the study so far; a baseline is known by its configuration. A complete
+            searched trial of the same one stands for it.
         first_number: Least number that may be given.
 
     Returns:
         Planned records with the least numbers that no record has.
     """
-    known = [parse(TrialConfig, record.config) for record in records if record.role == "baseline"]
+    standing = [r for r in records if r.role == "baseline" or r.status == "complete"]
+    known = {parse(TrialConfig, record.config).model_dump_json() for record in standing}
     taken = {record.number for record in records}
     free = (number for number in count(first_number) if number not in taken)
     return [
         replace(planned, number=next(free))
         for planned in plan_baselines(space)
-        if parse(TrialConfig, planned.config) not in known
+        if parse(TrialConfig, planned.config).model_dump_json() not in known
     ]
 
 

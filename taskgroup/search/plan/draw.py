@@ -7,6 +7,7 @@ with sgd. The chooser decides the values: an Optuna trial, the middle, an enumer
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from taskgroup.config import parse
@@ -184,6 +185,26 @@ class Middle:
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """The first value."""
         return self.pins.get(name, choices[0])
+
+
+class AtRandom:
+    """Chooses every value as likely as any other, or its logarithm where a key is drawn so."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number between the bounds."""
+        share = self._random.random()
+        return min(high, low * (high / low) ** share if log else low + (high - low) * share)
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """An integer between the bounds."""
+        return self._random.randint(low, high)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the values."""
+        return self._random.choice(choices)
 
 
 class Replay:

@@ -51,6 +51,8 @@ def missing_first_points(
         records: Trials of the study so far; a point is known by its configuration.
         first_number: Number of the first of them.
     """
+    if not space.first_points:
+        return []
     seen = [parse(TrialConfig, r.config) for r in (*plan_baselines(space), *records)]
     numbers = count(first_number)
     found = []

@@ -34,12 +34,22 @@ def grid_points(space: SearchSpace) -> list[Drawn]:
     """
     check_grid(space)
     points: dict[str, Drawn] = {}
-    for drawn in _all_draws(space):
+    for drawn in all_draws(space):
         points.setdefault(drawn.config.model_dump_json(), drawn)
     return list(points.values())
 
 
-def _all_draws(space: SearchSpace) -> Iterator[Drawn]:
+def is_finite(space: SearchSpace) -> bool:
+    """Whether no key has infinitely many values."""
+    return not any(isinstance(leaf, Uniform | LogUniform) for leaf in leaves(space.tree).values())
+
+
+def all_draws(space: SearchSpace) -> Iterator[Drawn]:
+    """Every way to draw a trial of a finite space; some give the same one.
+
+    Raises:
+        ConfigError: There are more than 10 000.
+    """
     prefix: list[int] = []
     for _ in range(MAX_POINTS):
         odometer = _Odometer(prefix)

@@ -14,7 +14,7 @@ from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.draw import Replay, draw
 from taskgroup.search.plan.planning import plan_trial, with_epochs
-from taskgroup.search.plan.sources import TrialSource
+from taskgroup.search.plan.sources import StageSource
 from taskgroup.search.space.distributions import Distribution
 from taskgroup.search.space.fixes import with_value
 from taskgroup.search.space.search_space import SearchSpace
@@ -30,8 +30,13 @@ REPLACED = {"width": "model.width", "image_size": "dataset.image_size", "epochs"
 class ProxyTrials:
     """A study's trials, marked as stand-ins."""
 
-    def __init__(self, study: TrialSource) -> None:
+    def __init__(self, study: StageSource) -> None:
         self._study = study
+
+    @property
+    def total(self) -> int:
+        """The study's trials."""
+        return self._study.total
 
     def ask(self) -> TrialResult | None:
         """The study's next trial."""

@@ -27,19 +27,32 @@ class TrialSource(Protocol):
         """
 
 
+class StageSource(TrialSource, Protocol):
+    """The trials of a whole stage."""
+
+    @property
+    def total(self) -> int:
+        """How many there are when it is done, those of earlier sessions included."""
+
+
 class PlannedTrials:
-    """Hands out records that were planned before, in their order; learns nothing."""
+    """Hands out records that were planned before, in their order; learns nothing.
+
+    Attributes:
+        total: How many there are, those that have ended included.
+    """
 
     def __init__(
-        self, records: Iterable[TrialResult], objectives: Sequence[StudyObjective]
+        self, records: Sequence[TrialResult], objectives: Sequence[StudyObjective]
     ) -> None:
         """Take a list.
 
         Args:
-            records: Trials that have not ended; one that was begun goes on.
+            records: Trials; those that have not ended are handed out.
             objectives: What every complete trial must have measured.
         """
-        self._waiting = deque(records)
+        self.total = len(records)
+        self._waiting = deque(record for record in records if record.status == "interrupted")
         self._objectives = tuple(objectives)
 
     def ask(self) -> TrialResult | None:
@@ -48,7 +61,7 @@ class PlannedTrials:
 
     def tell(self, record: TrialResult) -> TrialResult:
         """The record to keep: one that lacks a finite value of an objective failed."""
-        return judged(record, self._objectives)
+        return fail_unless_finite(record, self._objectives)
 
 
 def renumbered(
@@ -77,7 +90,7 @@ def _identity(record: TrialResult) -> tuple[str, str]:
     return record.stage, parse(TrialConfig, record.config).model_dump_json()
 
 
-def judged(record: TrialResult, objectives: Sequence[StudyObjective]) -> TrialResult:
+def fail_unless_finite(record: TrialResult, objectives: Sequence[StudyObjective]) -> TrialResult:
     """The record, failed if it is complete but lacks a finite value of an objective."""
     for objective in objectives:
         value = objective.value(record)

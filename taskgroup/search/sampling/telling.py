@@ -3,7 +3,7 @@
 Told while a study runs or rebuilt from records later, a trial looks the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -71,6 +71,8 @@ def frozen_trial(
     found: Replay,
     objectives: Sequence[StudyObjective],
     limit: Limit | None,
+    *,
+    system_attrs: Mapping[str, Any],
 ) -> FrozenTrial:
     """A record of an earlier session as a finished trial of Optuna's.
 
@@ -79,6 +81,7 @@ def frozen_trial(
         found: How the space draws it.
         objectives: What the study optimises.
         limit: The study's constraint, if it has one that is known.
+        system_attrs: What the sampler noted in it.
     """
     complete = record.status == "complete"
     return optuna.trial.create_trial(
@@ -87,6 +90,7 @@ def frozen_trial(
         params=dict(found.given),
         distributions={name: _distribution(*asked) for name, asked in found.asked.items()},
         user_attrs=attributes(record, objectives),
+        system_attrs=dict(system_attrs),
         intermediate_values=_intermediate(record, objectives),
         constraints=constraints(record, limit),
     )

@@ -68,8 +68,8 @@ class SearchConfig(Config):
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Wall clock of the whole study, earlier sessions included. Then no trial begins any more, and
     running ones stop after their epoch and can be resumed with a larger budget."""
-    seed: int = 0
-    """Seed of the sampler."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of the sampler; a study that resumes goes on with another that follows from it."""
     proxy: ProxyConfig | None = None
     """Search on a cheap stand-in first, and train the best and the baselines for real."""
     confirm: ConfirmConfig | None = None

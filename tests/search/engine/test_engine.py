@@ -225,6 +225,22 @@ def test_grid_ends_by_itself(engine: None, run_search: Callable[..., StudyResult
 
 
 @pytest.mark.ray
+def test_search_ends_when_the_space_has_no_more(
+    engine: None, run_search: Callable[..., StudyResult]
+) -> None:
+    result = run_search(
+        "training.learning_rate=0.01", "adversary.steps=1", "loss_weights=0.5",
+        "search={sampler: random, trials: 9}", "auxiliary_tasks={subset: [depth]}",
+    )  # fmt: skip
+    assert len(result.trials) == result.total == 2 * 2 + 1
+    assert not result.is_interrupted
+    assert (
+        "Every configuration of the space was tried: 4 of the 9 trials that search.trials asks "
+        "for are left out." in result.summary()
+    )
+
+
+@pytest.mark.ray
 def test_finished_search_resumes_to_itself(
     engine: None, run_search: Callable[..., StudyResult], tmp_path: Path
 ) -> None:

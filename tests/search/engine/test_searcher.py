@@ -14,7 +14,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.engine.searcher import RECORD, StudySearcher
 from taskgroup.search.plan.planning import from_text, to_text
-from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
 
 
@@ -25,7 +25,9 @@ def run(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def searcher(make_space: Callable[..., SearchSpace], run: RunDirectory) -> StudySearcher:
-    return StudySearcher(Study(make_space(), run.journal_path), run, lambda _: None, remaining=100)
+    return StudySearcher(
+        Proposals(make_space(), run.journal_path), run, lambda _: None, remaining=100
+    )
 
 
 def suggested(searcher: StudySearcher, trial_id: str) -> TrialResult:
@@ -73,7 +75,7 @@ def test_no_trial_begins_once_the_time_is_over(
 ) -> None:
     now = [0.0]
     budget = TimeBudget(10.0, clock=lambda: now[0])
-    study = Study(make_space(), run.journal_path)
+    study = Proposals(make_space(), run.journal_path)
     searcher = StudySearcher(study, run, lambda _: None, remaining=8, budget=budget)
     suggested(searcher, "a")
     now[0] = 10.0
@@ -94,7 +96,7 @@ def test_worker_that_died_failed_its_trial(searcher: StudySearcher, run: RunDire
 def test_lost_trial_goes_on_until_its_retries_are_used(
     make_space: Callable[..., SearchSpace], run: RunDirectory
 ) -> None:
-    study = Study(make_space(), run.journal_path)
+    study = Proposals(make_space(), run.journal_path)
     searcher = StudySearcher(study, run, lambda _: None, remaining=1, max_retries=2)
     record = suggested(searcher, "a")
     assert searcher.suggest("b") is None, "the only trial may come back"

@@ -11,7 +11,7 @@ from taskgroup.errors import ConfigError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.plan.first_points import draw_first_points
 from taskgroup.search.plan.preflight import check_names
-from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
 
 Make = Callable[..., SearchSpace]
@@ -47,24 +47,24 @@ def test_points_come_once_after_the_baselines(
 ) -> None:
     pins = ["training.learning_rate=0.01", f"search.sampler={sampler}"]
     space = make_space(*pins, loss_weights=SHARED, first_points=[*POINTS, POINTS[0]])
-    study = Study(space, tmp_path / "journal")
+    study = Proposals(space, tmp_path / "journal")
     asked = [study.ask() for _ in range(5)]
     records = [finished(record) for record in asked if record is not None]
     assert [record.role for record in records] == ["baseline"] * 3 + ["searched"] * 2
     assert [r.auxiliary_tasks for r in records[3:]] == [("depth",), ("depth", "edges")]
     assert [r.number for r in records] == [0, 1, 2, 3, 4]
-    resumed = Study(space, tmp_path / "journal", records)
+    resumed = Proposals(space, tmp_path / "journal", records)
     following = resumed.ask()
     assert following is not None
     assert following.number == 5
     assert following.config not in [record.config for record in records]
     if sampler == "grid":
-        assert resumed.total == Study(space, tmp_path / "journal").total
+        assert resumed.total == Proposals(space, tmp_path / "journal").total
 
 
 def test_points_leave_no_study_longer_than_asked(make_space: Make, tmp_path: Path) -> None:
     space = make_space("search.trials=4", loss_weights=SHARED, first_points=POINTS)
-    assert Study(space, tmp_path / "journal").total == 4
+    assert Proposals(space, tmp_path / "journal").total == 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.plan.sources import PlannedTrials, judged, renumbered
+from taskgroup.search.plan.sources import PlannedTrials, fail_unless_finite, renumbered
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.stages import stages_of
 from taskgroup.study.objectives import StudyObjective
@@ -94,8 +94,10 @@ def test_longer_search_goes_on_behind_the_other_stages(
 
 
 def test_planned_trials_are_handed_out_once(searched: list[TrialResult]) -> None:
-    source = PlannedTrials(searched[:2], [])
-    assert [source.ask(), source.ask(), source.ask()] == [*searched[:2], None]
+    waiting = [replace(record, status="interrupted") for record in searched[:2]]
+    source = PlannedTrials([*waiting, searched[2]], [])
+    assert [source.ask(), source.ask(), source.ask()] == [*waiting, None]
+    assert source.total == 3
 
 
 def test_plan_that_was_begun_keeps_its_record(searched: list[TrialResult]) -> None:
@@ -106,6 +108,6 @@ def test_plan_that_was_begun_keeps_its_record(searched: list[TrialResult]) -> No
 
 def test_complete_trial_without_a_finite_objective_failed(searched: list[TrialResult]) -> None:
     known = StudyObjective("segmentation/robust/miou")
-    assert judged(searched[0], [known]) == searched[0]
+    assert fail_unless_finite(searched[0], [known]) == searched[0]
     failed = PlannedTrials([], [known, StudyObjective("x/y/z")]).tell(searched[0])
     assert (failed.status, failed.reason) == ("failed", "x/y/z must be finite, got nan")

@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from taskgroup.results.records import EpochRow, TrialResult
-from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.sampling import proposals
+from taskgroup.search.sampling.proposals import Proposals, sampler_seed
 from taskgroup.search.space.search_space import SearchSpace
 
 Make = Callable[..., SearchSpace]
@@ -36,7 +37,7 @@ def told(journal: Path) -> list[FrozenTrial]:
     return optuna.load_study(study_name="little", storage=storage).trials
 
 
-def run_all(study: Study, outcome: Callable[[TrialResult], TrialResult]) -> list[TrialResult]:
+def run_all(study: Proposals, outcome: Callable[[TrialResult], TrialResult]) -> list[TrialResult]:
     ended = []
     for _ in range(study.total):
         record = study.ask()
@@ -51,7 +52,7 @@ def score_of(record: TrialResult) -> float:
 
 
 def test_numbers_run_on_from_the_baselines(make_space: Make, tmp_path: Path) -> None:
-    study = Study(make_space(), tmp_path / "journal")
+    study = Proposals(make_space(), tmp_path / "journal")
     ended = run_all(study, lambda r: measured(r, score_of(r)))
     assert [record.number for record in ended] == list(range(8))
     assert [record.role for record in ended] == ["baseline"] * 3 + ["searched"] * 5
@@ -60,13 +61,13 @@ def test_numbers_run_on_from_the_baselines(make_space: Make, tmp_path: Path) -> 
 def test_natural_baseline_of_an_attacking_space_is_not_told(
     make_space: Make, tmp_path: Path
 ) -> None:
-    study = Study(make_space(), tmp_path / "journal")
+    study = Proposals(make_space(), tmp_path / "journal")
     run_all(study, lambda r: measured(r, score_of(r)))
     assert [trial.user_attrs["number"] for trial in told(tmp_path / "journal")] == list(range(1, 8))
 
 
 def test_optuna_hears_the_truth_about_every_ending(make_space: Make, tmp_path: Path) -> None:
-    study = Study(make_space(), tmp_path / "journal")
+    study = Proposals(make_space(), tmp_path / "journal")
     endings: dict[int, dict[str, Any]] = {
         3: {"status": "pruned", "reason": "below its rung"},
         4: {"status": "failed", "reason": "loss became NaN"},
@@ -87,7 +88,7 @@ def test_optuna_hears_the_truth_about_every_ending(make_space: Make, tmp_path: P
 def test_complete_trial_without_a_finite_score_failed(
     make_space: Make, tmp_path: Path, score: float
 ) -> None:
-    study = Study(make_space(), tmp_path / "journal")
+    study = Proposals(make_space(), tmp_path / "journal")
     first, second = study.ask(), study.ask()
     assert first is not None
     assert second is not None
@@ -100,7 +101,7 @@ def test_complete_trial_without_a_finite_score_failed(
 
 
 def test_several_objectives_take_no_intermediate_values(make_space: Make, tmp_path: Path) -> None:
-    study = Study(make_space(objectives=TWO), tmp_path / "journal")
+    study = Proposals(make_space(objectives=TWO), tmp_path / "journal")
     endings = {4: {"status": "pruned", "reason": "x"}}
     run_all(study, lambda r: measured(r, 0.1, **endings.get(r.number, {})))
     trials = {trial.user_attrs["number"]: trial for trial in told(tmp_path / "journal")}
@@ -118,7 +119,7 @@ def test_every_sampler_proposes_valid_trials_among_mixed_endings(
         f"search.sampler={sampler}", "search.trials=16",
         objectives=objectives, auxiliary_tasks=limits,
     )  # fmt: skip
-    study = Study(space, tmp_path / "journal")
+    study = Proposals(space, tmp_path / "journal")
     endings = {5: {"status": "pruned", "reason": "x"}, 7: {"status": "failed", "reason": "y"}}
     ended = run_all(study, lambda r: measured(r, score_of(r), **endings.get(r.number, {})))
     assert len(ended) == 16
@@ -133,7 +134,7 @@ def test_tpe_finds_what_random_draws_do_not(make_space: Make, tmp_path: Path) ->
     late = {}
     for sampler in ("tpe", "random"):
         space = make_space(f"search.sampler={sampler}", "search.trials=26")
-        study = Study(space, tmp_path / sampler)
+        study = Proposals(space, tmp_path / sampler)
         ended = run_all(study, lambda r: measured(r, score(r)))
         late[sampler] = sum(score(r) for r in ended[-10:]) / 10
     assert late["tpe"] > late["random"] + 0.3
@@ -142,7 +143,7 @@ def test_tpe_finds_what_random_draws_do_not(make_space: Make, tmp_path: Path) ->
 def test_same_seed_proposes_the_same_trials(make_space: Make, tmp_path: Path) -> None:
     runs = [
         run_all(
-            Study(make_space("search.sampler=tpe"), tmp_path / name),
+            Proposals(make_space("search.sampler=tpe"), tmp_path / name),
             lambda r: measured(r, score_of(r)),
         )
         for name in "ab"
@@ -155,10 +156,9 @@ GRID = ("training.learning_rate=0.01", "adversary.steps=1", "loss_weights=0.5")
 
 def test_grid_runs_every_point_once_besides_the_baselines(make_space: Make, tmp_path: Path) -> None:
     space = make_space(*GRID, "search={sampler: grid}")
-    study = Study(space, tmp_path / "journal")
+    study = Proposals(space, tmp_path / "journal")
     ended = run_all(study, lambda r: measured(r, score_of(r)))
-    configs = [str(record.config) for record in ended]
-    assert len(set(configs)) == len(configs)
+    check_distinct(ended)
     # 8 task sets x 2 radii, of which two are baselines, and the natural baseline
     assert len(ended) == 8 * 2 + 1
     assert study.ask() is None
@@ -170,28 +170,138 @@ def test_reopened_study_goes_on_without_repeating(
     make_space: Make, tmp_path: Path, sampler: str
 ) -> None:
     space = make_space(*GRID, f"search.sampler={sampler}")
-    study = Study(space, tmp_path / "journal")
+    study = Proposals(space, tmp_path / "journal")
     records = [record for record in (study.ask() for _ in range(6)) if record is not None]
     kept = [study.tell(measured(record, score_of(record))) for record in records[:4]]
     kept += [measured(records[4], 0.1, status="interrupted"), records[5]]
 
-    again = Study(space, tmp_path / "journal", kept)
+    again = Proposals(space, tmp_path / "journal", kept)
     assert again.total == study.total
     asked = ask_all(again, again.total - 4)
     assert [record.number for record in asked[:2]] == [4, 5]
     assert asked[0] == kept[4], "an interrupted trial keeps what it has"
     assert sorted(r.number for r in (*kept[:4], *asked)) == list(range(study.total))
-    if sampler == "grid":
-        configs = [str(record.config) for record in (*kept[:4], *asked)]
-        assert len(set(configs)) == len(configs)
+    check_distinct([*kept[:4], *asked])
     for record in asked:
         again.tell(measured(record, 0.3))
     trials = told(tmp_path / "journal")
-    assert {trial.user_attrs["number"] for trial in trials} == set(range(1, study.total))
-    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+    run = [trial for trial in trials if "number" in trial.user_attrs]
+    assert {trial.user_attrs["number"] for trial in run} == set(range(1, study.total))
+    assert all(trial.state == TrialState.COMPLETE for trial in run)
 
 
-def ask_all(study: Study, count: int) -> Sequence[TrialResult]:
+def check_distinct(records: Sequence[TrialResult]) -> None:
+    configs = [str(record.config) for record in records]
+    assert len(set(configs)) == len(configs), "a configuration ran twice"
+
+
+def in_sessions(
+    make_space: Make, journal: Path, lengths: Sequence[int], *fixes: str
+) -> list[TrialResult]:
+    """A study that is made longer session by session, each cut off with a trial under way."""
+    records: dict[int, TrialResult] = {}
+    for trials in accumulate(lengths):
+        space = make_space(*fixes, f"search.trials={trials}")
+        study = Proposals(space, journal, list(records.values()))
+        for _ in range(study.total - sum(r.status != "interrupted" for r in records.values())):
+            record = study.ask()
+            if record is None:
+                break
+            assert records.get(record.number, record).parameters == record.parameters
+            records[record.number] = study.tell(measured(record, score_of(record)))
+        last = max(records)
+        records[last] = replace(records[last], status="interrupted", epochs=())
+    return list(records.values())
+
+
+@pytest.mark.parametrize("lengths", [[5, *[1] * 12], [4, 3, 1, 7, 2]], ids=["ones", "mixed"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "grid"])
+def test_interruptions_make_no_trial_come_twice(
+    make_space: Make, tmp_path: Path, sampler: str, lengths: list[int]
+) -> None:
+    fixes = (f"search.sampler={sampler}", *(GRID if sampler == "grid" else ()))
+    found = [in_sessions(make_space, tmp_path / name, lengths, *fixes) for name in "ab"]
+    assert found[0] == found[1], "the same sessions give the same trials"
+    assert len(found[0]) == sum(lengths)
+    check_distinct(found[0])
+    drawn = [r.parameters for r in found[0] if r.role == "searched"]
+    rates = [parameters.get("training.learning_rate") for parameters in drawn]
+    if sampler in ("tpe", "random"):  # nsga2 takes values over from parents
+        assert len(set(rates)) == len(rates)
+        assert all("number" in trial.user_attrs for trial in told(tmp_path / "a")), "no repeats"
+
+
+def test_fresh_study_is_sampled_with_its_own_seed() -> None:
+    assert sampler_seed(7, 0) == 7
+    seeds = {sampler_seed(seed, earlier) for seed in range(20) for earlier in range(200)}
+    assert len(seeds) == 20 * 200 - 20 + len(set(range(20)) - {0}) + 1
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp"])
+def test_finite_space_ends_when_each_configuration_was_tried(
+    make_space: Make, tmp_path: Path, sampler: str
+) -> None:
+    space = make_space(*GRID, f"search.sampler={sampler}", "search.trials=60")
+    study = Proposals(space, tmp_path / "journal")
+    assert study.total == 60
+    ended = run_all(study, lambda r: measured(r, score_of(r)))
+    check_distinct(ended)
+    assert len(ended) == study.total == 8 * 2 + 1
+    assert study.ask() is None
+    again = Proposals(space, tmp_path / "journal", ended)
+    assert again.ask() is None
+    assert again.total == 8 * 2 + 1
+    repeats = [t for t in told(tmp_path / "journal") if "number" not in t.user_attrs]
+    assert all(trial.state == TrialState.FAIL for trial in repeats)
+    assert all("not run: repeats trial" in trial.user_attrs["reason"] for trial in repeats)
+
+
+def test_what_no_draw_at_random_hits_is_found_by_going_through_the_space(
+    make_space: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "RANDOM_DRAWS", 0)
+    study = Proposals(make_space(*GRID, "search.trials=60"), tmp_path / "journal")
+    ended = run_all(study, lambda r: measured(r, score_of(r)))
+    assert len(ended) == 8 * 2 + 1
+    check_distinct(ended)
+
+
+def test_a_failed_or_running_configuration_is_not_proposed_again(
+    make_space: Make, tmp_path: Path
+) -> None:
+    space = make_space(*GRID, "search.trials=17")
+    study = Proposals(space, tmp_path / "journal")
+    asked = ask_all(study, 9)
+    for record in asked[:4]:
+        study.tell(replace(record, status="failed", reason="loss became NaN"))
+    check_distinct([*asked, *ask_all(study, 8)])
+
+
+def test_a_sampler_in_love_with_one_point_is_overruled(make_space: Make, tmp_path: Path) -> None:
+    """The main task alone is one configuration, whatever weights others have."""
+    fixed = ("training.learning_rate=0.01", "adversary.epsilon=4/255", "adversary.steps=1")
+    space = make_space(*fixed, "search.sampler=tpe", "search.trials=40")
+    study = Proposals(space, tmp_path / "journal")
+    ended = run_all(study, lambda r: measured(r, 0.9 - 0.2 * len(r.auxiliary_tasks)))
+    assert len(ended) == 40
+    check_distinct(ended)
+
+
+def test_nsga2_continues_its_generation(make_space: Make, tmp_path: Path) -> None:
+    def generation(count: int) -> int:
+        space = make_space("search.sampler=nsga2", "search.trials=24")  # six a generation
+        fresh = Proposals(space, tmp_path / "first")
+        asked = ask_all(fresh, count)
+        records = [measured(record, score_of(record)) for record in asked]
+        Proposals(space, tmp_path / "again", records).ask()
+        return int(told(tmp_path / "again")[-1].system_attrs["NSGAIISampler:generation"])
+
+    # the natural baseline is no point of the space
+    assert [generation(count) for count in (6, 7, 12, 13)] == [0, 1, 1, 2]
+
+
+def ask_all(study: Proposals, count: int) -> Sequence[TrialResult]:
     asked = [study.ask() for _ in range(count)]
     return [record for record in asked if record is not None]
 
@@ -202,7 +312,7 @@ def test_late_trials_cost_what_early_ones_do(
 ) -> None:
     """Counts the calls of asking and telling, and the journal's lines that they read."""
     space = make_space("search={sampler: random, trials: 120}", objectives=objectives)
-    study, read = Study(space, tmp_path / "journal"), JournalFileBackend.read_logs
+    study, read = Proposals(space, tmp_path / "journal"), JournalFileBackend.read_logs
     lines, calls = count(), count()
 
     def counted(journal: JournalFileBackend, begin: int) -> Iterator[dict[str, Any]]:

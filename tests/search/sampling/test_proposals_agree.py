@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from taskgroup.config import parse
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.plan.draw import replay
-from taskgroup.search.sampling.proposals import Study
+from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.constraint import is_natural_baseline
 from taskgroup.training.config import TrialConfig
@@ -48,7 +48,7 @@ class Sessions:
 
     def run(self, *, until_done: bool) -> None:
         """One session; unless it must finish, it is killed after a random number of steps."""
-        study = Study(self.space, self.journal, list(self.records.values()))
+        study = Proposals(self.space, self.journal, list(self.records.values()))
         steps = 10**6 if until_done else int(self.random.integers(0, 25))
         left = study.total - sum(r.status != "interrupted" for r in self.records.values())
         running: list[TrialResult] = []
@@ -110,7 +110,7 @@ def told(journal: Path) -> list[FrozenTrial]:
 
 
 def test_journal_names_the_objectives(make_space: Make, tmp_path: Path) -> None:
-    Study(make_space(objectives=TWO), tmp_path / "journal")
+    Proposals(make_space(objectives=TWO), tmp_path / "journal")
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal")))
     assert optuna.load_study(study_name="little", storage=storage).metric_names == [ROBUST, CLEAN]
 
@@ -201,7 +201,7 @@ def test_journal_agrees_with_the_records_whatever_happened(
     assert [record.role for record in records].count("baseline") == 3
     assert all(record.status != "interrupted" for record in records)
     check_agreement(space, tmp_path / "journal", records)
-    Study(space, tmp_path / "journal", records)
+    Proposals(space, tmp_path / "journal", records)
     check_agreement(space, tmp_path / "journal", records)
 
 
@@ -213,8 +213,8 @@ def test_order_of_endings_changes_no_state(make_space: Make, tmp_path: Path, see
     sessions.run(until_done=True)
     records = [sessions.records[number] for number in sorted(sessions.records)]
     one, other = tmp_path / "one", tmp_path / "other"
-    Study(space, one, records)
-    Study(space, other, sessions.random.permutation(np.array(records, dtype=object)).tolist())
+    Proposals(space, one, records)
+    Proposals(space, other, sessions.random.permutation(np.array(records, dtype=object)).tolist())
 
     def seen(journal: Path) -> list[str]:
         return sorted(
@@ -232,7 +232,7 @@ def complete(record: TrialResult, clean: float) -> TrialResult:
 
 def test_constraint_waits_for_its_baseline(make_space: Make, tmp_path: Path) -> None:
     space = make_space(constraint={"clean_drop": "1/10"})
-    study = Study(space, tmp_path / "journal")
+    study = Proposals(space, tmp_path / "journal")
     first, second, third = (study.ask() for _ in range(3))
     assert first is not None
     assert second is not None
@@ -252,7 +252,7 @@ def test_constraint_waits_for_its_baseline(make_space: Make, tmp_path: Path) -> 
 
 
 def test_failed_baseline_sets_no_constraint(make_space: Make, tmp_path: Path) -> None:
-    study = Study(make_space(constraint={"clean_drop": 0.1}), tmp_path / "journal")
+    study = Proposals(make_space(constraint={"clean_drop": 0.1}), tmp_path / "journal")
     first, second = study.ask(), study.ask()
     assert first is not None
     assert second is not None
@@ -276,7 +276,7 @@ def test_infeasible_trials_steer_the_sampler_away(make_space: Make, tmp_path: Pa
     late = {}
     for name, constraint in (("free", None), ("limited", {"clean_drop": 0.1})):
         space = make_space("search.sampler=tpe", "search.trials=30", constraint=constraint)
-        study = Study(space, tmp_path / name)
+        study = Proposals(space, tmp_path / name)
         asked = (study.ask() for _ in range(30))
         ended = [study.tell(scores(record)) for record in asked if record is not None]
         late[name] = sum(record.score(CLEAN) == 0.8 for record in ended[-15:])

@@ -9,8 +9,8 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState, create_trial
 
-from taskgroup.search.sampling import recent_trials
-from taskgroup.search.sampling.recent_trials import RecentTrials
+from taskgroup.search.sampling import samplers
+from taskgroup.search.sampling.samplers import RecentTrials
 
 Objective = Callable[[optuna.Trial], float | tuple[float, float]]
 
@@ -73,7 +73,7 @@ def test_few_trials_are_modelled_as_by_optuna(objective: Objective) -> None:
 
 
 def test_a_process_models_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    monkeypatch.setattr(samplers, "MOST_BEST", 2)
     modelled = []
     fit = GPSampler._sample_relative_impl
 
@@ -95,15 +95,15 @@ def test_a_bounded_number_is_read(objective: Objective, monkeypatch: pytest.Monk
         return _split_trials(study, trials, most)
 
     monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", counting)
-    monkeypatch.setattr(recent_trials, "_split_trials", counting)
-    monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
+    monkeypatch.setattr(samplers, "_split_trials", counting)
+    monkeypatch.setattr(samplers, "MOST_BEST", 3)
     proposals(recent(tpe(), 12), objective, 60)
     assert max(read) == 12 + 3
 
 
 def test_a_process_has_all_its_places_for_complete_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a halving search most trials are pruned; with a constraint some are infeasible."""
-    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    monkeypatch.setattr(samplers, "MOST_BEST", 2)
     sampler = recent(gp(), 6)
     study = optuna.create_study(sampler=sampler)
     for number in range(40):
@@ -120,7 +120,7 @@ def test_a_process_has_all_its_places_for_complete_trials(monkeypatch: pytest.Mo
 
 
 def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_trials, "MOST_BEST", 3)
+    monkeypatch.setattr(samplers, "MOST_BEST", 3)
     sampler = recent(TPESampler(seed=0), 10)
     study = optuna.create_study(sampler=sampler)
     for value in [5.0, 1.0, *range(9, 40), 0.5, *range(40, 60)]:
@@ -135,7 +135,7 @@ def test_the_best_of_the_older_ones_stay(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_trial_is_read_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_trials, "MOST_BEST", 2)
+    monkeypatch.setattr(samplers, "MOST_BEST", 2)
     sampler = recent(TPESampler(seed=0), 4)
     study = optuna.create_study(sampler=sampler)
     slow = study.ask()
