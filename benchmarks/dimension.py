@@ -111,7 +111,7 @@ def main() -> None:
         cases["DRN-D-22, 3 decoders, 128 px, batch 2"] = (UNTIED_DRN, 128, 2, GRIDS[:2])
     print(
         "| network | grid | naive s | spare s | ours s | naive / ours | spare / ours | "
-        "passes back, loops | ours |"
+        "backward passes, loops | ours |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, (config, size, count, grids) in cases.items():

@@ -36,7 +36,7 @@ from taskgroup.search.plan.planning import from_text, last_epoch, to_text
 from taskgroup.search.run import search
 
 NODES, EPOCHS = 64, 6
-HEADER = "| sampler | scheduler | trials | ms a trial | s in all | memory, MB | drawing, ms |"
+HEADER = "| sampler | scheduler | trials | ms a trial | s in total | memory, MB | drawing, ms |"
 SPACE: dict[str, Any] = {
     "name": "scale",
     "dataset": {"name": "scenes", "image_size": 32, "train": 64, "validation": 16, "test": 16},

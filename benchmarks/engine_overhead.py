@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--samplers", nargs="+", default=["tpe", "random"])
     arguments = parser.parse_args()
-    print("| sampler | trials | mean, s | median, s | most, s | trial itself, s | start, s |")
+    print("| sampler | trials | mean, s | median, s | maximum, s | trial itself, s | start, s |")
     print("|---|---|---|---|---|---|---|")
     for sampler in arguments.samplers:
         result, start = measure(arguments.trials, sampler)

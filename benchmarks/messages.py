@@ -83,7 +83,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def main() -> None:
-    print("| numbers | computed before, ms | all-reduce | send and receive | sockets |")
+    print("| numbers | computing before, ms | all-reduce | send and receive | sockets |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(work, (folder,), nprocs=2)

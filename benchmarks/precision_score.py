@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--networks", type=int, nargs="+", default=range(len(NETWORKS)))
     options = parser.parse_args()
-    print("| network | score | float32, % | bfloat16, % | bfloat16 above, by seed | s, both |")
+    print(
+        "| network | score | float32, % | bfloat16, % | bfloat16 minus float32, by seed | s, both |"
+    )
     print("|---|---|---|---|---|---|")
     for name in [list(NETWORKS)[number] for number in options.networks]:
         found: dict[str, list[Mapping[str, float]]] = {one: [] for one in FORMATS}

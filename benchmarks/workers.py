@@ -119,7 +119,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--cases", type=int, nargs="+", default=range(len(CASES)))
     arguments = parser.parse_args()
-    print("| trial | 1 worker, images/s | 2 workers | 2 trials apart | ratios | apart |")
+    print(
+        "| trial | 1 worker, images/s | 2 workers | 2 separate trials | ratios, 2 workers "
+        "| ratios, 2 trials |"
+    )
     print("|---|---|---|---|---|---|")
     for name in [list(CASES)[number] for number in arguments.cases]:
         config = trial(CASES[name], batches=arguments.batches, epochs=arguments.epochs)
