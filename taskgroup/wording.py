@@ -1,13 +1,15 @@
 """How numbers and names read, on pages and terminals alike: scores, radii, durations, attacks."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskgroup.results.records import Direction
 
 MISSING = "-"
 MINUS = "\N{MINUS SIGN}"
+TO = "\N{EN DASH}"
 
 _SCORE_NAMES = {
     "miou": "mIoU",
@@ -70,11 +72,19 @@ _CONDITIONS = {
     "worst_case": "worst case of all",
 }
 _UNITS = {"angular_error": "degrees", "rmse": "metres"}
+_SETTINGS = {
+    "loss_weights.shared": "auxiliary weights together",
+    "loss_weights": "auxiliary weights",
+}
 
 
-def is_share(score: str) -> bool:
-    """Whether a score lies in [0, 1] and reads as a percentage."""
-    return score in _SHARES
+def is_share(metric: str) -> bool:
+    """Whether a score, given alone or as the last part of a metric, reads as a percentage."""
+    return _score(metric) in _SHARES
+
+
+def _score(metric: str) -> str:
+    return metric.rpartition("/")[2]
 
 
 def score_name(score: str) -> str:
@@ -87,19 +97,54 @@ def score_name(score: str) -> str:
     return _SCORE_NAMES.get(score, score.replace("_", " "))
 
 
-def format_score(score: str, value: float | None) -> str:
-    """A score as text: shares in percent, the rest with three significant digits.
+def format_number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, and all of them before the point.
 
     Example:
-        >>> format_score("miou", 0.3125), format_score("abs_rel", 1.0), format_score("f1", None)
-        ('31.2 %', '1.00', '-')
+        >>> format_number(0.12345), format_number(1234.5), format_number(-2), format_number(None)
+        ('0.123', '1234', '\N{MINUS SIGN}2', '-')
     """
     if value is None or math.isnan(value):
         return MISSING
-    return f"{100 * value:.1f} %" if is_share(score) else f"{value:#.3g}".rstrip(".")
+    size = abs(value)
+    text = f"{size:.{digits}g}"
+    text = f"{size:.0f}" if "e+" in text else text
+    return f"{MINUS if value < 0 else ''}{text}"
 
 
-def format_gain(score: str, value: float | None) -> str:
+def format_decimals(value: float | None, places: int = 2) -> str:
+    """A number that stands among others of its kind, all with so many decimals.
+
+    Example:
+        >>> format_decimals(0.5), format_decimals(-0.091), format_decimals(-0.001)
+        ('0.50', '\N{MINUS SIGN}0.09', '0.00')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    text = f"{abs(value):.{places}f}"
+    return f"{MINUS if value < 0 and float(text) else ''}{text}"
+
+
+def format_score(metric: str, value: float | None) -> str:
+    """A score as text: shares in percent, the rest with three significant digits.
+
+    Args:
+        metric: Name of the score, alone or as the last part of a metric.
+        value: The score, a share as a fraction.
+
+    Example:
+        >>> format_score("segmentation/robust/miou", 0.3125), format_score("abs_rel", 1.0)
+        ('31.2 %', '1.00')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if is_share(metric):
+        return f"{format_decimals(100 * value, 1)} %"
+    sign, text = MINUS if value < 0 else "", f"{abs(value):#.3g}".rstrip(".")
+    return format_number(value) if "e+" in text else sign + text
+
+
+def format_gain(metric: str, value: float | None) -> str:
     """A difference of scores with its sign; shares in points.
 
     Example:
@@ -108,8 +153,71 @@ def format_gain(score: str, value: float | None) -> str:
     """
     if value is None or math.isnan(value):
         return MISSING
-    size = f"{100 * abs(value):.1f} points" if is_share(score) else f"{abs(value):.3g}"
-    return f"{MINUS if value < 0 else '+'}{size}"
+    size = abs(value)
+    return _sign(value) + (f"{100 * size:.1f} points" if is_share(metric) else format_number(size))
+
+
+def format_difference(metric: str, value: float) -> str:
+    """A difference of scores whose direction the sentence tells, ``2.0 points``."""
+    return format_gain(metric, value).removeprefix("+")
+
+
+def format_change(percent: float) -> str:
+    """A change in percent of what it changes, with its sign.
+
+    Example:
+        >>> format_change(12.34)
+        '+12.3 %'
+    """
+    return MISSING if math.isnan(percent) else f"{_sign(percent)}{abs(percent):.1f} %"
+
+
+def _sign(value: float) -> str:
+    return MINUS if value < 0 else "+"
+
+
+def with_interval(value: str, low: str, high: str) -> str:
+    """A number with its interval, whose ends leave the unit out; alone where there is none.
+
+    Example:
+        >>> with_interval("31.2 %", "29.0 %", "33.1 %"), with_interval("+1.0 points", "-", "-")
+        ('31.2 % (29.0\N{EN DASH}33.1)', '+1.0 points')
+    """
+    if MISSING in (value, low, high):
+        return value
+    return f"{value} ({interval(low, high)})"
+
+
+def interval(low: str, high: str) -> str:
+    """An interval: a dash between its ends, a word where one has a sign.
+
+    Example:
+        >>> interval("29.0 %", "33.1 %"), interval("+0.1", "+0.2")
+        ('29.0\N{EN DASH}33.1', '+0.1 to +0.2')
+    """
+    low, high = (end.partition(" ")[0] for end in (low, high))
+    has_sign = {low[0], high[0]} & {MINUS, "+"}
+    return f"{low} to {high}" if has_sign else f"{low}{TO}{high}"
+
+
+def score_interval(metric: str, value: float, low: float, high: float) -> str:
+    """A score with the ends of its interval, NaN where there is none."""
+    return with_interval(*(format_score(metric, number) for number in (value, low, high)))
+
+
+def gain_interval(metric: str, value: float, low: float, high: float) -> str:
+    """A difference of scores with the ends of its interval, NaN where there is none."""
+    return with_interval(*(format_gain(metric, number) for number in (value, low, high)))
+
+
+def decimal_interval(value: float, low: float, high: float) -> str:
+    """A number such as a correlation with the ends of its interval, NaN where there is none.
+
+    Example:
+        >>> decimal_interval(0.5, -0.2, 0.9)
+        '0.50 (\N{MINUS SIGN}0.20 to 0.90)'
+    """
+    return with_interval(*(format_decimals(number) for number in (value, low, high)))
 
 
 def metric_parts(metric: str) -> tuple[str, str, str]:
@@ -134,17 +242,14 @@ def metric_title(metric: str, direction: Direction = "maximize") -> str:
 
 
 def format_epsilon(epsilon: float) -> str:
-    """A radius as the field writes it, in 255ths where that is short.
+    """A radius as the field writes it: in 255ths, and large ones as they are.
 
     Example:
         >>> format_epsilon(8 / 255), format_epsilon(0.0), format_epsilon(0.5)
         ('8/255', '0', '0.5')
     """
     levels = epsilon * 255
-    is_short = levels < 64 and abs(2 * levels - round(2 * levels)) < 1e-3
-    if epsilon == 0 or not is_short:
-        return f"{epsilon:.3g}"
-    return f"{levels:.4g}/255"
+    return f"{levels:.3g}/255" if 0 < levels < 64 else format_number(epsilon)
 
 
 def format_radius(norm: str, epsilon: float) -> str:
@@ -154,7 +259,9 @@ def format_radius(norm: str, epsilon: float) -> str:
         >>> format_radius("linf", 8 / 255), format_radius("l2", 0.5)
         ('8/255', '0.5 in L2')
     """
-    return f"{epsilon:.3g} in L2" if norm == "l2" and epsilon else format_epsilon(epsilon)
+    return (
+        f"{format_number(epsilon)} in L2" if norm == "l2" and epsilon else format_epsilon(epsilon)
+    )
 
 
 def condition_name(condition: str) -> str:
@@ -170,15 +277,15 @@ def condition_name(condition: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration.
+    """A duration in its two largest units.
 
     Example:
         >>> format_seconds(0.14), format_seconds(75), format_seconds(3700)
         ('0.14 s', '1 min 15 s', '1 h 1 min')
     """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{round(seconds, 2):.2g} s"
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
@@ -207,10 +314,51 @@ def format_value(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         name = key.rpartition(".")[2]
-        return format_epsilon(value) if name in ("epsilon", "step_size") else f"{value:.3g}"
+        return format_epsilon(value) if name in ("epsilon", "step_size") else format_number(value)
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value) or "none"
     return str(value)
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """The drawn values of a trial but for its task set, loss weights first and by task.
+
+    Example:
+        >>> parameters_text({"training.learning_rate": 0.01, "loss_weights.depth": 0.12345})
+        'depth 0.123, learning rate 0.01'
+    """
+    weights = [key for key in parameters if key.startswith("loss_weights.")]
+    others = [key for key in parameters if not key.startswith(("loss_weights.", "auxiliary_tasks"))]
+    return ", ".join(setting_text(key, parameters[key]) for key in (*weights, *others))
+
+
+def setting_text(key: str, value: Any) -> str:
+    """A key's last part with its value, ``width 8``; of all weights together it is spelled out."""
+    name = {
+        "loss_weights.shared": "auxiliary weights together",
+        "loss_weights": "auxiliary weights",
+    }
+    return f"{name.get(key, key.rpartition('.')[2].replace('_', ' '))} {format_value(key, value)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    Example:
+        >>> listed(["depth", "edges", "normals"])
+        'depth, edges and normals'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def breakable(text: str) -> str:
+    """Names of task sets, so that a line may end between two tasks.
+
+    Example:
+        >>> breakable("segmentation+depth, +0.1")
+        'segmentation +depth, +0.1'
+    """
+    return re.sub(r"(?<=\w)\+(?=[a-z])", " +", text)
 
 
 def attack_name(attack: str, steps: int) -> str:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from taskgroup.wording import format_seconds
+
 LINES = 10
 """How many lines tell of an evaluation where there is no terminal."""
 
@@ -45,7 +47,10 @@ class _LogLines:
         self._tenths = int(LINES * share)
         gained = share - self._first
         is_known = gained > 0 and share < 1
-        left = f", about {seconds / gained * (1 - share):.0f} s left" if is_known else ""
+        left = f", about {format_seconds(seconds / gained * (1 - share))} left" if is_known else ""
         self._console.print(
-            f"evaluated {share:.0%}{left}: {label}", highlight=False, markup=False, soft_wrap=True
+            f"evaluated {100 * share:.0f} %{left}: {label}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )

@@ -7,13 +7,13 @@ from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.storage.places import Place
-from taskgroup.search.answer.progress import score_text
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial
 from taskgroup.search.plan.baselines import middle_trial
 from taskgroup.search.plan.planning import plan_trial
 from taskgroup.search.plan.preflight import check_names
 from taskgroup.search.space.search_space import load_space
 from taskgroup.training.fit import fit
+from taskgroup.wording import format_score, format_seconds
 
 
 def train_one(
@@ -68,5 +68,5 @@ def _epoch_line(record: TrialResult) -> str:
     if not record.epochs:
         return f"{record.label}: {record.status}"
     row = record.epochs[-1]
-    scores = ", ".join(f"{name} {score_text(value)}" for name, value in row.metrics.items())
-    return f"epoch {row.epoch}/{record.planned_epochs} ({row.seconds:.1f} s): {scores}"
+    scores = ", ".join(f"{name} {format_score(name, value)}" for name, value in row.metrics.items())
+    return f"epoch {row.epoch}/{record.planned_epochs} ({format_seconds(row.seconds)}): {scores}"

@@ -17,6 +17,7 @@ from scipy.stats import t
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.suite_scores import SuiteScores
+from taskgroup.wording import listed
 
 Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
 NO_SUITE = SuiteScores()
@@ -198,7 +199,7 @@ def verdict_text(found: Confirmed) -> str:
     tasks = found.first.auxiliary_tasks
     if found.verdict is None or not tasks:
         return ""
-    named = " and ".join([", ".join(tasks[:-1]), tasks[-1]] if len(tasks) > 1 else tasks)
+    named = listed(tasks)
     end = "" if len(tasks) > 1 else "s"
     if found.verdict == "too few seeds":
         return "too few seeds are complete to say anything"

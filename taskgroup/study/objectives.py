@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgroup.results.records import Direction, TrialResult
-from taskgroup.wording import metric_parts, metric_title
+from taskgroup.wording import format_score, metric_parts, metric_title
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class StudyObjective:
         """The trial's last value as measured; NaN where it was never measured."""
         score = trial.score(self.metric)
         return float("nan") if score is None else float(score)
+
+    def text(self, trial: TrialResult) -> str:
+        """The trial's last value as a reader sees it."""
+        return format_score(self.metric, trial.score(self.metric))
 
     def gain(self, trial: TrialResult) -> float:
         """The trial's value turned so that more is better; NaN where never measured."""

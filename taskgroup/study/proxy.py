@@ -37,13 +37,12 @@ def agreement_text(found: RankCorrelation) -> str:
 
     Example:
         >>> agreement_text(RankCorrelation(0.9, 0.31, 0.99, 6))
-        'Spearman 0.90 (95 % interval 0.31 to 0.99) over 6 trials'
+        'Spearman 0.90 (95 % interval 0.31\N{EN DASH}0.99) over 6 trials'
         >>> agreement_text(RankCorrelation(0.5, float("nan"), float("nan"), 3))
         'Spearman 0.50 over 3 trials, too few for an interval'
     """
     if found.value != found.value:
         return f"not known: {found.pairs} trials were measured in both, too few or all equal"
     if found.low != found.low:
-        return f"Spearman {found.value:.2f} over {found.pairs} trials, too few for an interval"
-    interval = f"{found.low:.2f} to {found.high:.2f}"
-    return f"Spearman {found.value:.2f} (95 % interval {interval}) over {found.pairs} trials"
+        return f"{found.text} over {found.pairs} trials, too few for an interval"
+    return f"{found.text} over {found.pairs} trials"

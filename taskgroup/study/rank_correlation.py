@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
+from taskgroup.wording import format_decimals, interval
+
 LEAST_PAIRS = 5
 """Pairs below which an interval says nothing."""
 
@@ -24,6 +26,20 @@ class RankCorrelation(NamedTuple):
     low: float
     high: float
     pairs: int
+
+    @property
+    def text(self) -> str:
+        """The correlation in words, with its interval where there is one.
+
+        Example:
+            >>> RankCorrelation(0.9, 0.31, 0.99, 6).text.split(" (")[0]
+            'Spearman 0.90'
+        """
+        value = f"Spearman {format_decimals(self.value)}"
+        if self.low != self.low:
+            return value
+        ends = interval(format_decimals(self.low), format_decimals(self.high))
+        return f"{value} (95 % interval {ends})"
 
 
 def spearman(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> RankCorrelation:

@@ -11,6 +11,7 @@ from taskgroup.results.records import Stage, TrialResult
 from taskgroup.study.halving import rung_values
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.rank_correlation import RankCorrelation, spearman
+from taskgroup.wording import format_decimals
 
 LEAST_TRIALS = 4
 """Full-length trials below which a rank correlation is not worth a word."""
@@ -133,8 +134,6 @@ def agreement_line(found: RungAgreement) -> str:
         >>> agreement_line(RungAgreement(2, "segmentation/robust/miou", low, 0.0))
         'rung of epoch 2, segmentation/robust/miou: Spearman 0.20, Kendall 0.00 over 4 trials (low)'
     """
-    words = f"rung of epoch {found.epoch}, {found.metric}: Spearman {found.spearman.value:.2f}"
-    if not np.isnan(found.spearman.low):
-        words += f" (95 % interval {found.spearman.low:.2f} to {found.spearman.high:.2f})"
-    words += f", Kendall {found.kendall:.2f} over {found.trials} trials"
+    words = f"rung of epoch {found.epoch}, {found.metric}: {found.spearman.text}, "
+    words += f"Kendall {format_decimals(found.kendall)} over {found.trials} trials"
     return f"{words} (low)" if found.is_low else words

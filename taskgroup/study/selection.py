@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.wording import format_difference, format_score
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,13 @@ class Limit:
     objective: StudyObjective
     reference: float
     max_drop: float
+
+    @property
+    def text(self) -> str:
+        """What must hold, in words."""
+        metric = self.objective.metric
+        drop = format_difference(metric, self.max_drop)
+        return f"{metric} at most {drop} worse than {format_score(metric, self.reference)}"
 
     def drop(self, trial: TrialResult) -> float:
         """How much worse than the reference a trial is; negative where better, NaN if unknown."""
@@ -93,9 +101,6 @@ def selection_rule(objectives: Sequence[StudyObjective], *, limits: Sequence[Lim
     """
     first = objectives[0]
     best = "highest" if first.direction == "maximize" else "lowest"
-    feasible = [
-        f"{limit.objective.metric} at most {limit.max_drop:g} worse than {limit.reference:g}"
-        for limit in limits
-    ]
+    feasible = [limit.text for limit in limits]
     ties = "ties: fewer tasks, then lower trial number"
     return "; ".join(["complete trials", *feasible, f"{best} {first.metric}", ties])

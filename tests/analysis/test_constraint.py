@@ -30,10 +30,12 @@ def test_infeasible_trial_does_not_win_and_says_why(constrained: StudyData) -> N
     assert constrained.best is constrained.trials[2]
     (row,) = (row for row in study_table(constrained).rows if row.data["infeasible"])
     assert row.data["trial"] == 1
-    assert row.cells[2] == "complete, infeasible: clean score 0.2 worse"
+    assert row.cells[2] == "complete, infeasible: clean score 20.0 points worse"
     facts = dict(collect_headline(constrained).facts)
     assert facts["infeasible"] == "trial 1"
-    assert "segmentation/clean/miou at most 0.05 worse than 0.6" in facts["winner chosen by"]
+    assert (
+        "segmentation/clean/miou at most 5.0 points worse than 60.0 %" in facts["winner chosen by"]
+    )
 
 
 def test_constraint_without_its_baseline_is_not_applied(make_trial: MakeTrial) -> None:

@@ -14,8 +14,8 @@ def test_lines_tell_each_tenth_once():
             progress(done, 100, f"piece {done} [x]")
     lines = out.getvalue().splitlines()
     assert len(lines) == 10
-    assert lines[0] == "evaluated 10%, about 0 s left: piece 10 [x]"
-    assert lines[-1] == "evaluated 100%: piece 100 [x]"
+    assert lines[0] == "evaluated 10 %, about 0 s left: piece 10 [x]"
+    assert lines[-1] == "evaluated 100 %: piece 100 [x]"
 
 
 def test_a_terminal_gets_a_bar():

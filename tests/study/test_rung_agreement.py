@@ -36,7 +36,7 @@ def test_agreeing_and_reversed_orders() -> None:
     assert (one.trials, one.is_low) == (5, False)
     assert (two.spearman.value, two.kendall) == pytest.approx((-1.0, -1.0))
     assert two.is_low
-    assert agreement_line(two).endswith("Kendall -1.00 over 5 trials (low)")
+    assert agreement_line(two).endswith("Kendall \N{MINUS SIGN}1.00 over 5 trials (low)")
 
 
 def test_only_full_length_trials_of_one_kind_count() -> None:

@@ -108,7 +108,7 @@ class TestSelection:
 
     def test_rule_in_words(self) -> None:
         assert selection_rule([ROBUST, CLEAN], limits=[Limit(CLEAN, 0.7, 0.05)]) == (
-            "complete trials; segmentation/clean/miou at most 0.05 worse than 0.7; "
+            "complete trials; segmentation/clean/miou at most 5.0 points worse than 70.0 %; "
             "highest segmentation/robust/miou; ties: fewer tasks, then lower trial number"
         )
         assert "lowest depth/robust/abs_rel" in selection_rule([ERROR])

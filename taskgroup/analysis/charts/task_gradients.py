@@ -10,6 +10,7 @@ from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.style import literal, new_figure
 from taskgroup.analysis.groups import model_styles
 from taskgroup.results.records import TaskGradientRow
+from taskgroup.wording import format_decimals, format_number
 
 TITLE = "Gradients of tasks"
 JOINT, BALANCED = "all, summed", "all, balanced"
@@ -113,8 +114,8 @@ def _add_matrix(figure: go.Figure, matrix: TaskMatrix, row: int) -> None:
     figure.add_heatmap(
         z=matrix.values,
         x=[literal(name) for name in matrix.columns],
-        y=[f"{literal(task)}, norm {norm:.3g}" for task, norm in pairs],
-        text=[["" if v is None else f"{v:.2f}" for v in line] for line in matrix.values],
+        y=[f"{literal(task)}, norm {format_number(norm)}" for task, norm in pairs],
+        text=[["" if v is None else format_decimals(v) for v in line] for line in matrix.values],
         texttemplate="%{text}",
         hovertemplate="%{y}<br>with %{x}: %{text}<extra></extra>",
         coloraxis="coloraxis",

@@ -11,8 +11,11 @@ from taskgroup.study.selection import selection_rule
 from taskgroup.wording import (
     budget_text,
     format_gain,
+    format_number,
     format_score,
     format_seconds,
+    listed,
+    score_interval,
     score_name,
 )
 
@@ -77,7 +80,7 @@ def collect_headline(study: StudyData) -> Headline:
 def _title(best: TrialResult) -> str:
     if not best.auxiliary_tasks:
         return f"No task set beat {best.main_task} alone"
-    return f"Most robust trial: {best.main_task} with {_listed(best.auxiliary_tasks)}"
+    return f"Most robust trial: {best.main_task} with {listed(best.auxiliary_tasks)}"
 
 
 def _no_answer(study: StudyData) -> str:
@@ -91,7 +94,7 @@ def _no_answer(study: StudyData) -> str:
 def _settings(best: TrialResult) -> str:
     adversary = best.config.get("adversary") or {}
     weights = best.config.get("loss_weights") or {}
-    named = ", ".join(f"{task} {weight:.3g}" for task, weight in weights.items())
+    named = ", ".join(f"{task} {format_number(weight)}" for task, weight in weights.items())
     words = f", loss weights {named} (main task 1)" if named else ""
     how = f"on {budget_text(adversary)}" if best.is_adversarial else "without attacks"
     return f"Trial {best.number}, {best.label}, trained {how}{words}."
@@ -127,8 +130,7 @@ def _tested(study: StudyData, best: TrialResult) -> tuple[str, ...]:
 
 
 def _with_interval(row: EvaluationRow) -> str:
-    low, value, high = (format_score(row.score_name, x) for x in (row.low, row.score, row.high))
-    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+    return score_interval(row.score_name, row.score, row.low, row.high)
 
 
 def _standings(study: StudyData) -> tuple[Standing, ...]:
@@ -157,14 +159,18 @@ def _facts(study: StudyData) -> tuple[tuple[str, str], ...]:
     statuses = ("complete", "pruned", "failed", "interrupted")
     listed = ", ".join(f"{counts[status]} {status}" for status in statuses if counts[status])
     overheads = [t.overhead_seconds for t in study.trials if t.overhead_seconds is not None]
-    mean = sum(overheads) / len(overheads) if overheads else None
+    overhead = (
+        f"{format_seconds(sum(overheads) / len(overheads))} per trial"
+        if overheads
+        else "not measured"
+    )
     dataset = study.space.get("dataset")
     name = dataset.get("name", "-") if isinstance(dataset, dict) else "-"
     return (
         ("trials", f"{len(study.trials)} ({listed or 'none begun'})"),
         ("data set", str(name)),
         ("training time", format_seconds(sum(trial.seconds for trial in study.trials))),
-        ("engine overhead", "not measured" if mean is None else f"{mean:.2f} s a trial"),
+        ("engine overhead", overhead),
         ("winner chosen by", selection_rule(study.objectives, limits=study.limits)),
         *_constraint(study),
         ("versions", _versions(study)),
@@ -193,11 +199,6 @@ def _commands(study: StudyData) -> tuple[tuple[str, str], ...]:
         ("write this report again", f"taskgroup report --run {study.path}"),
         ("search again", f"taskgroup search --space {study.path}/space.yaml"),
     )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    """Example: ``depth, edges and normals``."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def gain_text(study: StudyData, gain: float | None) -> str:

@@ -16,11 +16,11 @@ from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.proxy import agreement_text, proxy_agreement, proxy_pairs
 from taskgroup.wording import (
     MISSING,
-    format_gain,
     format_score,
+    gain_interval,
+    score_interval,
 )
 
-TO = "\N{EN DASH}"
 CONFIRM_CAPTION = (
     "Trained again with seeds that the search never used and scored once, after the last epoch, on "
     "the confirm split, which the search never saw. A task set is compared, seed by seed, with the "
@@ -93,30 +93,16 @@ def _alone_note(study: StudyData, found: tuple[Confirmed, ...]) -> tuple[str, ..
     best = best_alone(found, study.objectives[0])
     if best is None:
         return ()
-    mean = format_score(_score(study.objectives[0]), best.scores[0].mean)
+    mean = format_score(study.objectives[0].metric, best.scores[0].mean)
     return (f"Best recipe without auxiliary tasks: {best.first.label}, {mean}.",)
 
 
 def _interval(objective: StudyObjective, found: MeanInterval) -> str:
-    score = _score(objective)
-    if found.low != found.low:
-        return format_score(score, found.mean)
-    low, high = (format_score(score, end).removesuffix(" %") for end in (found.low, found.high))
-    return f"{format_score(score, found.mean)} ({low}{TO}{high})"
+    return score_interval(objective.metric, *found[:3])
 
 
 def _difference(objective: StudyObjective, found: MeanInterval | None) -> str:
-    if found is None:
-        return MISSING
-    score = _score(objective)
-    if found.low != found.low:
-        return format_gain(score, found.mean)
-    low, high = (format_gain(score, end).removesuffix(" points") for end in found[1:3])
-    return f"{format_gain(score, found.mean)} ({low} to {high})"
-
-
-def _score(objective: StudyObjective) -> str:
-    return objective.score_name
+    return MISSING if found is None else gain_interval(objective.metric, *found[:3])
 
 
 def confirmation_sentence(study: StudyData) -> str | None:
@@ -146,8 +132,7 @@ def proxy_table(study: StudyData) -> Table:
     rows = []
     for proxy, real in sorted(pairs, key=lambda pair: -objective.gain(pair[0])):
         scores = [
-            format_score(_score(objective), trial.score(objective.metric))
-            for trial in (proxy, real)
+            format_score(objective.metric, trial.score(objective.metric)) for trial in (proxy, real)
         ]
         data = {"proxy": proxy.number, "real": real.number, "label": real.label}
         rows.append(

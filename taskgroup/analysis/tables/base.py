@@ -16,9 +16,11 @@ from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
 from taskgroup.wording import (
     MISSING,
+    format_difference,
     format_score,
     format_seconds,
-    format_value,
+    listed,
+    parameters_text,
 )
 
 STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
@@ -189,7 +191,7 @@ def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> 
         f"{done}/{trial.planned_epochs}",
         format_score(score, clean),
         format_score(score, robust),
-        drawn_values(trial),
+        parameters_text(trial.parameters) or MISSING,
         format_seconds(trial.seconds),
     )
     data = {
@@ -216,23 +218,8 @@ def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> 
 def _status(trial: TrialResult, broken: Sequence[Limit]) -> str:
     """How a trial ended, why, and which limits of the study it broke."""
     if broken:
-        drops = ", ".join(f"{limit.drop(trial):.3g}" for limit in broken)
+        drops = listed(
+            [format_difference(limit.objective.metric, limit.drop(trial)) for limit in broken]
+        )
         return f"{trial.status}, infeasible: clean score {drops} worse"
     return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
-
-
-def drawn_values(trial: TrialResult) -> str:
-    """What was drawn for a trial, but for its task set.
-
-    Loss weights come first and by task (``depth 0.12``); of a dotted key its last part is named.
-    """
-    named = [
-        (
-            not key.startswith("loss_weights."),
-            f"{key.rpartition('.')[2]} {format_value(key, value)}",
-        )
-        for key, value in trial.parameters.items()
-        if not key.startswith("auxiliary_tasks")
-    ]
-    words = (text.replace("_", " ") for _, text in sorted(named, key=lambda pair: pair[0]))
-    return ", ".join(words) or MISSING

@@ -10,9 +10,16 @@ from taskgroup.analysis.groups import Model, ModelStyle, model_styles
 from taskgroup.analysis.tables.base import Row, Table
 from taskgroup.results.records import Counted, DimensionRow, Measure, TaskGradientRow, TrialResult
 from taskgroup.study.law import Law, fit_law
-from taskgroup.wording import MINUS, MISSING, format_radius, format_score, score_name
+from taskgroup.wording import (
+    MINUS,
+    MISSING,
+    format_number,
+    format_radius,
+    score_interval,
+    score_name,
+    with_interval,
+)
 
-TO = "\N{EN DASH}"
 LAW_TEXT = f"a√((1+(M{MINUS}1)c)/M)"
 SHOWN_COUNTS = 3
 """Numbers of outputs that a table has room for."""
@@ -115,10 +122,7 @@ def _row(curve: Curve, counts: Sequence[int]) -> Row:
 def _cell(row: DimensionRow | None) -> str:
     if row is None:
         return MISSING
-    low, high = (
-        format_score(row.score_name, end).removesuffix(" %") for end in (row.low, row.high)
-    )
-    return f"{format_score(row.score_name, row.value)} ({low}{TO}{high})"
+    return score_interval(row.score_name, row.value, row.low, row.high)
 
 
 def law_text(law: Law) -> str:
@@ -129,7 +133,7 @@ def law_text(law: Law) -> str:
         >>> law_text(Law(1.0, 0.0135, Interval(0.0121, 0.0151))).split()[0]
         '0.0135'
     """
-    return f"{law.correlation:.3g} ({law.interval.low:.3g}{TO}{law.interval.high:.3g})"
+    return with_interval(*(format_number(c) for c in (law.correlation, *law.interval)))
 
 
 def _data(curve: Curve, law: Law | None) -> dict[str, Any]:
@@ -223,5 +227,4 @@ def _task_row(task: str, tasks: Sequence[str], rows: Sequence[TaskGradientRow]) 
         "balanced": balanced,
         "images": max(row.images for row in rows if row.task == task),
     }
-    cells = (MISSING if math.isnan(number) else f"{number:.3g}" for number in numbers)
-    return Row((rows[0].label, task, *cells), data)
+    return Row((rows[0].label, task, *map(format_number, numbers)), data)

@@ -9,13 +9,14 @@ from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 from taskgroup.wording import (
     MISSING,
     condition_name,
+    format_decimals,
     format_radius,
     format_score,
+    score_interval,
     score_name,
 )
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-TO = "\N{EN DASH}"
 WITHOUT_BACKGROUND = "_foreground"
 OK = "ok"
 LAST = {"worst_case": 1, "sweep": 2}
@@ -83,7 +84,7 @@ def _robust_line(
         _name(worst, trials),
         format_radius(*ball),
         *(_interval(row, marked=False) for row in pairs),
-        MISSING if factor is None else f"{factor:.2f}",
+        format_decimals(factor),
         worst.verdict,
     )
     data = {
@@ -183,11 +184,8 @@ def _interval(row: EvaluationRow | None, *, marked: bool = True) -> str:
     """A score with its interval, and an exclamation mark where a sanity check failed."""
     if row is None:
         return MISSING
-    low, high = (
-        format_score(row.score_name, end).removesuffix(" %") for end in (row.low, row.high)
-    )
     mark = " !" if marked and row.verdict != OK else ""
-    return f"{format_score(row.score_name, row.score)} ({low}{TO}{high}){mark}"
+    return score_interval(row.score_name, row.score, row.low, row.high) + mark
 
 
 def _score_data(row: EvaluationRow) -> dict[str, Any]:

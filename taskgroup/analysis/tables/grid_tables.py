@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.analysis.tables.grid_text import attack_text, percent_text, plain_text, score_text
 from taskgroup.analysis.tables.grids import (
     CLEAN,
     NAN,
@@ -17,7 +16,15 @@ from taskgroup.analysis.tables.grids import (
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
-from taskgroup.wording import score_name
+from taskgroup.wording import (
+    condition_name,
+    decimal_interval,
+    format_change,
+    format_radius,
+    score_interval,
+    score_name,
+    with_interval,
+)
 
 OK = "ok"
 ALONE = "alone"
@@ -62,7 +69,7 @@ def relative_table(grid: Grid) -> GridTable:
             score = grid.score_name(line.main_task)
             head = [line.main_task, grid.title(line), f"{kind} {score_name(score)}"]
             alone = _mean(line.alone, measure)
-            cells = (*head, score_text(score, alone), *(percent_text(value) for value in found))
+            cells = (*head, _score_text(score, alone), *(_change_text(value) for value in found))
             own = [
                 _record(line, grid, tasks, value, alone=alone, kind=kind, score=score)
                 for tasks, value in zip(grid.task_sets, found, strict=True)
@@ -92,7 +99,7 @@ def attacks_table(grid: Grid) -> GridTable:
         for line in grid.lines
     }
     note = f"{' or '.join(sorted(better))} is better; {SEEDS_NOTE}"
-    return _by_condition(grid, lambda row: row.score, score_text, note, with_clean=True)
+    return _by_condition(grid, lambda row: row.score, _score_text, note, with_clean=True)
 
 
 def vulnerability_table(grid: Grid) -> GridTable:
@@ -106,7 +113,7 @@ def vulnerability_table(grid: Grid) -> GridTable:
         "error (Ghamizi et al., AAAI 2022), lower is better; it falls where the clean error "
         f"grows, so read it beside the scores; {SEEDS_NOTE}"
     )
-    return _by_condition(grid, lambda row: row.vulnerability, plain_text, note, with_clean=False)
+    return _by_condition(grid, lambda row: row.vulnerability, _plain_text, note, with_clean=False)
 
 
 def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: bool) -> GridTable:
@@ -131,7 +138,7 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
                 for tasks, mean in zip(groups, found, strict=True)
                 if mean.seeds
             ]
-            head = (line.main_task, grid.title(line), attack_text(sample, most))
+            head = (line.main_task, grid.title(line), _attack_text(sample, most))
             data = {"main_task": line.main_task, "condition": sample.condition, "cells": own}
             alarms = frozenset(3 + place for place, marked in enumerate(marks) if marked)
             rows.append(Row((*head, *texts), data, None, alarms))
@@ -265,3 +272,30 @@ def _mark_note(rows: Sequence[Row]) -> tuple[str, ...]:
     if not any(row.alarms for row in rows):
         return ()
     return ("! gradient masking suspected in at least one of the seeds: see taskgroup report",)
+
+
+def _attack_text(row: EvaluationRow, most: int) -> str:
+    """A condition with its effort and radius, and its images where others have more."""
+    effort = f" {row.steps}" if row.steps > 1 else ""
+    if row.restarts > 1:
+        effort += f"\N{MULTIPLICATION SIGN}{row.restarts}"
+    if row.condition in (CLEAN, "worst_case"):
+        effort = ""
+    radius = f", {format_radius(row.norm, row.epsilon)}" if row.epsilon else ""
+    images = f", first {row.images} images" if row.images < most else ""
+    return f"{condition_name(row.condition)}{effort}{radius}{images}"
+
+
+def _score_text(score: str, value: MeanInterval) -> str:
+    """A score with its interval where there are several seeds, in the score's unit."""
+    return score_interval(score, *value[:3])
+
+
+def _plain_text(score: str, value: MeanInterval) -> str:
+    """A number without a unit, with its interval where there are several seeds."""
+    return decimal_interval(*value[:3])
+
+
+def _change_text(value: MeanInterval) -> str:
+    """A change in percent, with its interval where there are several seeds."""
+    return with_interval(*map(format_change, value[:3]))

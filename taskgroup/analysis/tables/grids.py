@@ -19,7 +19,7 @@ from taskgroup.study.seed_groups import (
     lines,
     seed_groups,
 )
-from taskgroup.wording import budget_text, format_value, metric_parts
+from taskgroup.wording import budget_text, listed, metric_parts, setting_text
 
 VALIDATION = "validation"
 WORST_CASE = "worst_case"
@@ -197,12 +197,6 @@ def find_row(member: Scored, condition: str, score: str) -> EvaluationRow | None
     return None
 
 
-def setting_text(key: str, value: Any) -> str:
-    """A key's last part with its value, ``width 8``; of loss weights the key is spelled out."""
-    name = {"loss_weights.shared": "auxiliary weights together", WEIGHTS: "auxiliary weights"}
-    return f"{name.get(key, key.rpartition('.')[2].replace('_', ' '))} {format_value(key, value)}"
-
-
 def _scored(studies: Sequence[StudyData], split: str) -> list[Scored]:
     """Every trial of the searches with its rows on a split."""
     found = []
@@ -226,7 +220,7 @@ def _weights(space: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[st
 def _attacked_text(line: Line) -> str:
     if line.attacked_tasks in (("main",), (line.main_task,)):
         return line.main_task
-    return "all tasks" if line.attacked_tasks == ("all",) else " and ".join(line.attacked_tasks)
+    return "all tasks" if line.attacked_tasks == ("all",) else listed(line.attacked_tasks)
 
 
 def _places(studies: Sequence[StudyData]) -> str:

@@ -7,7 +7,6 @@ from taskgroup.analysis.tables.grid_tables import GridTable, lay_out, source_not
 from taskgroup.analysis.tables.grids import (
     VALIDATION,
     Grid,
-    setting_text,
     unevaluated,
     validation_measure,
 )
@@ -22,7 +21,7 @@ from taskgroup.study.predictors import (
 )
 from taskgroup.study.rank_correlation import LEAST_PAIRS, RankCorrelation
 from taskgroup.study.seed_groups import SeedGroup
-from taskgroup.wording import MISSING
+from taskgroup.wording import MISSING, decimal_interval, setting_text
 
 EVERYTHING = "all of these"
 NOTE = (
@@ -118,8 +117,4 @@ def _check(rows: Sequence[Row], grid: Grid) -> None:
 
 
 def _text(value: RankCorrelation | None) -> str:
-    if value is None or value.value != value.value:
-        return MISSING
-    if value.low != value.low:
-        return f"{value.value:.2f}"
-    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return MISSING if value is None else decimal_interval(*value[:3])

@@ -1,6 +1,5 @@
 """A table drawn on a terminal, whatever its width: nothing is cut off and no short word broken."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -10,6 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from taskgroup.analysis.tables.base import Row, Table
+from taskgroup.wording import breakable
 
 LONGEST_HEADING = 10
 """Letters of a word that a heading of numbers does not break."""
@@ -48,9 +48,9 @@ def _widths(table: Table, width: int, *, unbroken: int) -> list[int] | None:
             least.append(max(len(line) for text in lines for line in text.split("\n")))
             wanted.append(0)
         else:
-            words = [word for cell in column for word in _breakable(cell).split(" ")]
+            words = [word for cell in column for word in breakable(cell).split(" ")]
             least.append(min(unbroken, max(map(len, words))))
-            wanted.append(max(map(len, map(_breakable, column))) - least[-1])
+            wanted.append(max(map(len, map(breakable, column))) - least[-1])
     spare = width - sum(least) - SPACE * (len(least) - 1)
     share = min(1.0, spare / max(1, sum(wanted)))
     if spare < 0:
@@ -68,7 +68,7 @@ def _columns(table: Table, widths: Sequence[int]) -> RenderableType:
             grid.add_column(Text(name), overflow="fold", width=width)
     for row in table.rows:
         cells = (
-            _shown(row, place, _number(cell) if place in table.numeric else _breakable(cell))
+            _shown(row, place, _number(cell) if place in table.numeric else breakable(cell))
             for place, cell in enumerate(row.cells)
         )
         grid.add_row(*cells, style=_style(row))
@@ -109,19 +109,9 @@ def _number(cell: str) -> str:
     return cell.replace(" (", "\n(")
 
 
-def _breakable(text: str) -> str:
-    """Names of task sets, so that a line may end between two tasks.
-
-    Example:
-        >>> _breakable("segmentation+depth, +0.1")
-        'segmentation +depth, +0.1'
-    """
-    return re.sub(r"(?<=\w)\+(?=[a-z])", " +", text)
-
-
 def _heading(name: str) -> str:
     """A heading of numbers, word by word."""
-    return "\n".join(_hyphenated(word) for word in _breakable(name).split(" "))
+    return "\n".join(_hyphenated(word) for word in breakable(name).split(" "))
 
 
 def _hyphenated(word: str) -> str:

@@ -9,14 +9,15 @@ from rich.live import Live
 from rich.table import Table
 
 from taskgroup.results.records import TrialResult
-from taskgroup.search.answer.progress import (
-    Progress,
-    duration_text,
-    parameter_text,
-    score_text,
-    status_text,
-)
+from taskgroup.search.answer.progress import Progress, status_text
 from taskgroup.study.rung_agreement import RungAgreement
+from taskgroup.wording import (
+    breakable,
+    format_decimals,
+    format_score,
+    format_seconds,
+    parameters_text,
+)
 
 COLUMNS = ("trial", "task set", "parameters", "epoch", "clean", "robust", "status")
 WRAPPED = ("task set", "parameters")
@@ -78,9 +79,9 @@ def log_line(progress: Progress, record: TrialResult) -> str:
     count = f"{progress.num_ended}/{progress.total}"
     parts = [
         f"[{f'{stage} {count}' if stage else count}] trial {record.number} {record.label}",
-        parameter_text(record.parameters),
-        f"clean {score_text(record.score(progress.clean))}",
-        f"robust {score_text(record.score(progress.robust))}",
+        parameters_text(record.parameters),
+        f"clean {format_score(progress.clean, record.score(progress.clean))}",
+        f"robust {format_score(progress.robust, record.score(progress.robust))}",
         f"{record.status}: {record.reason}" if record.reason else record.status,
         caption(progress),
     ]
@@ -93,11 +94,11 @@ def caption(progress: Progress) -> str:
     parts = []
     if best is not None:
         first = progress.objectives[0]
-        parts.append(f"best so far: trial {best.number} ({score_text(first.value(best))})")
+        parts.append(f"best so far: trial {best.number} ({first.text(best)})")
     if progress.agreements:
         parts.append(agreement_caption(progress.agreements))
     if eta is not None and progress.num_ended < progress.total:
-        parts.append(f"about {duration_text(eta)} left")
+        parts.append(f"about {format_seconds(eta)} left")
     return ", ".join(parts)
 
 
@@ -112,7 +113,7 @@ def agreement_caption(agreements: Sequence[RungAgreement]) -> str:
     """
     metric = agreements[0].metric
     own = [found for found in agreements if found.metric == metric]
-    values = ", ".join(f"{found.spearman.value:.2f}" for found in own)
+    values = ", ".join(format_decimals(found.spearman.value) for found in own)
     rungs = ", ".join(str(found.epoch) for found in own)
     word = "LOW rank agreement" if any(found.is_low for found in own) else "rank agreement"
     plural = "rungs" if len(own) > 1 else "rung"
@@ -124,7 +125,7 @@ def study_table(progress: Progress, *, max_rows: int) -> Table:
     best = progress.best
     table = Table(
         title=f"{progress.name}: {progress.num_ended} of {progress.total} trials, "
-        f"{duration_text(progress.seconds)}",
+        f"{format_seconds(progress.seconds)}",
         caption=caption(progress) or "starting",
     )
     for column in COLUMNS:
@@ -150,10 +151,10 @@ def row_texts(progress: Progress, record: TrialResult) -> list[str]:
     epoch = record.epochs[-1].epoch if record.epochs else 0
     return [
         str(record.number),
-        record.label.replace("+", " +"),  # so that it wraps between tasks
-        parameter_text(record.parameters),
+        breakable(record.label),
+        parameters_text(record.parameters),
         f"{epoch}/{record.planned_epochs}",
-        score_text(record.score(progress.clean)),
-        score_text(record.score(progress.robust)),
+        format_score(progress.clean, record.score(progress.clean)),
+        format_score(progress.robust, record.score(progress.robust)),
         status_text(record),
     ]

@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.search.plan.planning import last_epoch
@@ -140,46 +139,3 @@ def status_text(record: TrialResult) -> str:
     if record.status != "interrupted":
         return record.status
     return "running" if record.epochs else "starting"
-
-
-def parameter_text(parameters: Mapping[str, Any]) -> str:
-    """The drawn values but for the task set, which stands elsewhere.
-
-    Example:
-        >>> parameter_text({"adversary.epsilon": 4 / 255, "loss_weights.depth": 0.123456})
-        'epsilon 4/255, depth 0.123'
-    """
-    return ", ".join(
-        f"{key.rpartition('.')[2]} {value_text(key, value)}"
-        for key, value in parameters.items()
-        if not key.startswith("auxiliary_tasks")
-    )
-
-
-def value_text(key: str, value: object) -> str:
-    """A value as a reader would write it: radii in 255ths, numbers with three digits."""
-    if not isinstance(value, float):
-        return str(value)
-    if key.endswith(("epsilon", "step_size")) and value * 255 <= 64:
-        return f"{value * 255:.3g}/255"
-    return f"{value:.3g}"
-
-
-def score_text(value: float | None) -> str:
-    """A score with three decimals, or a dash."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in its two largest units.
-
-    Example:
-        >>> duration_text(75), duration_text(7.25)
-        ('1 min 15 s', '7.2 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

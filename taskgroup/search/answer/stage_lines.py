@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from taskgroup.results.records import TrialResult
-from taskgroup.search.answer.progress import score_text
 from taskgroup.study.confirmation import (
     NO_SUITE,
     Confirmed,
@@ -17,6 +16,7 @@ from taskgroup.study.confirmation import (
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.proxy import agreement_text, proxy_agreement
 from taskgroup.study.suite_scores import SuiteScores
+from taskgroup.wording import format_score, gain_interval, score_interval
 
 
 def stage_counts(trials: Sequence[TrialResult]) -> str:
@@ -50,7 +50,7 @@ def confirm_lines(
     head = f"Confirm stage: {metric} on the confirm split, mean of {seeds} seeds"
     lines = ["", f"{head} (95 % t interval over seeds):", f"  {attack_words(metric, suite)}"]
     for group in found:
-        lines += _group_lines(group)
+        lines += _group_lines(group, metric)
     return [*lines, *_alone_line(found, objectives[0])]
 
 
@@ -72,13 +72,15 @@ def is_confirmed(trials: Sequence[TrialResult]) -> bool:
     return any(trial.stage == "confirm" and trial.status == "complete" for trial in trials)
 
 
-def _group_lines(group: Confirmed) -> list[str]:
+def _group_lines(group: Confirmed, metric: str) -> list[str]:
     first = group.first
     is_partner = first.label.endswith(f"trial {first.parent}")
     name = first.label if is_partner else f"{first.label} (trial {first.parent})"
-    lines = [f"  {name}: {_interval(group.scores[0])}"]
+    score = group.scores[0]
+    lines = [f"  {name}: {_measured(score, score_interval(metric, *score[:3]))}"]
     if group.partner is not None:
-        difference = _interval(group.differences[0], sign="+")
+        gain = group.differences[0]
+        difference = _measured(gain, gain_interval(metric, *gain[:3]))
         lines.append(f"    {difference} against {group.partner.label}, the same recipe and seeds")
         lines.append(f"    {verdict_text(group)}")
     return lines + [f"    {suspicion}" for suspicion in group.suspicions]
@@ -89,13 +91,12 @@ def _alone_line(found: Sequence[Confirmed], objective: StudyObjective) -> list[s
     best = best_alone(found, objective)
     if best is None:
         return []
-    mean = score_text(best.scores[0].mean)
+    mean = format_score(objective.metric, best.scores[0].mean)
     return [f"  best without auxiliary tasks: {best.first.label}, {mean}"]
 
 
-def _interval(found: MeanInterval, *, sign: str = "") -> str:
+def _measured(found: MeanInterval, text: str) -> str:
+    """The text of a mean over seeds, or what there is in its place."""
     if found.seeds == 0:
         return "not measured"
-    if found.low != found.low:
-        return f"{found.mean:{sign}.3f} (one seed, no interval)"
-    return f"{found.mean:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"
+    return text if found.low == found.low else f"{text} (one seed, no interval)"

@@ -10,7 +10,6 @@ import numpy as np
 from taskgroup.results.records import EvaluationRow, Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.json_answer import answer_json
-from taskgroup.search.answer.progress import duration_text, parameter_text, score_text
 from taskgroup.search.answer.stage_lines import (
     confirm_lines,
     is_confirmed,
@@ -25,6 +24,7 @@ from taskgroup.study.pareto import pareto_front
 from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
 from taskgroup.study.selection import Limit, select_best, selection_rule
 from taskgroup.study.suite_scores import SuiteScores, suite_scores
+from taskgroup.wording import format_difference, format_gain, format_seconds, parameters_text
 
 REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)
 
@@ -138,7 +138,7 @@ class StudyResult:
         counts = Counter(trial.status for trial in self.trials)
         parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         ended = sum(counts[key] for key in ("complete", "pruned", "failed"))
-        words = f"{ended} of {self.total} trials ({parts}) in {duration_text(self.seconds)}"
+        words = f"{ended} of {self.total} trials ({parts}) in {format_seconds(self.seconds)}"
         stages = stage_counts(self.trials)
         words += f": {stages}" if stages else ""
         if self.is_over_budget:
@@ -161,12 +161,13 @@ class StudyResult:
                 "is not complete",
             ]
         limit = self.limits[0]
-        words = f"{limit.objective.metric} at most {limit.max_drop:g} worse than"
+        metric = limit.objective.metric
         lines = [
-            f"  infeasible: trial {trial.number}, {trial.label}: {limit.drop(trial):.3f} worse"
+            f"  infeasible: trial {trial.number}, {trial.label}: "
+            f"{format_difference(metric, limit.drop(trial))} worse"
             for trial in self.infeasible
         ]
-        head = f"Constraint: {words} {limit.reference:.3f} ({NATURAL_LABEL})"
+        head = f"Constraint: {limit.text} ({NATURAL_LABEL})"
         return ["", head, *(lines or ["  every complete trial is feasible"])]
 
     def _agreement(self) -> list[str]:
@@ -187,7 +188,7 @@ class StudyResult:
         lines = [
             "",
             f"Best: trial {best.number}, {best.label}: {self._scores(best)}",
-            f"  {parameter_text(best.parameters)}",
+            f"  {parameters_text(best.parameters)}",
             *self._gains(best),
             f"  chosen by: {selection_rule(self.objectives, limits=self.limits)}",
             *self._doubt(),
@@ -216,8 +217,8 @@ class StudyResult:
         """How the best trial stands against the three fixed references."""
         first = self.objectives[0]
         return [
-            f"  {first.value(best) - first.value(trial):+.3f} {first.metric} "
-            f"against trial {trial.number}, {trial.label} ({score_text(first.value(trial))})"
+            f"  {first.metric} {format_gain(first.metric, first.value(best) - first.value(trial))} "
+            f"against trial {trial.number}, {trial.label} ({first.text(trial)})"
             for trial in self.trials
             if trial.label in REFERENCES
             and (trial.stage, trial.status) == ("search", "complete")
@@ -235,7 +236,7 @@ class StudyResult:
         return f"  trial {trial.number}, {trial.label}: {self._scores(trial)}"
 
     def _scores(self, trial: TrialResult) -> str:
-        return ", ".join(f"{o.metric} {score_text(o.value(trial))}" for o in self.objectives)
+        return ", ".join(f"{o.metric} {o.text(trial)}" for o in self.objectives)
 
     def _places(self, report: str | None) -> list[str]:
         best = self.best
@@ -251,7 +252,7 @@ class StudyResult:
         mean = self.engine_overhead
         if mean is None:
             return "not measured, every trial was the first of its worker"
-        return f"{mean:.2f} s a trial (mean of {len(self.overheads)})"
+        return f"{format_seconds(mean)} per trial (mean of {len(self.overheads)})"
 
     def _next_commands(self) -> str:
         path = self.run.place

@@ -1,7 +1,7 @@
 """What a trial is called where a reader sees one line of it: in dashboards and loggers."""
 
 from taskgroup.results.records import TrialResult
-from taskgroup.search.answer.progress import value_text
+from taskgroup.wording import format_value
 
 
 def trial_name(record: TrialResult) -> str:
@@ -10,7 +10,7 @@ def trial_name(record: TrialResult) -> str:
     A trial that trains without an attack says ``natural``, one of another stage names the stage.
     """
     adversary = record.config.get("adversary") or {}
-    epsilon = adversary.get("epsilon")
-    threat = f"ε {value_text('epsilon', epsilon)}" if record.is_adversarial else "natural"
+    radius = format_value("epsilon", adversary.get("epsilon"))
+    threat = f"ε {radius}" if record.is_adversarial else "natural"
     parts = [f"trial {record.number}", "+".join(record.task_set), threat]
     return " · ".join(parts if record.stage == "search" else [*parts, record.stage])

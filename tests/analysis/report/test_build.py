@@ -69,7 +69,7 @@ def test_the_answer_stands_on_top(study: StudyData) -> None:
     assert "+4.3 points" in text
     assert NOT_CONFIRMED in text
     assert "18 (15 complete, 2 pruned, 1 failed)" in text
-    assert "0.12 s a trial" in text
+    assert "0.12 s per trial" in text
     assert f"taskgroup evaluate best --run {study.path}" in text
 
 

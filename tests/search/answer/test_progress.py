@@ -13,11 +13,12 @@ from rich.console import Console
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.live_table import row_texts, shown, study_table
-from taskgroup.search.answer.progress import Progress, parameter_text
+from taskgroup.search.answer.progress import Progress
 from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.wording import MINUS
 
 ROBUST, CLEAN = "segmentation/robust/miou", "segmentation/clean/miou"
 OBJECTIVES = (StudyObjective(ROBUST), StudyObjective(CLEAN))
@@ -88,8 +89,8 @@ def test_row_shows_trial_scores_and_status(planned: list[TrialResult]) -> None:
     record = after(planned[2], 0.25)
     assert row_texts(progress, record) == [
         "2", "all candidates, equal weights",
-        "depth 0.1, edges 0.1, normals 0.1, epsilon 2/255, steps 2, learning_rate 0.00316",
-        "1/4", "0.750", "0.250", "running",
+        "depth 0.1, edges 0.1, normals 0.1, epsilon 2/255, steps 2, learning rate 0.00316",
+        "1/4", "75.0 %", "25.0 %", "running",
     ]  # fmt: skip
     assert row_texts(progress, planned[0])[3:] == ["0/4", "-", "-", "starting"]
 
@@ -100,7 +101,7 @@ def test_long_study_shows_its_latest_trials_and_its_best(planned: list[TrialResu
         progress.update(ended(record, score))
     table = study_table(progress, max_rows=3)
     assert list(table.columns[0].cells) == ["1", "4", "5"]
-    assert table.caption == "best so far: trial 1 (0.900)"
+    assert table.caption == "best so far: trial 1 (90.0 %)"
 
 
 def test_without_a_terminal_each_trial_gets_one_line(planned: list[TrialResult]) -> None:
@@ -112,8 +113,10 @@ def test_without_a_terminal_each_trial_gets_one_line(planned: list[TrialResult])
         update(ended(planned[0], 0.1, 0.2))
         update(after(planned[1], 0.1, status="failed", reason="the loss became [NaN]"))
     first, second = text.getvalue().splitlines()
-    assert first.startswith("[1/4] trial 0 main only, natural | learning_rate 0.00316 | clean 0.8")
-    assert " | robust 0.200 | complete | best so far: trial 0 (0.200)" in first
+    assert first.startswith(
+        "[1/4] trial 0 main only, natural | learning rate 0.00316 | clean 80.0 % | "
+    )
+    assert " | robust 20.0 % | complete | best so far: trial 0 (20.0 %)" in first
     assert "failed: the loss became [NaN]" in second
 
 
@@ -124,12 +127,6 @@ def test_terminal_gets_a_live_table(planned: list[TrialResult]) -> None:
         update(ended(planned[0], 0.1, 0.2))
     assert "main only, natural" in text.getvalue()
     assert "complete" in text.getvalue()
-
-
-def test_radii_read_in_255ths() -> None:
-    assert parameter_text({"adversary.epsilon": 2.5 / 255, "auxiliary_tasks.depth": True}) == (
-        "epsilon 2.5/255"
-    )
 
 
 def result(tmp_path: Path, *trials: TrialResult, total: int) -> StudyResult:
@@ -149,15 +146,17 @@ def test_summary_gives_answer_doubt_places_and_commands(
     )
     text = found.summary(tmp_path / "report.html")
     assert text.startswith("Done: 3 of 3 trials (3 complete, 0 pruned, 0 failed) in 1 min 15 s.")
-    assert "Best: trial 1, main only, adversarial: segmentation/robust/miou 0.300" in text
-    assert "+0.250 segmentation/robust/miou against trial 0, main only, natural (0.050)" in text
+    assert "Best: trial 1, main only, adversarial: segmentation/robust/miou 30.0 %" in text
+    assert (
+        "segmentation/robust/miou +25.0 points against trial 0, main only, natural (5.0 %)" in text
+    )
     assert "highest segmentation/robust/miou; ties: fewer tasks" in text
     assert "not confirmed: " in text
     assert f"taskgroup confirm {found.run.path}" in text
     assert f"taskgroup evaluate best --run {found.run.path}" in text
     assert str(found.run.path / "checkpoints/00001.pt") in text
     assert str(tmp_path / "report.html") in text
-    assert "Engine overhead: 0.20 s a trial (mean of 2)" in text
+    assert "Engine overhead: 0.2 s per trial (mean of 2)" in text
     assert "--resume" not in text
 
 
@@ -191,10 +190,11 @@ def test_rungs_that_mislead_are_warned_of(
     for trial in trials:
         progress.update(trial)
     caption = str(study_table(progress, max_rows=9).caption)
-    assert f"rank agreement of rung 1 with the end: {sign}.00 (4 trials)" in caption
+    correlation = "1.00" if sign == 1 else f"{MINUS}1.00"
+    assert f"rank agreement of rung 1 with the end: {correlation} (4 trials)" in caption
     assert ("LOW rank agreement" in caption) == (sign == -1)
     text = replace(result(tmp_path, *trials, total=4), rungs=(1,)).summary()
-    assert f"rung of epoch 1, {ROBUST}: Spearman {sign}.00" in text
+    assert f"rung of epoch 1, {ROBUST}: Spearman {correlation}" in text
     warning = "  warning: where it is low, rungs stop trials nearly at random; raise "
     assert (warning in text, "over 4 trials (low)" in text) == (sign == -1,) * 2
 

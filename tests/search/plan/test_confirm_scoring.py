@@ -46,7 +46,7 @@ def test_the_answer_gives_the_suites_scores(
 ) -> None:
     text = result(run, searched, evaluations=tuple(rows)).summary()
     assert "the worst of all attacks of suite standard on each of 64 images" in text
-    assert "main only, natural (trial 8): 0.110" in text
+    assert "main only, natural (trial 8): 11.0 %" in text
     told = result(run, searched, evaluations=tuple(rows)).to_json()
     assert (told["confirm_suite"], told["confirm_images"]) == ("standard", 64)
     without = result(run, searched).summary()
