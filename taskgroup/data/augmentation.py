@@ -93,23 +93,29 @@ def _window(batch: Batch, offsets: Tensor, size: tuple[int, int]) -> Batch:
     inside = (rows == rows.clamp(0, height - 1))[:, :, None]
     inside = inside & (columns == columns.clamp(0, width - 1))[:, None, :]
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+
+    def cut(maps: Tensor) -> Tensor:
+        return _gather(maps, rows, columns)
+
     targets = {
-        name: Target(
-            _gather(target.values, rows, columns), _gather(target.valid, rows, columns) & inside
-        )
-        if target.valid.ndim == 3
-        else target
+        name: _masked(target.map(cut), inside) if target.valid.ndim == 3 else target
         for name, target in batch.targets.items()
     }
-    return Batch(_gather(batch.images, rows, columns), targets, batch.index)
+    return Batch(cut(batch.images), targets, batch.index)
+
+
+def _masked(target: Target, inside: Tensor) -> Target:
+    """The target, invalid outside of ``inside`` ``(N, H, W)``."""
+    return target._replace(valid=target.valid & inside)
 
 
 def _flip_target(name: str, target: Target, chosen: Tensor) -> Target:
-    values = _flip_rows(target.values, chosen)
-    if name in FLIP_SIGNS:
-        signs = torch.tensor(FLIP_SIGNS[name], device=values.device)[:, None, None]
-        values = torch.where(chosen[:, None, None, None], values * signs, values)
-    return Target(values, _flip_rows(target.valid, chosen))
+    flipped = target.map(lambda maps: _flip_rows(maps, chosen))
+    if name not in FLIP_SIGNS:
+        return flipped
+    signs = torch.tensor(FLIP_SIGNS[name], device=chosen.device)[:, None, None]
+    values = torch.where(chosen[:, None, None, None], flipped.values * signs, flipped.values)
+    return flipped._replace(values=values)
 
 
 def _flip_rows(maps: Tensor, chosen: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Batches, not samples, are the unit: the data sets that fit in memory slice array
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -45,19 +45,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        targets = {
-            name: Target(target.values.to(device), target.valid.to(device))
-            for name, target in self.targets.items()
-        }
-        return Batch(self.images.to(device), targets, self.index.to(device))
+        return self._map(lambda tensor: tensor.to(device))
 
     def select(self, index: Tensor) -> "Batch":
         """Some of the samples; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
-        targets = {
-            name: Target(target.values[index], target.valid[index])
-            for name, target in self.targets.items()
-        }
-        return Batch(self.images[index], targets, self.index[index])
+        return self._map(lambda tensor: tensor[index])
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        targets = {name: target.map(function) for name, target in self.targets.items()}
+        return Batch(function(self.images), targets, function(self.index))
 
 
 class VisionDataset(ABC, torch.utils.data.Dataset[Batch]):

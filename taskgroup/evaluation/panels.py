@@ -50,7 +50,7 @@ def _seen(subject: Subject, condition: Condition, samples: SampleImages, task: T
 
 def _masked(target: Target, position: int) -> np.ndarray[Any, np.dtype[Any]]:
     """One target; 255 or NaN where invalid."""
-    values, valid = target.values[position].numpy(), target.valid[position].numpy()
+    values, valid = (tensor[position].numpy() for tensor in target)
     return np.where(valid, values, np.nan if values.dtype.kind == "f" else IGNORE)
 
 

@@ -1,6 +1,7 @@
 """Contracts 1 and 2: targets with valid masks, losses as per-image sums and counts."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -24,6 +25,10 @@ class Target(NamedTuple):
 
     values: Tensor
     valid: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Target":
+        """The target with the same function applied to values and mask."""
+        return Target(function(self.values), function(self.valid))
 
 
 class LossSums(NamedTuple):

@@ -54,7 +54,7 @@ def perfect_prediction(task: Task, target: Target) -> Tensor:
 
 
 def take(target: Target, index: object) -> Target:
-    return Target(target.values[index], target.valid[index])  # type: ignore[index]
+    return target.map(lambda tensor: tensor[index])  # type: ignore[index]
 
 
 def check_sums_and_counts(task: Task, generator: torch.Generator) -> None:

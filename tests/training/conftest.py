@@ -84,8 +84,7 @@ class DiscsSplit(VisionDataset):
     def batch(self, indices: Sequence[int]) -> Batch:
         index = torch.as_tensor(list(indices))
         targets = {
-            name: Target(self.targets[name].values[index], self.targets[name].valid[index])
-            for name in self.tasks
+            name: self.targets[name].map(lambda tensor: tensor[index]) for name in self.tasks
         }
         return Batch(self.images[index], targets, index)
 

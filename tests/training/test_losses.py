@@ -48,7 +48,7 @@ def trades(net, beta):
 
 
 def some(targets, rows):
-    return {name: Target(t.values[rows], t.valid[rows]) for name, t in targets.items()}
+    return {name: t.map(lambda tensor: tensor[rows]) for name, t in targets.items()}
 
 
 def test_total_is_the_weighted_mean_over_valid_pixels(batch):

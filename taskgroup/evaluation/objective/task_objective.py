@@ -95,8 +95,7 @@ class TaskObjective:
     def select(self, index: Tensor) -> "TaskObjective":
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
         targets = {
-            name: Target(target.values[index], target.valid[index])
-            for name, target in self.targets.items()
+            name: target.map(lambda tensor: tensor[index]) for name, target in self.targets.items()
         }
         towards = None if self.towards is None else self.towards[index]
         return self._with(targets, self.main_task, self.loss, self.tracks, towards, self.scoring)

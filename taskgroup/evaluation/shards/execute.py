@@ -23,7 +23,6 @@ from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel, fixed_net
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.shards.shard import NUM_SAMPLES, Part, SampleImages, Shard, ShardResult
 from taskgroup.evaluation.suites.attacking import attacked_images
-from taskgroup.tasks.base import Target
 
 
 def run_here(
@@ -151,14 +150,13 @@ def _counts(batch: Batch, task: str) -> Tensor:
 
 def _samples(batch: Batch, images: Tensor, prediction: Tensor, *, task: str) -> SampleImages:
     """The first images of the split in a batch, with what was predicted for one task."""
-    target = batch.targets[task]
     first = batch.index < NUM_SAMPLES
-    return SampleImages(
-        batch.index[first].cpu(),
-        images[first].cpu(),
-        prediction[first].cpu(),
-        Target(target.values[first].cpu(), target.valid[first].cpu()),
-    )
+
+    def chosen(tensor: Tensor) -> Tensor:
+        return tensor[first].cpu()
+
+    target = batch.targets[task].map(chosen)
+    return SampleImages(chosen(batch.index), chosen(images), chosen(prediction), target)
 
 
 def release_freed_memory() -> None:
