@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from taskgroup.errors import DataError
 from taskgroup.metrics.base import Direction, SumMetric
 
 
@@ -37,7 +38,12 @@ class ConfusionMetric(SumMetric):
         self.num_classes = num_classes
 
     def per_image(self, prediction: Tensor, values: Tensor, valid: Tensor) -> Tensor:
-        """Counts ``(N, 3 K)`` of logits ``(N, K, H, W)`` against classes ``(N, H, W)``."""
+        """Counts ``(N, 3 K)`` of logits ``(N, K, H, W)`` against classes ``(N, H, W)``.
+
+        Raises:
+            DataError: A valid pixel's class is not one of the ``K``, or there are not ``K`` logits.
+        """
+        self._check(prediction, values, valid)
         predicted = prediction.argmax(1)
         correct = valid & (predicted == values)
         counts = [
@@ -45,7 +51,7 @@ class ConfusionMetric(SumMetric):
             self._count(values, valid),
             self._count(predicted, valid),
         ]
-        return torch.cat(counts, 1).double()
+        return torch.cat(counts, 1)
 
     def score(self, sums: Tensor) -> dict[str, Tensor]:
         """Scores of sums ``(..., 3 K)``."""
@@ -56,12 +62,28 @@ class ConfusionMetric(SumMetric):
             "accuracy": correct.sum(-1) / target.sum(-1),
         }
 
+    def _check(self, prediction: Tensor, values: Tensor, valid: Tensor) -> None:
+        """Refuse classes that have no place in the sums; the only wait for a GPU."""
+        last = self.num_classes - 1
+        wrong = valid & ((values < 0) | (values > last))
+        if wrong.any():
+            raise DataError(
+                f"labels must be classes from 0 to {last}, or 255 where there is none, got class "
+                f"{int(values[wrong][0])} for a head of {self.num_classes} classes; map it to 255 "
+                "in the labels, or choose the data set that the network was built for"
+            )
+        if prediction.shape[1] != self.num_classes:
+            raise DataError(
+                f"a prediction must have one logit for each of {self.num_classes} classes, got "
+                f"{prediction.shape[1]}; choose the data set that the network was built for"
+            )
+
     def _count(self, classes: Tensor, mask: Tensor) -> Tensor:
-        """Pixels of each class in each image under the mask, ``(N, K)``."""
-        images = torch.arange(len(classes), device=classes.device).view(-1, 1, 1)
-        keys = (images * self.num_classes + classes)[mask]
-        counts = torch.bincount(keys, minlength=len(classes) * self.num_classes)
-        return counts.view(len(classes), self.num_classes)
+        """Pixels of each class in each image under the mask, ``(N, K)`` float64."""
+        places = classes.where(mask, self.num_classes).flatten(1)  # a column for all others
+        counts = places.new_zeros(len(classes), self.num_classes + 1, dtype=torch.float64)
+        counts.scatter_add_(1, places, counts.new_ones(()).expand_as(places))
+        return counts[:, :-1]
 
 
 class BackgroundConfusionMetric(ConfusionMetric):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.classification import multiclass_stat_scores
 
+from taskgroup.errors import DataError
 from taskgroup.metrics.confusion import BackgroundConfusionMetric, ConfusionMetric
 
 K = 6
@@ -118,3 +119,34 @@ def test_scores_without_the_background_leave_its_class_out() -> None:
     assert float(scores["accuracy_foreground"]) == pytest.approx(float(right))
     assert metric.score(sums)["miou_foreground"].shape == (5,)
     assert set(metric.directions) == set(scores)
+
+
+def test_a_class_beyond_the_head_is_refused() -> None:
+    """It would count as the first class of the next image."""
+    prediction, values, valid = draw(0)
+    values, valid = values.clone(), valid.clone()
+    values[1, 2, 3], valid[1, 2, 3] = K, True
+    with pytest.raises(DataError, match=r"classes from 0 to 5, .*got class 6 for a head of 6 .*;"):
+        ConfusionMetric(K).per_image(prediction, values, valid)
+
+
+def test_a_negative_class_is_refused() -> None:
+    prediction, values, valid = draw(0)
+    values, valid = values.clone(), valid.clone()
+    values[0, 0, 0], valid[0, 0, 0] = -1, True
+    with pytest.raises(DataError, match="got class -1 for a head of 6 classes"):
+        BackgroundConfusionMetric(K, background=0).per_image(prediction, values, valid)
+
+
+@pytest.mark.parametrize("ignored", [-1, K, 255])
+def test_any_number_may_stand_where_nothing_is_valid(ignored: int) -> None:
+    prediction, values, valid = draw(0)
+    sums = ConfusionMetric(K).per_image(prediction, values, valid)
+    other = values.masked_fill(~valid, ignored)
+    assert torch.equal(ConfusionMetric(K).per_image(prediction, other, valid), sums)
+
+
+def test_a_logit_beyond_the_classes_is_refused() -> None:
+    prediction, values, valid = draw(0)
+    with pytest.raises(DataError, match="one logit for each of 5 classes, got 6; choose"):
+        ConfusionMetric(5).per_image(prediction, values.clamp(max=4).where(valid, 255), valid)
