@@ -56,7 +56,9 @@ def resolve(
         directory = newest(runs) if run is None else RunDirectory.open(run)
         if which == "best":
             return winner_and_baselines(directory), directory
-        return [one_trial(directory, int(which))], directory
+        trials = directory.trials()
+        best = best_trial(directory, trials)
+        return [one_trial(directory, int(which), trials, best)], directory
     path = Path(which)
     if not is_address(which) and not path.suffix and len(path.parts) == 1 and not path.exists():
         raise ConfigError(
@@ -75,7 +77,7 @@ def winner_and_baselines(run: RunDirectory) -> list[Subject]:
         ConfigError: The run's space has no objectives.
     """
     trials = run.trials()
-    best = _best(run, trials)
+    best = best_trial(run, trials)
     if best is None:
         finished = [trial.number for trial in trials if trial.status == "complete"]
         if finished:
@@ -99,17 +101,23 @@ def winner_and_baselines(run: RunDirectory) -> list[Subject]:
     ]
 
 
-def one_trial(run: RunDirectory, number: int) -> Subject:
+def one_trial(
+    run: RunDirectory, number: int, trials: Sequence[TrialResult], best: TrialResult | None
+) -> Subject:
     """One trial of a run.
+
+    Args:
+        run: The run.
+        number: The trial's number.
+        trials: Every trial of the run.
+        best: The one that ``best_trial`` finds among them.
 
     Raises:
         ConfigError: The run has no such trial.
         DataError: The trial left no checkpoint.
     """
-    trials = run.trials()
     for trial in trials:
         if trial.number == number:
-            best = _best(run, trials)
             is_best = best is not None and best.number == number
             other: Role = "baseline" if trial.role == "baseline" else "other"
             return _subject(run, trial, "winner" if is_best else other)
@@ -130,14 +138,20 @@ def one_checkpoint(place: Place) -> tuple[Subject, RunDirectory | None]:
     folder, name = run_of(place)
     if exists(within(folder, SPACE_FILE)):
         run = RunDirectory.open(folder)
-        for trial in run.trials():
+        trials = run.trials()
+        for trial in trials:
             if trial.checkpoint == name:
-                return one_trial(run, trial.number), run
+                return one_trial(run, trial.number, trials, best_trial(run, trials)), run
     stem = name.rpartition("/")[2].rpartition(".")[0]
     return Subject(ELSEWHERE, stem, "other", place), None
 
 
-def _best(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | None:
+def best_trial(run: RunDirectory, trials: Sequence[TrialResult]) -> TrialResult | None:
+    """The best of a run's trials by its own rule, if any is scored.
+
+    Raises:
+        ConfigError: The run's space has no objectives.
+    """
     space = parse_yaml(run.space_text(), source=run.place_of(SPACE_FILE))
     objectives = _objectives(run, space)
     limits = study_limits(trials, objectives, max_clean_drop(space))

@@ -7,13 +7,11 @@ stage or a grid has dozens. So nobody is scored on another network's images.
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-from taskgroup.data.loading import open_dataset
 from taskgroup.errors import DataError
-from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.options import EvaluationOptions
-from taskgroup.evaluation.run import Progress, evaluate_subjects
-from taskgroup.evaluation.subjects import one_trial
-from taskgroup.results.records import EvaluationRow
+from taskgroup.evaluation.run import Progress, evaluate_loaded, load_subjects
+from taskgroup.evaluation.subjects import Subject, best_trial, one_trial
+from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 
 PARTS = 1000
@@ -43,7 +41,7 @@ def evaluate_trials(
     """Attack finished trials of a run and write what is found, trial by trial.
 
     A trial that was scored with the same suite, ball, seed and images on the same split is left
-    alone; an interrupted call goes on where it stopped.
+    alone; an interrupted call resumes where it stopped.
 
     Args:
         run: The run directory.
@@ -55,20 +53,7 @@ def evaluate_trials(
         ConfigError: An unknown trial, or an option out of range.
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
-    known = {
-        (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
-        for row in run.evaluations()
-        if row.condition == "worst_case"
-    }
-    found: list[EvaluationRow] = []
-    problems: dict[int, str] = {}
-    for place, number in enumerate(numbers):
-        told = None if progress is None else _whole(progress, place, len(numbers))
-        try:
-            found += _evaluate_one(run, number, options, known, told)
-        except DataError as error:
-            problems[number] = str(error)
-    return TrialScores(tuple(found), problems)
+    return _evaluate(run, run.trials(), numbers, options, progress)
 
 
 def evaluate_all(
@@ -92,26 +77,51 @@ def evaluate_all(
             f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
             "go on with: taskgroup search --resume " + run.place
         )
-    return evaluate_trials(run, numbers, options=options, progress=progress)
+    return _evaluate(run, trials, numbers, options, progress)
+
+
+def _evaluate(
+    run: RunDirectory,
+    trials: Sequence[TrialResult],
+    numbers: Sequence[int],
+    options: EvaluationOptions,
+    progress: Progress | None,
+) -> TrialScores:
+    """Attack some of the trials; records are read once for all, checkpoints once each."""
+    best = best_trial(run, trials)
+    known = {
+        (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
+        for row in run.evaluations()
+        if row.condition == "worst_case"
+    }
+    found: list[EvaluationRow] = []
+    problems: dict[int, str] = {}
+    for place, number in enumerate(numbers):
+        told = None if progress is None else _whole(progress, place, len(numbers))
+        try:
+            subject = one_trial(run, number, trials, best)
+            found += _evaluate_one(run, subject, options, known, told)
+        except DataError as error:
+            problems[number] = str(error)
+    return TrialScores(tuple(found), problems)
 
 
 def _evaluate_one(
     run: RunDirectory,
-    number: int,
+    subject: Subject,
     options: EvaluationOptions,
     known: Container[tuple[int, str, str, int, int, str, float]],
     progress: Progress | None,
 ) -> tuple[EvaluationRow, ...]:
     """The rows of one trial; none where they are known."""
-    subject = one_trial(run, number)
-    trained = load_trained(subject.checkpoint)
-    length = len(open_dataset(trained.dataset, options.split, trained.task_set))
-    images = min(options.images, length)
+    loaded = load_subjects([subject], options)
+    (trained,), (dataset,) = loaded.networks, loaded.datasets
+    images = min(options.images, len(dataset))
     ball = options.threat(trained)
     what = (options.split, options.chosen_suite, options.seed, images, ball.norm, ball.epsilon)
-    if (number, *what) in known:
+    if (subject.trial, *what) in known:
         return ()
-    return evaluate_subjects([subject], run, options, progress).rows
+    return evaluate_loaded([subject], loaded, run, options, progress).rows
 
 
 def _whole(progress: Progress, place: int, count: int) -> Progress:

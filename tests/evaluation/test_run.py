@@ -4,7 +4,9 @@ import gc
 import json
 import math
 import warnings
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from shutil import copy, copytree, ignore_patterns
 
 import numpy as np
@@ -28,6 +30,7 @@ from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.evaluation_files import read_images, read_transfers
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.storage.base import Storage
 from taskgroup.tasks.base import Target, build_task
 
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
@@ -291,6 +294,24 @@ def test_every_finished_trial_is_scored_with_its_own_tasks(run):
     assert evaluate_all(run, options=options).rows == ()
     wider = evaluate_all(run, options=replace(options, epsilon="8/255"))
     assert {row.trial for row in wider.rows} == {0, 2}
+
+
+def test_records_and_checkpoints_are_read_once(run, monkeypatch):
+    write_trial(run, 4, "all", "searched", ("depth", "classification"), "complete", 0.2)
+    reads, read = Counter(), Storage.read
+
+    def counted(storage, name):
+        reads[Path(storage.full(name)).relative_to(run.path).as_posix()] += 1
+        return read(storage, name)
+
+    monkeypatch.setattr(Storage, "read", counted)
+    found = evaluate_all(run, options=EvaluationOptions("quick", images=1))
+    assert {row.trial for row in found.rows} == {0, 2, 4}
+    names = [*run.storage.names("trials", ".parquet"), *run.storage.names("checkpoints", ".pt")]
+    assert {name: reads[name] for name in names} == dict.fromkeys(names, 1) | {
+        "checkpoints/00003.pt": 0  # of a pruned trial
+    }
+    assert reads["space.yaml"] == 1
 
 
 def test_command_evaluates_every_finished_trial(run):
