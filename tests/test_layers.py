@@ -47,6 +47,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "scipy": ("study", "data", "models"),
     "torchvision": ("data", "models"),
     "PIL": ("data", "models"),
+    "filelock": ("data",),
+    "platformdirs": ("data",),
     "timm": ("models",),
     "pyautoattack": ("attacks",),
     "torchjd": ("training.weighting",),

@@ -10,16 +10,16 @@ deleted at any time.
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from logging import getLogger
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
 
 from taskgroup.data import label_free
 from taskgroup.data.scenes import (
@@ -55,22 +55,15 @@ RENDERER = (
 _log = getLogger(__name__)
 
 
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """The user's cache folder: ``TASKGROUP_CACHE``, or the platform's own with ``taskgroup``."""
-    if environment.get(CACHE_VARIABLE):
-        return Path(environment[CACHE_VARIABLE]).expanduser()
-    if environment.get("XDG_CACHE_HOME"):
-        return Path(environment["XDG_CACHE_HOME"]) / "taskgroup"
-    if sys.platform == "win32" and environment.get("LOCALAPPDATA"):
-        return Path(environment["LOCALAPPDATA"]) / "taskgroup" / "Cache"
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Caches" / "taskgroup"
-    return _home() / ".cache" / "taskgroup"
+def cache_folder() -> Path:
+    """The user's cache folder: ``TASKGROUP_CACHE``, or the platform's own with ``taskgroup``.
 
-
-def _home() -> Path:
+    Raises:
+        ResourceError: This user has no home folder, and nothing else is named.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
     try:
-        return Path.home()
+        return Path(own).expanduser() if own else user_cache_path("taskgroup", appauthor=False)
     except RuntimeError:
         raise ResourceError(
             f"a home folder is needed to keep scenes in, but this user has none; "
@@ -142,19 +135,18 @@ def _is_complete(entry: Path, size: int, count: int) -> bool:
 def _render(parent: Path, request: SceneRequest) -> Path:
     """Render an entry, or wait for another process that is rendering it."""
     parent.mkdir(parents=True, exist_ok=True)
-    with _lock(parent / f"{digest(request)}.lock") as alone:
+    with FileLock(parent / f"{digest(request)}.lock"):
         found = _find(parent, request)
         if found is not None:
             return found
-        if alone:
-            for abandoned in parent.glob(f".{digest(request)}-*"):
-                shutil.rmtree(abandoned, ignore_errors=True)
+        for abandoned in parent.glob(f".{digest(request)}-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
         _check_room(parent, request)
         _log.info("rendering %d scenes into %s", request.count, parent)
         draft = Path(tempfile.mkdtemp(prefix=f".{digest(request)}-", dir=parent))
         try:
             write_entry(draft, request, helpers=helpers_worth(request))
-            return _publish(draft, parent / f"{digest(request)}-{request.count}", request)
+            return _publish(draft, parent / f"{digest(request)}-{request.count}")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -165,28 +157,9 @@ def _check_room(parent: Path, request: SceneRequest) -> None:
         raise OSError(None, f"{free / 1e6:.0f} MB are free")
 
 
-def _publish(draft: Path, entry: Path, request: SceneRequest) -> Path:
+def _publish(draft: Path, entry: Path) -> Path:
     """Rename a finished draft to its final name; a damaged entry there gives way to it."""
     draft.chmod(0o755)
-    if entry.exists() and not _is_complete(entry, request.size, request.count):
+    if entry.exists():
         shutil.rmtree(entry)
-    try:
-        draft.rename(entry)
-    except OSError:
-        if not _is_complete(entry, request.size, request.count):
-            raise
-    return entry
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    """Hold a lock that ends with the process; yields False where the system has none."""
-    with path.open("w") as handle:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            yield False
-        else:
-            yield True
+    return draft.rename(entry)

@@ -8,11 +8,12 @@ that does not continue what its record says is written anew, and no epoch stands
 import json
 import re
 import shutil
-import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tensorboardX.proto.api_pb2 import Status
@@ -23,7 +24,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import (
     SessionStartInfo,
 )
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.record_writer import RecordWriter
 
 from taskgroup.errors import ResourceError
 from taskgroup.results.records import EpochRow, TrialResult
@@ -171,11 +172,11 @@ def _hparams_event(name: str, info: Any, seconds: float) -> Event:
 
 
 def _framed(events: Iterable[Event]) -> bytes:
-    """Events as TFRecords: length, its checksum, content, its checksum."""
-    return b"".join(_frame(event.SerializeToString()) for event in events)
-
-
-def _frame(content: bytes) -> bytes:
-    length = struct.pack("<Q", len(content))
-    checks = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
-    return length + next(checks) + content + next(checks)
+    """Events as the TFRecords of a file; tensorboardX writes only to a path."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "events")
+        writer = RecordWriter(str(path))
+        for event in events:
+            writer.write(event.SerializeToString())
+        writer.close()
+        return path.read_bytes()
