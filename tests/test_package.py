@@ -30,7 +30,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     [
         "taskgroup.errors, taskgroup.registry, taskgroup.config",
         "taskgroup.results.records, taskgroup.results.run_directory",
-        "taskgroup.study.selection, taskgroup.study.pareto, taskgroup.study.intervals",
+        "taskgroup.study.selection, taskgroup.study.fronts, taskgroup.study.intervals",
     ],
 )
 def test_records_are_read_without_torch(modules: str) -> None:

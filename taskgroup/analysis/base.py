@@ -20,10 +20,15 @@ from taskgroup.results.records import (
     TrialResult,
 )
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
-from taskgroup.study.constraint import infeasible_trials, max_clean_drop, study_limits
+from taskgroup.study.confirmation import SuiteScores, suite_scores
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.selection import Limit, select_best
-from taskgroup.study.suite_scores import SuiteScores, suite_scores
+from taskgroup.study.selection import (
+    Limit,
+    infeasible_trials,
+    max_clean_drop,
+    select_best,
+    study_limits,
+)
 
 
 @dataclass(frozen=True)

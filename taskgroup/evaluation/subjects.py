@@ -12,9 +12,8 @@ from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.runs import newest
 from taskgroup.results.storage.places import Place, is_address, within
 from taskgroup.results.storage.single_files import exists, run_of
-from taskgroup.study.constraint import max_clean_drop, study_limits
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.selection import select_best
+from taskgroup.study.selection import max_clean_drop, select_best, study_limits
 
 ELSEWHERE = -1
 """Trial number of a checkpoint that belongs to no run."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskgroup.config import flat
+from taskgroup.study.agreement import RankCorrelation, spearman
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.rank_correlation import RankCorrelation, spearman
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 
 

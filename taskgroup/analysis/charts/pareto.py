@@ -16,8 +16,8 @@ from taskgroup.analysis.charts.style import (
     score_format,
 )
 from taskgroup.analysis.groups import STYLES, Group, group_of
+from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, objective_gains
-from taskgroup.study.pareto import pareto_front
 
 
 @dataclass(frozen=True)

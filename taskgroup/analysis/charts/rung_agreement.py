@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from taskgroup.analysis.base import CHARTS, Chart, StudyData
 from taskgroup.analysis.charts.style import GRID, INK, SOFT, new_figure
-from taskgroup.study.rung_agreement import (
+from taskgroup.study.agreement import (
     LEAST_TRIALS,
     LOW,
     RungAgreement,

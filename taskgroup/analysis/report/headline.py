@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.groups import Group, group_of
 from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.study.constraint import max_clean_drop
-from taskgroup.study.selection import selection_rule
+from taskgroup.study.selection import max_clean_drop, selection_rule
 from taskgroup.wording import (
     budget_text,
     format_gain,

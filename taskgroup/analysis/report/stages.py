@@ -4,6 +4,7 @@ from typing import Any
 
 from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.tables.base import Row, Table
+from taskgroup.study.agreement import agreement_text, proxy_agreement, proxy_pairs
 from taskgroup.study.confirmation import (
     Confirmed,
     MeanInterval,
@@ -13,7 +14,6 @@ from taskgroup.study.confirmation import (
     verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.proxy import agreement_text, proxy_agreement, proxy_pairs
 from taskgroup.wording import (
     MISSING,
     format_score,

@@ -11,6 +11,7 @@ from taskgroup.analysis.tables.grids import (
     validation_measure,
 )
 from taskgroup.errors import DataError
+from taskgroup.study.agreement import LEAST_PAIRS, RankCorrelation
 from taskgroup.study.predictors import (
     Predictor,
     early_predictors,
@@ -19,7 +20,6 @@ from taskgroup.study.predictors import (
     rank_agreement,
     size_predictors,
 )
-from taskgroup.study.rank_correlation import LEAST_PAIRS, RankCorrelation
 from taskgroup.study.seed_groups import SeedGroup
 from taskgroup.wording import MISSING, decimal_interval, setting_text
 

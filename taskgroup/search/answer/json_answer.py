@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from taskgroup.results.records import TrialResult
 from taskgroup.search.answer.stage_lines import is_confirmed
+from taskgroup.study.agreement import RungAgreement, proxy_agreement
 from taskgroup.study.confirmation import Confirmed, MeanInterval, confirmed_task_sets
-from taskgroup.study.proxy import proxy_agreement
-from taskgroup.study.rung_agreement import RungAgreement
 from taskgroup.study.selection import selection_rule
 
 if TYPE_CHECKING:

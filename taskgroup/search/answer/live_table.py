@@ -10,7 +10,7 @@ from rich.table import Table
 
 from taskgroup.results.records import TrialResult
 from taskgroup.search.answer.progress import Progress, status_text
-from taskgroup.study.rung_agreement import RungAgreement
+from taskgroup.study.agreement import RungAgreement
 from taskgroup.wording import (
     breakable,
     format_decimals,
@@ -106,7 +106,7 @@ def agreement_caption(agreements: Sequence[RungAgreement]) -> str:
     """Rank correlation of each rung with the end for the first objective.
 
     Example:
-        >>> from taskgroup.study.rank_correlation import spearman
+        >>> from taskgroup.study.agreement import spearman
         >>> found = spearman([1, 2, 3, 4], [1, 2, 4, 3])
         >>> agreement_caption([RungAgreement(2, "segmentation/robust/miou", found, 0.67)])
         'rank agreement of rung 2 with the end: 0.80 (4 trials)'

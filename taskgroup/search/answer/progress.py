@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.search.plan.planning import last_epoch
-from taskgroup.study.constraint import study_limits
+from taskgroup.study.agreement import RungAgreement, rung_agreements
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.rung_agreement import RungAgreement, rung_agreements
-from taskgroup.study.selection import rank_trials
+from taskgroup.study.selection import rank_trials, study_limits
 
 
 class Progress:

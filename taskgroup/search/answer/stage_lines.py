@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from taskgroup.results.records import TrialResult
+from taskgroup.study.agreement import agreement_text, proxy_agreement
 from taskgroup.study.confirmation import (
     NO_SUITE,
     Confirmed,
     MeanInterval,
+    SuiteScores,
     attack_words,
     best_alone,
     confirmed_task_sets,
     verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.study.proxy import agreement_text, proxy_agreement
-from taskgroup.study.suite_scores import SuiteScores
 from taskgroup.wording import format_score, gain_interval, score_interval
 
 

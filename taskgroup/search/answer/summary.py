@@ -18,12 +18,17 @@ from taskgroup.search.answer.stage_lines import (
     unscored_lines,
 )
 from taskgroup.search.plan.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
-from taskgroup.study.constraint import infeasible_trials, study_limits
+from taskgroup.study.agreement import RungAgreement, agreement_line, rung_agreements
+from taskgroup.study.confirmation import SuiteScores, suite_scores
+from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, objective_gains
-from taskgroup.study.pareto import pareto_front
-from taskgroup.study.rung_agreement import RungAgreement, agreement_line, rung_agreements
-from taskgroup.study.selection import Limit, select_best, selection_rule
-from taskgroup.study.suite_scores import SuiteScores, suite_scores
+from taskgroup.study.selection import (
+    Limit,
+    infeasible_trials,
+    select_best,
+    selection_rule,
+    study_limits,
+)
 from taskgroup.wording import format_difference, format_gain, format_seconds, parameters_text
 
 REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)

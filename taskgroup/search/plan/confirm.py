@@ -15,8 +15,7 @@ from taskgroup.search.plan.planning import plan_trial, with_epochs
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.space.stage_config import ConfirmConfig
 from taskgroup.study.confirmation import single_task_config
-from taskgroup.study.constraint import study_limits
-from taskgroup.study.selection import rank_trials
+from taskgroup.study.selection import rank_trials, study_limits
 from taskgroup.training.config import TrialConfig
 
 FIRST_SEED = 1000

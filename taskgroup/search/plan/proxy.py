@@ -19,8 +19,7 @@ from taskgroup.search.space.distributions import Distribution
 from taskgroup.search.space.fixes import with_value
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.space.stage_config import ProxyConfig
-from taskgroup.study.constraint import study_limits
-from taskgroup.study.selection import rank_trials
+from taskgroup.study.selection import rank_trials, study_limits
 from taskgroup.training.config import AdversaryConfig, ValidationConfig
 
 REPLACED = {"width": "model.width", "image_size": "dataset.image_size", "epochs": "training.epochs"}

@@ -24,8 +24,7 @@ from taskgroup.search.sampling.journal import StudyStorage
 from taskgroup.search.sampling.samplers import build_sampler, sampler_notes
 from taskgroup.search.sampling.telling import describe, frozen_trial, tell_trial
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.study.constraint import clean_limit, is_natural_baseline
-from taskgroup.study.selection import Limit
+from taskgroup.study.selection import Limit, clean_limit, is_natural_baseline
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.seeding import derive_seed
 

@@ -24,7 +24,7 @@ from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.search.plan.draw import replay
 from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.study.constraint import is_natural_baseline
+from taskgroup.study.selection import is_natural_baseline
 from taskgroup.training.config import TrialConfig
 
 Make = Callable[..., SearchSpace]
