@@ -1,10 +1,14 @@
-"""What every registered attack keeps to, in both norms."""
+"""What every registered attack keeps to, in both norms: a new one is tested as soon as it exists.
+
+Attacks that look at something else than an objective's loss are left out of the properties of a
+loss: ensembles choose by the score, and those of one class per image follow logits.
+"""
 
 import pytest
 import torch
 from torch import nn
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget
+from taskgroup.attacks.base import ATTACKS, AttackBudget, EnsembleAttack
 from taskgroup.attacks.compatibility import NEEDS
 
 BUDGETS = [
@@ -15,11 +19,20 @@ BUDGETS = [
 ]
 LAST = [budget.model_copy(update={"keep": "last"}) for budget in BUDGETS]
 every_attack = pytest.mark.parametrize("name", list(ATTACKS))
-# AutoAttack raises losses of its own and looks at logits, not at the loss of an objective;
-# SEA chooses by the score.
-OF_LOSS = [name for name in ATTACKS if name not in ("autoattack", "sea")]
+ENSEMBLES = [name for name in ATTACKS if isinstance(ATTACKS[name], EnsembleAttack)]
+OF_LOSS = [name for name in ATTACKS if name not in ENSEMBLES and NEEDS.get(name) != "class"]
+FROM_THE_IMAGE = {"bim"}
+"""Attacks that begin at the image whatever the budget says."""
 every_loss_attack = pytest.mark.parametrize("name", OF_LOSS)
 every_budget = pytest.mark.parametrize("budget", BUDGETS + LAST, ids=str)
+
+
+def assert_inside(attacked, images, budget):
+    change = (attacked - images).double()
+    length = change.abs().amax() if budget.norm == "linf" else change.flatten(1).norm(dim=1).amax()
+    assert length <= budget.epsilon + 5e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
 
 
 def run(name, objective, images, budget, seed=0):
@@ -29,22 +42,27 @@ def run(name, objective, images, budget, seed=0):
     return ATTACKS[name](objective, images, budget=budget, generator=generator)
 
 
-def test_the_attacks_that_ship_are_registered():
-    assert {"fgsm", "noise", "pgd"} <= set(ATTACKS)
-
-
 @every_attack
 @every_budget
 def test_stays_in_the_ball_and_the_box(name, budget, objective, images):
     attacked = run(name, objective, images, budget)
-    change = (attacked - images).double()
-    length = change.abs().amax() if budget.norm == "linf" else change.flatten(1).norm(dim=1).amax()
-    assert length <= budget.epsilon + 5e-6
-    assert attacked.min() >= 0
-    assert attacked.max() <= 1
+    assert_inside(attacked, images, budget)
     assert attacked.shape == images.shape
     assert attacked.dtype == images.dtype
     assert not attacked.requires_grad
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+@every_budget
+def test_an_ensemble_returns_one_of_its_members_per_image(name, budget, objective, images):
+    objective.predicts = NEEDS.get(name, "class")
+    generator = torch.Generator().manual_seed(0)
+    members = dict(ATTACKS[name].members(objective, images, budget=budget, generator=generator))
+    attacked = run(name, objective, images, budget)
+    for member in members.values():
+        assert_inside(member, images, budget)
+    for place, image in enumerate(attacked):
+        assert any(torch.equal(image, member[place]) for member in members.values())
 
 
 @every_loss_attack
@@ -94,7 +112,9 @@ def test_leaves_the_global_random_state(name, budget, objective, images):
 def test_the_generator_decides(name, budget, objective, images):
     first = run(name, objective, images, budget, seed=5)
     assert torch.equal(first, run(name, objective, images, budget, seed=5))
-    if name in OF_LOSS and name != "bim" and (name == "noise" or budget.random_start):
+    if name not in OF_LOSS or name in FROM_THE_IMAGE:
+        return
+    if name == "noise" or budget.random_start:
         flat = objective.select(torch.arange(6))
         flat.network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
         # Short steps: no attack may reach the same corner from both starts.

@@ -131,12 +131,3 @@ class TestAbsolute:
         values, valid = torch.zeros(1, 2, 1, 2), torch.tensor([[[True, False]]])
         prediction = torch.tensor([1.0, 50.0, 3.0, 50.0]).view(1, 2, 1, 2)
         assert scores(AbsoluteMetric(), prediction, values, valid) == {"mae": 2.0}
-
-
-@pytest.mark.parametrize(
-    "metric", [AccuracyMetric(), BinaryMetric(), DepthMetric(), AngularMetric(), AbsoluteMetric()]
-)
-class TestEvery:
-    def test_nothing_valid_is_nan(self, metric: SumMetric) -> None:
-        sums = torch.zeros(3, metric.size, dtype=torch.float64)
-        assert all(torch.isnan(score).all() for score in metric.score(sums).values())

@@ -62,7 +62,7 @@ def check_sums_and_counts(task: Task, generator: torch.Generator) -> None:
     target = draw_target(task, generator)
     sums = task.loss(draw_prediction(task, generator), target)
     assert isinstance(sums, LossSums)
-    for values in sums:
+    for values in (*sums, *task.loss(1e6 * draw_prediction(task, generator), target)):
         assert values.shape == (N,)
         assert values.dtype == torch.float32
         assert torch.isfinite(values).all()

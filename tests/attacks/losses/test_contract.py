@@ -1,9 +1,10 @@
-"""What every registered attack loss keeps to."""
+"""What every registered attack loss keeps to: a new one is tested as soon as it exists."""
 
 import pytest
 import torch
 
 from taskgroup.attacks.losses.base import LOSSES
+from taskgroup.errors import ConfigError
 
 NAMES = {
     "angular",
@@ -26,7 +27,7 @@ NAMES = {
     "spherical",
     "targeted_dlr",
 }
-SLIPS = {"jensen_shannon_seed"}
+BREAK = {"jensen_shannon_seed"}
 """Losses that are NaN at confident pixels, as their published form is."""
 every_loss = pytest.mark.parametrize("name", list(LOSSES))
 
@@ -47,7 +48,7 @@ def test_the_losses_that_ship_are_registered():
     assert set(LOSSES) >= NAMES
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in SLIPS])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in BREAK])
 @pytest.mark.parametrize("gap", [0.0, 200.0])
 @pytest.mark.parametrize("strongest", [0, 3])
 def test_finite_at_a_large_gap(name, gap, strongest, target_of, setting):
@@ -116,3 +117,13 @@ def test_vectors_are_maps_of_one_pixel(name, logits, target_of, setting):
     )
     torch.testing.assert_close(vector, pixel)
     assert vector[1] == 0
+
+
+@every_loss
+def test_a_target_that_does_not_fit_is_refused(name, logits, classes, target_of, valid, setting):
+    if target_of(name).is_floating_point():
+        with pytest.raises(ConfigError, match="needs numbers of the prediction's shape, got"):
+            LOSSES[name](logits, classes, valid, setting)
+    else:
+        with pytest.raises(ConfigError, match="needs logits of at least 2 classes and class"):
+            LOSSES[name](logits[:, :1], logits[:, :1], valid, setting)
