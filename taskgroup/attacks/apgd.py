@@ -196,15 +196,14 @@ def apgd_phases(
     generator: torch.Generator,
     phases: tuple[Phase, ...] = SHRINKING,
     random_start: bool = True,
-    choose: Literal["score", "tracked"] = "score",
     stop_at: float | None = None,
     stops: Literal["image", "batch"] = "image",
 ) -> Climb:
     """Climb in one ball after the other, each from where the previous phase ended.
 
-    A phase begins at the previous one's lowest score, or highest tracked loss, projected into its
-    own ball; what was best there does not count any more. ``n`` steps take ``n`` backward passes
-    and one forward pass more per phase.
+    A phase begins at the previous one's lowest score, projected into its own ball; what was best
+    there does not count any more. ``n`` steps take ``n`` backward passes and one forward pass more
+    per phase.
 
     Args:
         objective: What to raise, what to track, and a score that an attack lowers.
@@ -214,8 +213,6 @@ def apgd_phases(
         generator: Source of the random start.
         phases: Radii and shares of the steps; the last radius is 1.
         random_start: Begin at a random point of the first ball instead of the images.
-        choose: Which iterate a phase hands on. SEA hands on the lowest score, AutoAttack the
-            highest tracked loss; an error, which is worse when it is high, needs ``tracked``.
         stop_at: In each phase an image whose score is this low or lower leaves the batch; None
             lets all images run. Zero fits accuracies, not errors.
         stops: Whether each image leaves by itself, or all together when the last one may.
@@ -237,7 +234,7 @@ def apgd_phases(
         end = climb(
             objective, images, start, threat=ball, steps=count, stop_at=stop_at, stops=stops
         )
-        point = end.lowest if choose == "score" else end.best
+        point = end.lowest
     assert end is not None, "there must be a step to take"
     return end
 

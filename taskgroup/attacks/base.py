@@ -46,6 +46,7 @@ class Objective(Protocol):
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
 
 
+@runtime_checkable
 class GradientObjective(Objective, Protocol):
     """An objective that combines gradients itself instead of losses."""
 

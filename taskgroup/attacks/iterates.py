@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import Evaluation, Objective
+from taskgroup.attacks.base import Evaluation, GradientObjective, Objective
 
 STOP_CHECK_EVERY = 8
 """Iterations between checks for finished images where a check must wait for a device."""
@@ -26,10 +26,9 @@ def input_gradient(
         images: ``(N, C, H, W)``.
         progress: Share of the attack that is over, from 0 to 1.
     """
-    supplied = getattr(objective, "gradient", None)
-    if supplied is not None:
-        gradient, evaluation = supplied(images, progress)
-        return gradient.detach(), _detached(evaluation)
+    if isinstance(objective, GradientObjective):
+        supplied, evaluation = objective.gradient(images, progress)
+        return supplied.detach(), _detached(evaluation)
     with torch.enable_grad():
         probe = images.detach().requires_grad_()
         evaluation = objective(probe, progress)

@@ -1,8 +1,6 @@
 """What a data set is: a configuration that knows its tasks and opens its splits.
 
 Batches, not samples, are the unit: the data sets that fit in memory slice arrays once per batch.
-``__getitems__`` is torch's own hook for that, so a plain ``DataLoader`` with
-``collate_fn=keep_batch`` works.
 """
 
 from abc import ABC, abstractmethod
@@ -56,7 +54,7 @@ class Batch:
         return Batch(function(self.images), targets, function(self.index))
 
 
-class VisionDataset(ABC, torch.utils.data.Dataset[Batch]):
+class VisionDataset(ABC):
     """One split of a data set, with targets for the tasks asked for."""
 
     @abstractmethod
@@ -69,14 +67,6 @@ class VisionDataset(ABC, torch.utils.data.Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         return self.batch([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return self.batch(indices)
-
-
-def keep_batch(batch: Batch) -> Batch:
-    """Collate function for a ``DataLoader``: ``__getitems__`` has already made the batch."""
-    return batch
 
 
 class DatasetConfig(Config):

@@ -31,47 +31,6 @@ class Scores:
     values: Mapping[str, Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class Attacker:
-    """A named attack with its budget and the tasks whose losses it raises.
-
-    Attributes:
-        attack: Registry name.
-        budget: Ball and effort.
-        attacked_tasks: Names of tasks.
-        seed: Seed of random starts and noise.
-        autocast: Number format of the attack's forward passes; None is float32.
-    """
-
-    attack: str
-    budget: AttackBudget
-    attacked_tasks: tuple[str, ...]
-    seed: int = 0
-    autocast: torch.dtype | None = None
-
-    def __call__(
-        self, model: nn.Module, tasks: Sequence[Task], batch: Batch, number: int
-    ) -> Tensor:
-        """Attacked images of a batch ``(N, 3, H, W)``; ``number`` is its place, for the seed.
-
-        The network must be fixed, see ``fixed_network``.
-        """
-        objective = TaskObjective(
-            model,
-            tasks,
-            batch.targets,
-            main_task=None,
-            attacked_tasks=self.attacked_tasks,
-            autocast=self.autocast,
-        )
-        return ATTACKS[self.attack](
-            objective,
-            batch.images,
-            budget=self.budget,
-            generator=seeded_generator(self.seed, number),
-        )
-
-
 def score_model(
     model: nn.Module,
     tasks: Sequence[Task],
@@ -83,7 +42,6 @@ def score_model(
     attacked_tasks: Sequence[str] = (),
     seed: int = 0,
     device: torch.device = CPU,
-    autocast: torch.dtype | None = None,
 ) -> Scores:
     """Score every task on clean images, or on images attacked for this very network.
 
@@ -99,24 +57,30 @@ def score_model(
         attacked_tasks: Tasks whose losses the attack raises.
         seed: Seed of random starts and noise; batch ``i`` has its own stream.
         device: Where the network lies.
-        autocast: Number format of the attack's forward passes; scores are always float32.
 
     Raises:
         DataError: There is no image.
     """
-    attacker = None
-    if attack is not None:
-        named = tuple(attacked_tasks) or (main_task,)
-        attacker = Attacker(attack, budget or AttackBudget(), named, seed, autocast)
     metrics = {task.name: task.metric() for task in tasks}
+    attacked = tuple(attacked_tasks) or (main_task,)
     parts: list[dict[str, Tensor]] = []
     with fixed_network(model):
         for number, batch in enumerate(batches):
             there = batch.to(device)
-            images = there.images if attacker is None else attacker(model, tasks, there, number)
+            images = there.images
+            if attack is not None:
+                objective = TaskObjective(
+                    model, tasks, there.targets, main_task=None, attacked_tasks=attacked
+                )
+                images = ATTACKS[attack](
+                    objective,
+                    images,
+                    budget=budget or AttackBudget(),
+                    generator=seeded_generator(seed, number),
+                )
             predictions = predict(model, images, list(metrics))
             parts.append(sums_per_image(metrics, predictions, there.targets))
-    return gather_scores(metrics, parts)
+    return _whole(metrics, parts)
 
 
 @torch.no_grad()
@@ -143,14 +107,8 @@ def sums_per_image(
     return found
 
 
-def gather_scores(
-    metrics: Mapping[str, SumMetric], parts: Sequence[Mapping[str, Tensor]]
-) -> Scores:
-    """Join the sums of all batches and compute the scores of the whole.
-
-    Raises:
-        DataError: There is no batch.
-    """
+def _whole(metrics: Mapping[str, SumMetric], parts: Sequence[Mapping[str, Tensor]]) -> Scores:
+    """Join the sums of all batches and compute the scores of the whole."""
     if not parts:
         raise DataError("a score needs at least one image, got none; choose a larger split")
     sums = {name: torch.cat([part[name] for part in parts]) for name in metrics}

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import taskgroup.tasks
-from taskgroup.data.base import DATASETS, SPLITS, Batch, DatasetConfig, keep_batch, parse_dataset
+from taskgroup.data.base import DATASETS, SPLITS, Batch, DatasetConfig, parse_dataset
 from taskgroup.data.label_free import LABEL_FREE, label_free_targets
-from taskgroup.data.loading import batches
 from taskgroup.errors import ConfigError
 from taskgroup.tasks.base import TASKS, build_task
 
@@ -110,15 +109,8 @@ def test_splits_are_disjoint_and_none_is_empty(config: DatasetConfig) -> None:
         dataset = config.open(split, ())
         assert len(dataset)
         total += len(dataset)
-        for batch in batches(dataset, batch_size=8):
-            seen |= {image.numpy().tobytes() for image in batch.images}
+        seen |= {image.numpy().tobytes() for image in dataset.batch(range(len(dataset))).images}
     assert len(seen) == total
-
-
-def test_a_worker_pool_of_torch_loads_it(config: DatasetConfig) -> None:
-    dataset = config.open("train", ("edges",))
-    loader = torch.utils.data.DataLoader(dataset, batch_size=4, collate_fn=keep_batch)
-    assert sum(len(batch) for batch in loader) == len(dataset)
 
 
 def test_positions_are_those_of_a_sequence(config: DatasetConfig) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from taskgroup.data.loading import batches, open_dataset
+from taskgroup.data.loading import open_dataset
 from taskgroup.training.adversary import build_adversary
 from taskgroup.training.config import AdversaryConfig, TrialConfig
 from taskgroup.training.epoch import Trainer, training_step
@@ -75,11 +75,11 @@ def test_five_steps_on_the_scenes():
     state.loss.train()
     adversary = build_adversary(config, state.model, state.tasks, precision=None)
     dataset = open_dataset(config.dataset, "train", config.task_set)
-    attack = make_generator(config.seed, "attack", 0)
+    attack, size = make_generator(config.seed, "attack", 0), config.training.batch_size
     sums = torch.stack(
         [
-            training_step(state, adversary, batch, attack)
-            for batch in batches(dataset, batch_size=config.training.batch_size)
+            training_step(state, adversary, dataset.batch(range(start, start + size)), attack)
+            for start in range(0, len(dataset), size)
         ]
     )
     losses = sums[:, :, 0] / sums[:, :, 1]

@@ -93,11 +93,10 @@ def attack_tasks(
     attack: str,
     budget: AttackBudget,
     seed: int,
-    repeat: int = 0,
 ) -> ScoreSums:
     """Attack several tasks together, and score ``task`` alone, of which ``prediction`` is clean."""
     attacked = _attacked(
-        trained, batch, attacked_tasks, combine, attack, budget, seed=seed, repeat=repeat
+        trained, batch, attacked_tasks, combine, attack, budget, seed=seed, repeat=0
     )
     return _scored(trained, task, batch, prediction, attacked)
 

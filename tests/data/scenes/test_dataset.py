@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from taskgroup.config import parse
-from taskgroup.data.base import DATASETS, SPLITS, Batch, Split, keep_batch, parse_dataset
+from taskgroup.data.base import DATASETS, SPLITS, Batch, Split, parse_dataset
 from taskgroup.data.scenes import SceneConfig, SceneDataset
 from taskgroup.data.scenes.labels import SEGMENTATION_CLASSES
 from taskgroup.errors import ConfigError
@@ -139,11 +139,6 @@ def test_pickling_sends_the_path_not_the_arrays(dataset: SceneDataset) -> None:
     pickled = pickle.dumps(dataset)
     assert len(pickled) < 2000
     assert_same(pickle.loads(pickled).batch([2]), dataset.batch([2]))
-
-
-def test_works_with_a_plain_loader(dataset: SceneDataset) -> None:
-    loader = torch.utils.data.DataLoader(dataset, batch_size=10, collate_fn=keep_batch)
-    assert [len(batch) for batch in loader] == [10, 10, 4]
 
 
 @pytest.mark.parametrize("split", SPLITS)
