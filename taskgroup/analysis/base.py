@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from taskgroup.config import parse_yaml
 from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
-from taskgroup.results.evaluation_files import read_dimension, read_task_gradients, read_transfers
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS, TRANSFERS
 from taskgroup.results.records import (
     DimensionRow,
     EvaluationRow,
@@ -132,9 +132,9 @@ def read_study(run: RunDirectory) -> StudyData:
         staged=tuple(trial for trial in trials if trial.stage != "search"),
         evaluations=tuple(run.evaluations()),
         panels=tuple(run.panels()),
-        transfers=tuple(read_transfers(run.storage)),
-        dimensions=tuple(read_dimension(run.storage)),
-        task_gradients=tuple(read_task_gradients(run.storage)),
+        transfers=tuple(TRANSFERS.latest(run.storage)),
+        dimensions=tuple(DIMENSIONS.latest(run.storage)),
+        task_gradients=tuple(TASK_GRADIENTS.latest(run.storage)),
         space=space,
         space_text=text,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from taskgroup.evaluation.shards.shard import SampleImages, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.conditions import Condition
-from taskgroup.results.records import Panel
+from taskgroup.results.records import Panel, PanelKind, pixel_bytes
 from taskgroup.tasks.base import IGNORE, Target, Task
 
 
@@ -66,7 +66,8 @@ def _picture(subject: Subject, image: int, pixels: Tensor) -> Panel:
         content="image",
         task="",
         kind="picture",
-        values=values,
+        shape=values.shape,
+        values=pixel_bytes(values, "picture"),
     )
 
 
@@ -74,7 +75,7 @@ def _readable(
     subject: Subject, image: int, task: Task, values: np.ndarray[Any, np.dtype[Any]]
 ) -> Panel:
     """A target in the form that the report colours."""
-    is_number = task.info.num_classes is None
+    kind: PanelKind = "numbers" if task.info.num_classes is None else "classes"
     return Panel(
         trial=subject.trial,
         label=subject.label,
@@ -84,7 +85,8 @@ def _readable(
         epsilon=0.0,
         content="target",
         task=task.name,
-        kind="numbers" if is_number else "classes",
-        values=values.astype(np.float32 if is_number else np.uint8),
+        kind=kind,
+        shape=values.shape,
+        values=pixel_bytes(values, kind),
         class_names=task.info.class_names,
     )

@@ -26,7 +26,7 @@ from taskgroup.evaluation.suites.catalogue import strong_condition, suite_condit
 from taskgroup.evaluation.verdict.network_result import NetworkResult, network_result
 from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.evaluation.verdict.rows import RowMaker, transfer_rows
-from taskgroup.results.evaluation_files import next_name, write_images, write_transfers
+from taskgroup.results.record_files import TRANSFERS, WORST_CASES
 from taskgroup.results.records import EvaluationRow, ImageRow, Panel, TransferRow
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.storage.places import Place
@@ -241,10 +241,7 @@ def _described(
 
 def _write(directory: RunDirectory, found: Evaluated) -> None:
     """Write the records, what the rows stand on first."""
-    name = next_name(directory.storage, "worst_case")
-    write_images(directory.storage, name, found.worst_images)
+    WORST_CASES.write(directory.storage, found.worst_images)
     if found.transfers:
-        write_transfers(
-            directory.storage, next_name(directory.storage, "transfers"), found.transfers
-        )
+        TRANSFERS.write(directory.storage, found.transfers)
     directory.write_evaluation(found.rows, found.panels)

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from taskgroup.errors import ConfigError
 from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.results.records.codec import evaluations_to_table
+from taskgroup.results.records.codec import to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ class LoadedRun:
     @property
     def evaluation_table(self) -> pa.Table:
         """One row per score, as in ``evaluations``."""
-        return evaluations_to_table(self.evaluations)
+        return to_table(EvaluationRow, self.evaluations)
 
     def to_pandas(self) -> "pd.DataFrame":
         """``table`` as a pandas data frame.

@@ -13,18 +13,19 @@ Layout (``docs/records.md``)::
 """
 
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, Self
 
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.results.record_files import EVALUATIONS, PANELS, write_records
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
-from taskgroup.results.records import codec as schema
+from taskgroup.results.records.codec import decode, to_table
 from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
 from taskgroup.results.storage.lease import hold_lease
 from taskgroup.results.storage.local_files import make_folder
@@ -208,30 +209,33 @@ class RunDirectory:
         Raises:
             ResourceError: The disk is full or not writable.
         """
-        table = schema.trials_to_table([result])
-        self.storage.write(f"trials/{result.number:05d}.parquet", schema.encode(table))
+        name = f"trials/{result.number:05d}.parquet"
+        write_records(self.storage, name, TrialResult, [result])
 
     def trials_table(self) -> pa.Table:
-        """Every trial as stored, one row each, by number; see ``docs/records.md``.
+        """Every trial, one row each, by number, with every column that any file has.
+
+        A file that lacks one of ``docs/records.md`` has its default there, else null.
 
         Raises:
-            DataError: A file is torn, foreign, or of another schema version.
+            DataError: As ``trials``, or a column that this version does not know has types in two
+                files that have nothing in common.
         """
-        names = self.storage.names("trials", ".parquet")
-        tables = [
-            schema.decode(content, schema.TRIAL_SCHEMA, source=self._full(name))
-            for name, content in zip(names, self.storage.read_all(names), strict=True)
-        ]
-        return pa.concat_tables([schema.TRIAL_SCHEMA.empty_table(), *tables]).sort_by("number")
+        return to_table(TrialResult, self.trials())
 
     def trials(self) -> list[TrialResult]:
         """Every trial, by number.
 
         Raises:
-            DataError: A file is torn, foreign, or of another schema version.
+            DataError: A file is torn or foreign, or lacks a column that it needs.
         """
-        table = self.trials_table()
-        return schema.records(schema.table_to_trials, table, source=self._full("trials"))
+        names = self.storage.names("trials", ".parquet")
+        found = [
+            trial
+            for name, content in zip(names, self.storage.read_all(names), strict=True)
+            for trial in decode(TrialResult, content, source=self._full(name))
+        ]
+        return sorted(found, key=attrgetter("number"))
 
     def write_evaluation(self, rows: Sequence[EvaluationRow], panels: Sequence[Panel] = ()) -> None:
         """Write what one run of ``evaluate`` found, pictures first.
@@ -241,51 +245,26 @@ class RunDirectory:
         Raises:
             ResourceError: The disk is full or not writable.
         """
-        written = self.storage.names("evaluations", ".parquet")
-        found = (re.match(r"evaluations/(\d+)-", name) for name in written)
-        number = 1 + max((int(match[1]) for match in found if match), default=0)
-        base = f"{number:04d}-{secrets.token_hex(4)}.parquet"
+        base = EVALUATIONS.next_base(self.storage)
         if panels:
-            self.storage.write(f"panels/{base}", schema.encode(schema.panels_to_table(panels)))
-        self.storage.write(f"evaluations/{base}", schema.encode(schema.evaluations_to_table(rows)))
+            PANELS.write(self.storage, panels, base=base)
+        EVALUATIONS.write(self.storage, rows, base=base)
 
     def evaluations(self) -> list[EvaluationRow]:
         """The rows of each trial's latest evaluation on each split, in the order written.
 
         Raises:
-            DataError: A file is torn, foreign, or of another schema version.
+            DataError: A file is torn or foreign, or lacks a column that it needs.
         """
-        latest: dict[tuple[int, str, str], list[EvaluationRow]] = {}
-        for name in self.storage.names("evaluations", ".parquet"):
-            rows: dict[tuple[int, str, str], list[EvaluationRow]] = {}
-            for row in self._evaluation(name):
-                rows.setdefault((row.trial, row.label, row.split), []).append(row)
-            latest.update(rows)
-        return [row for rows in latest.values() for row in rows]
+        return EVALUATIONS.latest(self.storage)
 
     def panels(self) -> list[Panel]:
         """The pictures of each trial's latest evaluation that kept any, in the order written.
 
         Raises:
-            DataError: A file is torn, foreign, or of another schema version.
+            DataError: A file is torn or foreign, or lacks a column that it needs.
         """
-        latest: dict[tuple[int, str], list[Panel]] = {}
-        for name in self.storage.names("panels", ".parquet"):
-            panels: dict[tuple[int, str], list[Panel]] = {}
-            for panel in self._panels(name):
-                panels.setdefault((panel.trial, panel.label), []).append(panel)
-            latest.update(panels)
-        return [panel for panels in latest.values() for panel in panels]
-
-    def _evaluation(self, name: str) -> list[EvaluationRow]:
-        source = self._full(name)
-        table = schema.decode(self.storage.read(name), schema.EVALUATION_SCHEMA, source=source)
-        return schema.records(schema.table_to_evaluations, table, source=source)
-
-    def _panels(self, name: str) -> list[Panel]:
-        source = self._full(name)
-        table = schema.decode(self.storage.read(name), schema.PANEL_SCHEMA, source=source)
-        return schema.records(schema.table_to_panels, table, source=source)
+        return PANELS.latest(self.storage)
 
     def write_report(self, html: str) -> str:
         """Write the report and return where it lies.

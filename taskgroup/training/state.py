@@ -5,7 +5,7 @@ step and generators of the epoch, so the number of finished epochs is all the re
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.models.multitask import MultitaskModel
 from taskgroup.results.records import EpochRow
+from taskgroup.results.records.plain import from_plain, to_plain
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, completed
@@ -52,7 +53,7 @@ def save_state(state: TrialState, rows: Sequence[EpochRow], path: Place) -> None
         training={
             "optimizer": state.optimizer.state_dict(),
             "weighting": state.loss.weighting.state_dict(),
-            "rows": [asdict(row) for row in rows],
+            "rows": [to_plain(row) for row in rows],
         },
     )
     save_checkpoint(checkpoint, path)
@@ -70,7 +71,7 @@ def restore_state(state: TrialState, checkpoint: Checkpoint) -> tuple[EpochRow, 
     state.model.load_state_dict(rebuild(checkpoint).state_dict())
     state.loss.weighting.load_state_dict(training["weighting"])
     state.optimizer.load_state_dict(training["optimizer"])
-    return _rows(training)
+    return _rows(training, checkpoint.source)
 
 
 def read_rows(path: Place) -> tuple[EpochRow, ...]:
@@ -79,11 +80,12 @@ def read_rows(path: Place) -> tuple[EpochRow, ...]:
     Raises:
         DataError: The file is no checkpoint, or not one of training.
     """
-    return _rows(_training_part(load_checkpoint(path)))
+    checkpoint = load_checkpoint(path)
+    return _rows(_training_part(checkpoint), checkpoint.source)
 
 
-def _rows(training: Mapping[str, Any]) -> tuple[EpochRow, ...]:
-    return tuple(EpochRow(**row) for row in training["rows"])
+def _rows(training: Mapping[str, Any], source: str) -> tuple[EpochRow, ...]:
+    return tuple(from_plain(EpochRow, row, source=source) for row in training["rows"])
 
 
 def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:

@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 
 from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.results.evaluation_files import (
-    write_dimension,
-    write_task_gradients,
-    write_transfers,
-)
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS, TRANSFERS
 from taskgroup.results.records import (
     DimensionRow,
     EpochRow,
     EvaluationRow,
     Panel,
+    PanelKind,
     TaskGradientRow,
     TransferRow,
     TrialResult,
+    pixel_bytes,
 )
 from taskgroup.results.run_directory import RunDirectory
 
@@ -178,12 +176,12 @@ def make_panels(trial: TrialResult, role: str) -> list[Panel]:
         wrong = (rng.random(target.shape) < (0.3 if trial.is_adversarial else 0.8)) * 2
 
         def panel(content: str, condition: str, values: np.ndarray, image: int = image) -> Panel:
+            kind: PanelKind = "picture" if content == "image" else "classes"
             return Panel(
                 trial.number, trial.label, role, image, condition,  # type: ignore[arg-type]
                 0.0 if condition == "clean" else 4 / 255, content,  # type: ignore[arg-type]
-                "" if content == "image" else "segmentation",
-                "picture" if content == "image" else "classes",
-                values.astype(np.uint8), ("floor", "wall", "box", "ball"),
+                "" if content == "image" else "segmentation", kind, values.shape,
+                pixel_bytes(values, kind), ("floor", "wall", "box", "ball"),
             )  # fmt: skip
 
         noise = rng.choice([-4, 4], picture.shape)
@@ -324,11 +322,11 @@ def make_run(tmp_path: Path) -> MakeRun:
             judged += [(trial, "baseline") for trial in trials if trial.role == "baseline"]
             rows = [row for trial, role in judged for row in make_evaluation(trial, role)]
             transfers = make_transfers([trial for trial, _ in judged])
-            write_dimension(run.storage, [r for t, role in judged for r in make_dimension(t, role)])
-            write_task_gradients(
-                run.storage, [r for t, role in judged for r in make_task_gradients(t, role)]
-            )
-            write_transfers(run.storage, "transfers/0001-made.parquet", transfers)
+            curves = [row for trial, role in judged for row in make_dimension(trial, role)]
+            angles = [row for trial, role in judged for row in make_task_gradients(trial, role)]
+            DIMENSIONS.write(run.storage, curves)
+            TASK_GRADIENTS.write(run.storage, angles)
+            TRANSFERS.write(run.storage, transfers)
             run.write_evaluation(rows, [p for t, role in judged for p in make_panels(t, role)])
         return run
 

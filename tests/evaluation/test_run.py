@@ -27,7 +27,7 @@ from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.evaluation_files import read_images, read_transfers
+from taskgroup.results.record_files import TRANSFERS, WORST_CASES
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import Storage
@@ -238,8 +238,7 @@ def test_each_images_worst_result_is_kept(run):
             if (row.trial, row.condition, row.score_name) == (trial, "worst_case", "miou")
         )  # fmt: skip
         assert float(metric.score(total)["miou"]) == worst.score
-    (name,) = run.storage.names("worst_case", ".parquet")
-    assert read_images(run.storage, name) == list(found.worst_images)
+    assert WORST_CASES.latest(run.storage) == list(found.worst_images)
 
 
 def test_who_is_fooled_by_whose_images_is_no_robustness(run):
@@ -253,7 +252,7 @@ def test_who_is_fooled_by_whose_images_is_no_robustness(run):
     }
     assert {target: pairs[target, target].score for target in (0, 2)} == white
     assert not [row for row in found.rows if "transfer" in row.condition]
-    assert read_transfers(run.storage) == list(found.transfers)
+    assert TRANSFERS.latest(run.storage) == list(found.transfers)
 
 
 CONFIRM = EvaluationOptions("quick", images=1, attacked_tasks=("segmentation",), split="confirm")
@@ -265,7 +264,7 @@ def test_trials_are_scored_on_the_confirm_split(run):
     assert {(row.trial, row.split) for row in found.rows} == {(0, "confirm"), (2, "confirm")}
     assert run.evaluations() == list(found.rows)
     assert run.panels() == []
-    assert read_transfers(run.storage) == []
+    assert TRANSFERS.latest(run.storage) == []
     assert {row.attacked_tasks for row in found.rows if row.epsilon} == {
         ("segmentation",), ("segmentation", "classification")
     }  # fmt: skip
@@ -349,14 +348,14 @@ def test_panels_show_images_targets_and_predictions(run):
     }
     assert len(found.panels) == 2 * 5
     pictures = {
-        (p.condition, p.image): p.values.astype(int) for p in found.panels if p.content == "image"
+        (p.condition, p.image): p.pixels.astype(int) for p in found.panels if p.content == "image"
     }
     change = np.abs(pictures["apgd", 1] - pictures["clean", 1])
     assert 1 <= change.max() <= 5
     assert pictures["clean", 0].shape == (32, 32, 3)
     target = next(p for p in found.panels if p.content == "target")
-    assert target.values.shape == (32, 32)
-    assert len(target.class_names) > target.values.max()
+    assert target.pixels.shape == (32, 32)
+    assert len(target.class_names) > target.pixels.max()
     assert len(run.panels()) == len(found.panels)
 
 
@@ -367,8 +366,8 @@ def test_a_number_map_is_shown_as_numbers(tmp_path):
     assert (found.rows[0].task, found.rows[0].score_name) == ("depth", "abs_rel")
     maps = [p for p in found.panels if p.content != "image"]
     assert {p.kind for p in maps} == {"numbers"}
-    assert {p.values.shape for p in maps} == {(1, 32, 32)}
-    assert all(p.values.dtype == np.float32 for p in maps)
+    assert {p.pixels.shape for p in maps} == {(1, 32, 32)}
+    assert all(p.pixels.dtype == np.float32 for p in maps)
 
 
 def test_a_checkpoint_inside_a_run_is_its_trial(run):

@@ -6,29 +6,27 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from taskgroup.results.evaluation_files import (
-    DIMENSION_SCHEMA,
-    IMAGE_SCHEMA,
-    TASK_GRADIENT_SCHEMA,
-    TRANSFER_SCHEMA,
+from taskgroup.results.records import (
+    DimensionRow,
+    EvaluationRow,
+    ImageRow,
+    Panel,
+    TaskGradientRow,
+    TransferRow,
+    TrialResult,
 )
-from taskgroup.results.records.codec import (
-    EVALUATION_SCHEMA,
-    PANEL_SCHEMA,
-    RECORD_KEY,
-    TRIAL_SCHEMA,
-)
+from taskgroup.results.records.codec import schema_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "records.md"
 FOLDERS = {
-    "trials": TRIAL_SCHEMA,
-    "evaluations": EVALUATION_SCHEMA,
-    "worst_case": IMAGE_SCHEMA,
-    "shards": IMAGE_SCHEMA,
-    "transfers": TRANSFER_SCHEMA,
-    "panels": PANEL_SCHEMA,
-    "dimension": DIMENSION_SCHEMA,
-    "task_gradients": TASK_GRADIENT_SCHEMA,
+    "trials": TrialResult,
+    "evaluations": EvaluationRow,
+    "worst_case": ImageRow,
+    "shards": ImageRow,
+    "transfers": TransferRow,
+    "panels": Panel,
+    "dimension": DimensionRow,
+    "task_gradients": TaskGradientRow,
 }
 
 
@@ -60,12 +58,11 @@ def described(kind: pa.DataType) -> str:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_column_is_described_with_its_type(page: str, folder: str) -> None:
-    schema = FOLDERS[folder]
-    expected = {field.name: described(field.type) for field in schema}
+    expected = {field.name: described(field.type) for field in schema_of(FOLDERS[folder])}
     assert documented(page, folder) == expected
 
 
 def test_every_folder_and_record_is_named(page: str) -> None:
-    for folder, schema in FOLDERS.items():
+    for folder, record in FOLDERS.items():
         assert f"| `{folder}/" in page
-        assert f"`{schema.metadata[RECORD_KEY].decode()}`" in page
+        assert f"`{record.stored_as}`" in page

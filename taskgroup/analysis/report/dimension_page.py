@@ -3,7 +3,7 @@
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup.analysis.base import CHARTS, StudyData
 from taskgroup.analysis.report import page
-from taskgroup.results.evaluation_files import read_dimension, read_task_gradients
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, within
 from taskgroup.study.objectives import StudyObjective
@@ -16,11 +16,11 @@ def write_dimension_page(place: Place) -> str:
     """Draw the records of a folder into ``dimension.html`` beside them; returns where it lies.
 
     Raises:
-        DataError: A record is torn, foreign, or of another schema version.
+        DataError: A file of records is torn or foreign, or lacks a column that it needs.
         ResourceError: The disk is full or not writable.
     """
     storage = open_storage(place)
-    rows, task_rows = read_dimension(storage), read_task_gradients(storage)
+    rows, task_rows = DIMENSIONS.latest(storage), TASK_GRADIENTS.latest(storage)
     task = rows[-1].task if rows else ""
     study = StudyData(
         name=str(place),

@@ -114,7 +114,7 @@ def _block(
 ) -> PanelBlock:
     here = [panel for panel in study.panels if panel.image == image]
     targets = [panel for panel in here if panel.content == "target"]
-    limits = scale_limits(targets[0].values) if targets and targets[0].values.ndim == 3 else (0, 1)
+    limits = scale_limits(targets[0].pixels) if targets and targets[0].pixels.ndim == 3 else (0, 1)
     seen = [p for p in here if p.content == "image" and p.condition == "clean"]
     rows = []
     for model in models:
@@ -134,8 +134,8 @@ def _block(
 def _cell(panel: Panel | None, limits: tuple[float, float]) -> Cell:
     if panel is None:
         return Cell(text="-")
-    if panel.kind == "classes" and panel.values.ndim == 0:
-        return Cell(text=_class_name(panel, int(panel.values)))
+    if panel.kind == "classes" and panel.pixels.ndim == 0:
+        return Cell(text=_class_name(panel, int(panel.pixels)))
     return Cell(source=data_address(colour(panel, limits=limits)))
 
 
@@ -146,6 +146,6 @@ def _class_name(panel: Panel, number: int) -> str:
 
 
 def _classes(panels: Sequence[Panel]) -> tuple[tuple[str, str], ...]:
-    maps = [panel for panel in panels if panel.kind == "classes" and panel.values.ndim == 2]
-    numbers = sorted({int(n) for panel in maps for n in set(panel.values.ravel().tolist())})
+    maps = [panel for panel in panels if panel.kind == "classes" and panel.pixels.ndim == 2]
+    numbers = sorted({int(n) for panel in maps for n in set(panel.pixels.ravel().tolist())})
     return tuple((_class_name(maps[0], n), class_color(n)) for n in numbers if n != IGNORED)

@@ -56,13 +56,13 @@ def colour(panel: Panel, *, limits: tuple[float, float] = (0.0, 1.0)) -> Pixels:
             channels are colours themselves (normals from [-1, 1], the rest from [0, 1]).
     """
     if panel.kind == "picture":
-        return np.asarray(panel.values, dtype=np.uint8)
+        return np.asarray(panel.pixels, dtype=np.uint8)
     if panel.kind == "classes":
-        return _colour_classes(panel.values)
-    if len(panel.values) == 3:
-        values = (panel.values + 1) / 2 if panel.task == "normals" else panel.values
+        return _colour_classes(panel.pixels)
+    if len(panel.pixels) == 3:
+        values = (panel.pixels + 1) / 2 if panel.task == "normals" else panel.pixels
         return _paint(np.moveaxis(values, 0, -1), np.logical_and.reduce(np.isfinite(values)))
-    return _colour_scale(panel.values[0], limits)
+    return _colour_scale(panel.pixels[0], limits)
 
 
 def scale_limits(values: NDArray[Any]) -> tuple[float, float]:

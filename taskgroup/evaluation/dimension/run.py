@@ -16,7 +16,7 @@ from taskgroup.evaluation.dimension.pixel_gradients import SEED_BATCH
 from taskgroup.evaluation.dimension.task_gradients import agreement_rows, task_gram
 from taskgroup.evaluation.loading import NetworkSources, fixed_networks, load_networks
 from taskgroup.evaluation.subjects import Subject, resolve, winner_and_baselines
-from taskgroup.results.evaluation_files import write_dimension, write_task_gradients
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.records import DimensionRow, TaskGradientRow
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
 from taskgroup.results.storage.base import open_storage
@@ -93,9 +93,9 @@ def analyse_dimension(
     rows, task_rows = measure_networks(named.subjects, options, progress)
     storage = open_storage(named.place)
     if rows:
-        write_dimension(storage, rows)
+        DIMENSIONS.write(storage, rows)
     if task_rows:
-        write_task_gradients(storage, task_rows)
+        TASK_GRADIENTS.write(storage, task_rows)
     return DimensionFound(tuple(rows), tuple(task_rows), named.place, named.is_run)
 
 

@@ -12,12 +12,7 @@ from taskgroup import __version__
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources
 from taskgroup.evaluation.shards.shard import Part, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.evaluation_files import (
-    read_images,
-    read_shard_panels,
-    write_images,
-    write_shard_panels,
-)
+from taskgroup.results.record_files import read_records, write_records
 from taskgroup.results.records import ImageRow, Panel
 from taskgroup.results.storage.base import Storage
 
@@ -69,8 +64,9 @@ class ShardStore:
         if not self.storage.exists(name):
             return None
         pictures = _panels_name(name)
-        panels = read_shard_panels(self.storage, pictures) if self.storage.exists(pictures) else []
-        return self._result(shard, read_images(self.storage, name)), panels
+        is_shown = self.storage.exists(pictures)
+        panels = read_records(self.storage, pictures, Panel) if is_shown else []
+        return self._result(shard, read_records(self.storage, name, ImageRow)), panels
 
     def save(self, shard: Shard, result: ShardResult, panels: Sequence[Panel]) -> None:
         """Write a finished shard, its pictures first.
@@ -80,8 +76,8 @@ class ShardStore:
         """
         name = self.name(shard)
         if panels:
-            write_shard_panels(self.storage, _panels_name(name), panels)
-        write_images(self.storage, name, self._rows(shard, result))
+            write_records(self.storage, _panels_name(name), Panel, panels)
+        write_records(self.storage, name, ImageRow, self._rows(shard, result))
 
     def _rows(self, shard: Shard, result: ShardResult) -> list[ImageRow]:
         fields = {
@@ -92,7 +88,7 @@ class ShardStore:
             ImageRow(
                 **fields,
                 member=part.member,
-                judged=self.subjects[part.network].trial,
+                scored_trial=self.subjects[part.network].trial,
                 image=int(image),
                 task=task,
                 valid=int(result.valid[task][position]) if task in result.valid else 0,
@@ -108,7 +104,7 @@ class ShardStore:
         positions = {subject.trial: place for place, subject in enumerate(self.subjects)}
         grouped: dict[tuple[str, int], dict[str, list[ImageRow]]] = {}
         for row in rows:
-            grouped.setdefault((row.member, positions[row.judged]), {}).setdefault(
+            grouped.setdefault((row.member, positions[row.scored_trial]), {}).setdefault(
                 row.task, []
             ).append(row)
         parts = tuple(

@@ -179,7 +179,7 @@ class RowMaker:
                 label=self.subject.label,
                 condition=WORST_CASE,
                 member="/".join(filter(None, (source.condition.name, source.member))),
-                judged=self.subject.trial,
+                scored_trial=self.subject.trial,
                 attack=source.condition.attack or "",
                 norm=ball.norm,
                 epsilon=ball.epsilon,

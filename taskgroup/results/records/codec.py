@@ -1,259 +1,229 @@
-"""The columns of every parquet file of a run, and the way between them and records.
+"""Records as parquet files and back. ``docs/records.md`` tells others what to expect of them.
 
-Each file says in its metadata which record it holds and by which version of this schema.
-``docs/records.md`` describes the columns; a change to them raises ``SCHEMA_VERSION``.
+Each file says in its metadata which record it holds and by which version of the schema. The schema
+only grows, so any version is read: what a file lacks takes the field's default, and what it has
+besides is kept in ``Record.extra``, in its own type, and written again.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, islice
+from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types
 
 from taskgroup.errors import DataError
-from taskgroup.results.records import (
-    EpochRow,
-    EvaluationRow,
-    Panel,
-    TrialResult,
-)
+from taskgroup.results.records.base import Record
+from taskgroup.results.records.columns import Column, columns_of
 
 SCHEMA_VERSION = 2
 RECORD_KEY = b"taskgroup.record"
 VERSION_KEY = b"taskgroup.schema_version"
 
+_INTEGERS = frozenset({pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(),
+                       pa.uint32(), pa.uint64()})  # fmt: skip
+_TEXTS = frozenset({pa.string(), pa.large_string()})
+_SAFE = {
+    pa.int32(): _INTEGERS,
+    pa.int64(): _INTEGERS,
+    pa.float64(): _INTEGERS | {pa.float16(), pa.float32(), pa.float64()},
+    pa.string(): _TEXTS,
+    pa.binary(): frozenset({pa.binary(), pa.large_binary()}),
+}
+"""Types that convert to a column's own, where the value fits."""
 
-def record_schema(record: str, columns: Mapping[str, pa.DataType]) -> pa.Schema:
-    """The columns of a record with the metadata that names it and its version."""
-    metadata = {RECORD_KEY: record.encode(), VERSION_KEY: str(SCHEMA_VERSION).encode()}
-    return pa.schema(list(columns.items()), metadata=metadata)
-
-
-_TEXTS = pa.list_(pa.string())
-_EPOCH = pa.struct(
-    [
-        ("epoch", pa.int32()),
-        ("metrics", pa.map_(pa.string(), pa.float64())),
-        ("seconds", pa.float64()),
-        ("peak_memory", pa.int64()),
-    ]
-)
-
-TRIAL_SCHEMA = record_schema(
-    "trial",
-    {
-        "number": pa.int32(),
-        "label": pa.string(),
-        "role": pa.string(),
-        "config": pa.string(),
-        "parameters": pa.string(),
-        "main_task": pa.string(),
-        "auxiliary_tasks": _TEXTS,
-        "output_dimension": pa.int64(),
-        "status": pa.string(),
-        "reason": pa.string(),
-        "epochs": pa.list_(_EPOCH),
-        "planned_epochs": pa.int32(),
-        "seed": pa.int64(),
-        "started": pa.string(),
-        "seconds": pa.float64(),
-        "overhead_seconds": pa.float64(),
-        "peak_memory": pa.int64(),
-        "stage": pa.string(),
-        "parent": pa.int32(),
-        "attempts": pa.int32(),
-        "fidelity": pa.map_(pa.string(), pa.float64()),
-        "checkpoint": pa.string(),
-        "versions": pa.map_(pa.string(), pa.string()),
-    },
-)
-
-EVALUATION_SCHEMA = record_schema(
-    "evaluation",
-    {
-        "trial": pa.int32(),
-        "label": pa.string(),
-        "role": pa.string(),
-        "condition": pa.string(),
-        "attacked_tasks": _TEXTS,
-        "norm": pa.string(),
-        "epsilon": pa.float64(),
-        "steps": pa.int32(),
-        "restarts": pa.int32(),
-        "task": pa.string(),
-        "score_name": pa.string(),
-        "direction": pa.string(),
-        "score": pa.float64(),
-        "low": pa.float64(),
-        "high": pa.float64(),
-        "images": pa.int64(),
-        "seed": pa.int64(),
-        "verdict": pa.string(),
-        "seconds": pa.float64(),
-        "attack": pa.string(),
-        "valid": pa.int64(),
-        "vulnerability": pa.float64(),
-        "suite": pa.string(),
-        "split": pa.string(),
-        "step_size": pa.float64(),
-    },
-)
-
-PANEL_SCHEMA = record_schema(
-    "panel",
-    {
-        "trial": pa.int32(),
-        "label": pa.string(),
-        "role": pa.string(),
-        "image": pa.int64(),
-        "condition": pa.string(),
-        "epsilon": pa.float64(),
-        "content": pa.string(),
-        "task": pa.string(),
-        "kind": pa.string(),
-        "shape": pa.list_(pa.int32()),
-        "values": pa.binary(),
-        "class_names": _TEXTS,
-    },
-)
-
-PANEL_TYPES = {"picture": np.uint8, "classes": np.uint8, "numbers": np.float32}
-"""Type of a panel's values by its kind, little endian, C order."""
+R = TypeVar("R", bound=Record)
 
 
-def trials_to_table(trials: Sequence[TrialResult]) -> pa.Table:
-    """Trials as a table of ``TRIAL_SCHEMA``, one row each."""
-    return pa.Table.from_pylist([_trial_row(trial) for trial in trials], schema=TRIAL_SCHEMA)
+def schema_of(record: type[Record]) -> pa.Schema:
+    """The columns of a record, with the metadata that name it and the version."""
+    columns = [(column.name, column.type) for column in columns_of(record)]
+    return pa.schema(columns, metadata=_metadata(record))
 
 
-def _trial_row(trial: TrialResult) -> dict[str, Any]:
-    row = {name: getattr(trial, name) for name in TRIAL_SCHEMA.names}
-    row["config"] = json.dumps(trial.config)
-    row["parameters"] = json.dumps(trial.parameters)
-    row["versions"] = list(trial.versions.items())
-    row["fidelity"] = list(trial.fidelity.items())
-    row["epochs"] = [
-        {
-            "epoch": epoch.epoch,
-            "metrics": list(epoch.metrics.items()),
-            "seconds": epoch.seconds,
-            "peak_memory": epoch.peak_memory,
-        }
-        for epoch in trial.epochs
-    ]
-    return row
+def to_table(record: type[R], rows: Sequence[R]) -> pa.Table:
+    """Records as a table of one row each, with every column that one of them has.
+
+    Raises:
+        DataError: A column that this version does not know has types that have nothing in common.
+    """
+    arrays = _arrays(record, rows)
+    return pa.table(arrays).replace_schema_metadata(_metadata(record))
 
 
-def table_to_trials(table: pa.Table) -> list[TrialResult]:
-    """The trials of a table of ``TRIAL_SCHEMA``, in its order."""
-    return [_trial(row) for row in table.to_pylist()]
-
-
-def _trial(row: dict[str, Any]) -> TrialResult:
-    changed = {
-        "config": json.loads(row["config"]),
-        "parameters": json.loads(row["parameters"]),
-        "auxiliary_tasks": tuple(row["auxiliary_tasks"]),
-        "versions": dict(row["versions"]),
-        "fidelity": dict(row["fidelity"]),
-        "epochs": tuple(
-            EpochRow(**{**epoch, "metrics": dict(epoch["metrics"])}) for epoch in row["epochs"]
-        ),
-    }
-    return TrialResult(**{**row, **changed})
-
-
-def evaluations_to_table(rows: Sequence[EvaluationRow]) -> pa.Table:
-    """Evaluation rows as a table of ``EVALUATION_SCHEMA``."""
-    return pa.Table.from_pylist([asdict(row) for row in rows], schema=EVALUATION_SCHEMA)
-
-
-def table_to_evaluations(table: pa.Table) -> list[EvaluationRow]:
-    """The evaluation rows of a table of ``EVALUATION_SCHEMA``, in its order."""
-    return [
-        EvaluationRow(**{**row, "attacked_tasks": tuple(row["attacked_tasks"])})
-        for row in table.to_pylist()
-    ]
-
-
-def panels_to_table(panels: Sequence[Panel]) -> pa.Table:
-    """Panels as a table of ``PANEL_SCHEMA``."""
-    return pa.Table.from_pylist([_panel_row(panel) for panel in panels], schema=PANEL_SCHEMA)
-
-
-def _panel_row(panel: Panel) -> dict[str, Any]:
-    row = {name: getattr(panel, name) for name in PANEL_SCHEMA.names if name != "shape"}
-    values = np.ascontiguousarray(panel.values, dtype=_little_endian(panel.kind))
-    return {**row, "shape": list(panel.values.shape), "values": values.tobytes()}
-
-
-def table_to_panels(table: pa.Table) -> list[Panel]:
-    """The panels of a table of ``PANEL_SCHEMA``, in its order."""
-    return [_panel(row) for row in table.to_pylist()]
-
-
-def _panel(row: dict[str, Any]) -> Panel:
-    values = np.frombuffer(row["values"], dtype=_little_endian(row["kind"]))
-    values = values.reshape(row.pop("shape"))
-    return Panel(**{**row, "values": values, "class_names": tuple(row["class_names"])})
-
-
-def _little_endian(kind: str) -> np.dtype[Any]:
-    return np.dtype(PANEL_TYPES[kind]).newbyteorder("<")
-
-
-def encode(table: pa.Table) -> bytes:
-    """A table as the bytes of a parquet file."""
+def encode(record: type[R], rows: Sequence[R]) -> bytes:
+    """Records as the bytes of a parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(to_table(record, rows), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
-def decode(content: bytes, schema: pa.Schema, *, source: str) -> pa.Table:
-    """Read a parquet file that must hold records of ``schema``.
+def decode(record: type[R], content: bytes, *, source: str) -> list[R]:
+    """The records of a parquet file, whichever version wrote it.
 
     Args:
+        record: Class of the records.
         content: The bytes of the file.
-        schema: One of the schemas above.
         source: The file's name, for messages.
 
     Raises:
-        DataError: One line naming the file: it is torn, foreign, or of another schema version.
+        DataError: One line naming the file, and the column where it is one: the file is torn or
+            foreign, or lacks a column that has no default, or a column holds something else.
     """
-    record = schema.metadata[RECORD_KEY].decode()
-    wanted = f"{source} must be a parquet file of taskgroup {record} records"
+    wanted = f"{source} must be a parquet file of taskgroup {record.stored_as} records"
     try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         problem = " ".join(str(error).split())[:120]
         raise DataError(f"{wanted}, but it is damaged ({problem}); move it away") from None
-    _check_metadata(table.schema.metadata or {}, schema, wanted=wanted)
-    if not table.schema.equals(schema):
-        raise DataError(f"{wanted}, but its columns differ from them; move it away")
-    return table
-
-
-def _check_metadata(found: Mapping[bytes, bytes], schema: pa.Schema, *, wanted: str) -> None:
-    if found.get(RECORD_KEY) != schema.metadata[RECORD_KEY]:
+    if (table.schema.metadata or {}).get(RECORD_KEY) != record.stored_as.encode():
         raise DataError(f"{wanted}, but another program or record wrote it; move it away")
-    version = found.get(VERSION_KEY, b"").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
-        raise DataError(
-            f"{wanted}, schema version {SCHEMA_VERSION}, but it has version {version or 'none'}; "
-            "read it with the taskgroup release that wrote it, or search again"
-        )
+    rows: list[R] = []
+    for batch in table.to_batches():
+        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        rows += _records(record, arrays, batch.num_rows, f"{source}: column ")
+    return rows
 
 
-def records(convert: Callable[[pa.Table], list[Any]], table: pa.Table, *, source: str) -> list[Any]:
-    """Turn a decoded table into records with one of the functions above.
+def _metadata(record: type[Record]) -> dict[bytes, bytes]:
+    return {RECORD_KEY: record.stored_as.encode(), VERSION_KEY: str(SCHEMA_VERSION).encode()}
 
-    Raises:
-        DataError: A cell holds what no taskgroup release writes.
-    """
+
+def _arrays(record: type[Record], rows: Sequence[Record]) -> dict[str, pa.Array]:
+    """Records as arrays by column."""
+    arrays = {
+        column.name: _array(column, [getattr(row, column.field.name) for row in rows])
+        for column in columns_of(record)
+    }
+    for name in dict.fromkeys(name for row in rows for name in row.extra):
+        arrays[name] = _extra_array(name, [row.extra.get(name) for row in rows])
+    return arrays
+
+
+def _array(column: Column, values: list[Any]) -> pa.Array:
+    if column.record is not None:
+        members = _arrays(column.record, [row for value in values for row in value])
+        structs = pa.StructArray.from_arrays(list(members.values()), names=list(members))
+        ends = accumulate((len(value) for value in values), initial=0)
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), structs)
+    if column.is_json:
+        values = [json.dumps(value) for value in values]
+    elif column.collect is dict:
+        values = [None if value is None else list(value.items()) for value in values]
+    return pa.array(values, column.type)
+
+
+def _extra_array(name: str, cells: list[pa.Scalar | None]) -> pa.Array:
+    """The cells of a column that this version does not know; None where a record lacks it."""
+    found = {cell.type for cell in cells if cell is not None}
+    values = [cell if cell is not None and cell.is_valid else None for cell in cells]
+    if len(found) == 1:
+        return pa.array(values, found.pop())
+    schemas = [pa.schema([(name, kind)]) for kind in found]
     try:
-        return convert(table)
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{source} must hold taskgroup records: {error}; move it away") from None
+        common = pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+    except pa.ArrowTypeError as error:
+        raise DataError(f"column {name!r} must have one type in all files: {error}") from None
+    return pa.array([None if value is None else value.as_py() for value in values], common)
+
+
+def _records(record: type[R], arrays: Mapping[str, pa.Array], count: int, where: str) -> list[R]:
+    """Arrays of ``count`` rows as records; ``where`` stands before a column's name in messages."""
+    columns = columns_of(record)
+    values = [_values(column, arrays.get(column.name), count, where) for column in columns]
+    known = {column.name for column in columns}
+    extra = {name: array for name, array in arrays.items() if name not in known}
+    if not extra:
+        return [record(*row) for row in zip(*values, strict=True)]
+    return [
+        record(*row, extra={name: array[position] for name, array in extra.items()})
+        for position, row in enumerate(zip(*values, strict=True))
+    ]
+
+
+def _values(column: Column, array: pa.Array | None, count: int, where: str) -> list[Any]:
+    """The values of one field."""
+    name = f"{where}{column.name}"
+    if array is None:
+        if column.is_required and count:
+            raise DataError(f"{name} must be there, but is missing; move the file away")
+        return [column.default() for _ in range(count)]
+    if types.is_null(array.type):
+        return [_null(column, name) for _ in range(count)]
+    if column.record is not None:
+        return _lists_of_records(column, column.record, array, name)
+    cells: list[Any] = _converted(column, array, name).to_pylist()
+    if column.collect is None and not array.null_count:
+        return cells
+    return [_null(column, name) if cell is None else _value(column, cell, name) for cell in cells]
+
+
+def _null(column: Column, name: str) -> Any:
+    """What null stands for: None where that is a value, else the default.
+
+    A record in which an older version wrote a few epochs has nulls in the members that it did not
+    know.
+    """
+    if column.is_optional:
+        return None
+    if column.is_required:
+        raise DataError(f"{name} must not be null, but is; move the file away")
+    return column.default()
+
+
+def _value(column: Column, cell: Any, name: str) -> Any:
+    """A cell that is not null as the value of a field."""
+    if column.collect is None:
+        return cell
+    try:
+        value = column.collect(json.loads(cell) if column.is_json else cell)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name} must hold JSON of keys: {error}; move the file away") from None
+    if not column.is_json and None in (value.values() if isinstance(value, dict) else value):
+        raise DataError(f"{name} must hold no null, but does; move the file away")
+    return value
+
+
+def _lists_of_records(
+    column: Column, record: type[Record], array: pa.Array, name: str
+) -> list[tuple[Record, ...]]:
+    """A list of structs as tuples of records."""
+    if not _is_list(array.type) or not types.is_struct(array.type.value_type):
+        raise DataError(f"{name} must be a list of structs, but is {array.type}; move it away")
+    structs = array.flatten()
+    members = dict(zip((entry.name for entry in structs.type), structs.flatten(), strict=True))
+    found = iter(_records(record, members, len(structs), f"{name}."))
+    lengths = pc.list_value_length(array).to_pylist()
+    return [_null(column, name) if n is None else tuple(islice(found, n)) for n in lengths]
+
+
+def _converted(column: Column, array: pa.Array, name: str) -> pa.Array:
+    """An array in its column's type, where that changes no value."""
+    if array.type == column.type:
+        return array
+    problem = ""
+    if _converts(array.type, column.type):
+        try:
+            return array.cast(column.type)
+        except pa.ArrowException as error:
+            problem = f" ({error})"
+    raise DataError(f"{name} must be {column.type}, but is {array.type}{problem}; move it away")
+
+
+def _converts(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of a type mean the same in another one, if they fit."""
+    if types.is_dictionary(found):
+        return _converts(found.value_type, wanted)
+    if _is_list(found) and _is_list(wanted):
+        return _converts(found.value_type, wanted.value_type)
+    if types.is_map(found) and types.is_map(wanted):
+        parts = ((found.key_type, wanted.key_type), (found.item_type, wanted.item_type))
+        return all(_converts(*part) for part in parts)
+    return found in _SAFE.get(wanted, ())
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(types.is_list(kind) or types.is_large_list(kind))

@@ -1,8 +1,9 @@
 """What was measured against the number of outputs, and between the gradients of tasks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from taskgroup.results.records.base import Int32, Record
 from taskgroup.results.records.evaluation import Direction
 
 Measure = Literal["gradient_norm", "robust_score"]
@@ -12,7 +13,7 @@ Quantity = Literal["norm", "cosine", "joint_norm", "joint_cosine", "balanced_nor
 
 
 @dataclass(frozen=True)
-class DimensionRow:
+class DimensionRow(Record):
     """One number at one number of attacked outputs or tasks.
 
     Attributes:
@@ -47,7 +48,9 @@ class DimensionRow:
         split: Split of the data set that the images come from.
     """
 
-    trial: int
+    stored_as: ClassVar[str] = "dimension"
+
+    trial: Int32
     label: str
     role: Literal["winner", "baseline", "other"]
     measure: Measure
@@ -67,8 +70,8 @@ class DimensionRow:
     attack: str
     norm: str
     epsilon: float
-    steps: int
-    restarts: int
+    steps: Int32
+    restarts: Int32
     grid: str
     seed_compatible: bool
     seed: int
@@ -77,7 +80,7 @@ class DimensionRow:
 
 
 @dataclass(frozen=True)
-class TaskGradientRow:
+class TaskGradientRow(Record):
     """One length or angle of a network's task gradients, averaged over images.
 
     Attributes:
@@ -99,7 +102,9 @@ class TaskGradientRow:
         split: Split of the data set that the images come from.
     """
 
-    trial: int
+    stored_as: ClassVar[str] = "task_gradient"
+
+    trial: Int32
     label: str
     role: Literal["winner", "baseline", "other"]
     quantity: Quantity

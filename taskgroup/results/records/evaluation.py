@@ -1,13 +1,15 @@
 """What attacks left of a model: scores, single images, and other models' attacked images."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from taskgroup.results.records.base import Int32, Record
 
 Direction = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
-class EvaluationRow:
+class EvaluationRow(Record):
     """One score of one trained model under one attack.
 
     Attributes:
@@ -39,15 +41,17 @@ class EvaluationRow:
         step_size: Length of the attack's first step in the norm; None where it takes none.
     """
 
-    trial: int
+    stored_as: ClassVar[str] = "evaluation"
+
+    trial: Int32
     label: str
     role: Literal["winner", "baseline", "other"]
     condition: str
     attacked_tasks: tuple[str, ...]
     norm: str
     epsilon: float
-    steps: int
-    restarts: int
+    steps: Int32
+    restarts: Int32
     task: str
     score_name: str
     direction: Direction
@@ -67,7 +71,7 @@ class EvaluationRow:
 
 
 @dataclass(frozen=True)
-class TransferRow:
+class TransferRow(Record):
     """The score of one model on images that were attacked for another one.
 
     It says how far adversarial images travel and is no measure of robustness: that takes an attack
@@ -94,15 +98,17 @@ class TransferRow:
         split: Split of the data set that the images come from.
     """
 
-    source: int
+    stored_as: ClassVar[str] = "transfer"
+
+    source: Int32
     source_label: str
-    target: int
+    target: Int32
     target_label: str
     attack: str
     norm: str
     epsilon: float
-    steps: int
-    restarts: int
+    steps: Int32
+    restarts: Int32
     task: str
     score_name: str
     direction: Direction
@@ -115,7 +121,7 @@ class TransferRow:
 
 
 @dataclass(frozen=True)
-class ImageRow:
+class ImageRow(Record):
     """What one attack left of one image, for one task of one model.
 
     Attributes:
@@ -124,7 +130,7 @@ class ImageRow:
         condition: ``clean``, ``apgd``, ``sea``, ...; ``worst_case`` for the one that counts.
         member: Which attack of an ensemble it was; with ``worst_case`` the condition that the
             result comes from.
-        judged: Trial whose model was scored: another one where it is about transfer.
+        scored_trial: Trial whose model was scored: another one where it is about transfer.
         attack: Registry name of the attack, or empty.
         norm: Norm of the ball.
         epsilon: Radius for pixels in [0, 1].
@@ -140,16 +146,18 @@ class ImageRow:
         seconds: Time of the piece of work that the image was part of.
     """
 
-    trial: int
+    stored_as: ClassVar[str] = "image"
+
+    trial: Int32
     label: str
     condition: str
     member: str
-    judged: int
+    scored_trial: Int32 = field(metadata={"column": "judged"})
     attack: str
     norm: str
     epsilon: float
-    steps: int
-    restarts: int
+    steps: Int32
+    restarts: Int32
     attacked_tasks: tuple[str, ...]
     seed: int
     split: Literal["test", "confirm"]

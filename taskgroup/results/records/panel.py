@@ -1,13 +1,26 @@
 """A picture of an evaluation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from taskgroup.errors import DataError
+from taskgroup.results.records.base import Int32, Record
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+PanelKind = Literal["picture", "classes", "numbers"]
+Pixels = np.ndarray[Any, np.dtype[Any]]
+
+_TYPES: Mapping[str, np.dtype[Any]] = {
+    "picture": np.dtype("u1"),
+    "classes": np.dtype("u1"),
+    "numbers": np.dtype("<f4"),
+}
+
+
+@dataclass(frozen=True)
+class Panel(Record):
     """One picture of an evaluation, kept raw; the report colours it.
 
     Attributes:
@@ -20,14 +33,17 @@ class Panel:
         content: ``image`` is what the model saw, ``target`` what it should say, ``prediction``
             what it said.
         task: Whose target or prediction it is; the empty string for an image.
-        kind: How ``values`` reads. ``picture``: uint8 ``(H, W, 3)``; ``classes``: uint8
+        kind: What the pixels are. ``picture``: uint8 ``(H, W, 3)``; ``classes``: uint8
             ``(H, W)``, or ``()`` for one class per image, 255 where invalid; ``numbers``: float32
             ``(C, H, W)``, NaN where invalid.
-        values: The pixels.
+        shape: Shape of the pixels.
+        values: The pixels as bytes, little endian, in C order: see ``pixel_bytes``.
         class_names: One name per class where ``kind`` is ``classes`` and they are known.
     """
 
-    trial: int
+    stored_as: ClassVar[str] = "panel"
+
+    trial: Int32
     label: str
     role: Literal["winner", "baseline", "other"]
     image: int
@@ -35,6 +51,32 @@ class Panel:
     epsilon: float
     content: Literal["image", "target", "prediction"]
     task: str
-    kind: Literal["picture", "classes", "numbers"]
-    values: np.ndarray[Any, np.dtype[Any]]
+    kind: PanelKind
+    shape: tuple[Int32, ...]
+    values: bytes
     class_names: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels as an array, read-only.
+
+        Raises:
+            DataError: ``kind`` or ``shape`` is none that ``values`` can have.
+        """
+        try:
+            return np.frombuffer(self.values, _TYPES[self.kind]).reshape(self.shape)
+        except (KeyError, ValueError):
+            raise DataError(
+                f"a panel of trial {self.trial} must hold the pixels of a {self.kind!r} of shape "
+                f"{self.shape}, but holds {len(self.values)} bytes; evaluate the trial again"
+            ) from None
+
+
+def pixel_bytes(pixels: Pixels, kind: PanelKind) -> bytes:
+    r"""Pixels as a panel of that kind holds them.
+
+    Example:
+        >>> pixel_bytes(np.array([[1, 255]]), "classes")
+        b'\x01\xff'
+    """
+    return np.asarray(pixels, _TYPES[kind]).tobytes()

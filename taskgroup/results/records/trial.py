@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from taskgroup.results.records.base import Int32, Record
 
 Status = Literal["complete", "pruned", "failed", "interrupted"]
 Stage = Literal["proxy", "search", "confirm"]
 
 
 @dataclass(frozen=True)
-class EpochRow:
+class EpochRow(Record):
     """One epoch of a trial.
 
     Attributes:
@@ -20,14 +22,14 @@ class EpochRow:
         peak_memory: Bytes: on a GPU the most allocated, else the process's resident peak.
     """
 
-    epoch: int
+    epoch: Int32
     metrics: Mapping[str, float]
     seconds: float
     peak_memory: int
 
 
 @dataclass(frozen=True)
-class TrialResult:
+class TrialResult(Record):
     """One configuration, trained and scored.
 
     Attributes:
@@ -59,7 +61,9 @@ class TrialResult:
         versions: Version by package name.
     """
 
-    number: int
+    stored_as: ClassVar[str] = "trial"
+
+    number: Int32
     label: str
     role: Literal["baseline", "searched"]
     config: Mapping[str, Any]
@@ -70,15 +74,15 @@ class TrialResult:
     status: Status
     reason: str | None = None
     epochs: tuple[EpochRow, ...] = ()
-    planned_epochs: int = 0
+    planned_epochs: Int32 = 0
     seed: int = 0
     started: str = ""
     seconds: float = 0.0
     overhead_seconds: float | None = None
     peak_memory: int = 0
     stage: Stage = "search"
-    parent: int | None = None
-    attempts: int = 0
+    parent: Int32 | None = None
+    attempts: Int32 = 0
     fidelity: Mapping[str, float] = field(default_factory=dict)
     checkpoint: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

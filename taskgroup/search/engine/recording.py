@@ -104,7 +104,12 @@ class TrialRecorder:
         self._emit(self.record)
 
     def restore(self, rows: tuple[EpochRow, ...]) -> None:
-        """Take over the epochs that a checkpoint has behind it; none means a fresh start."""
+        """Take over the epochs that a checkpoint has behind it; none means a fresh start.
+
+        What another version wrote about them stands in the record only, and stays.
+        """
+        extra = {row.epoch: row.extra for row in self.record.epochs}
+        rows = tuple(replace(row, extra={**row.extra, **extra.get(row.epoch, {})}) for row in rows)
         self.record = replace(self.record, epochs=rows[:-1])
         if rows:
             self.epoch(rows[-1])

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from taskgroup.config import parse_number
-from taskgroup.results.records import EpochRow, Stage, TrialResult
+from taskgroup.results.records import Stage, TrialResult
+from taskgroup.results.records.plain import from_plain, to_plain
 from taskgroup.search.plan.draw import Drawn
 from taskgroup.training.config import TrainingConfig, TrialConfig
 
@@ -94,18 +94,12 @@ def label_of(drawn: Drawn) -> str:
 
 def to_text(record: TrialResult) -> str:
     """A record as JSON, to pass it between processes."""
-    return json.dumps(asdict(record))
+    return json.dumps(to_plain(record))
 
 
 def from_text(text: str) -> TrialResult:
     """The record that :func:`to_text` wrote."""
-    values: Mapping[str, Any] = json.loads(text)
-    record = TrialResult(**values)
-    return replace(
-        record,
-        auxiliary_tasks=tuple(record.auxiliary_tasks),
-        epochs=tuple(EpochRow(**row) for row in values["epochs"]),
-    )
+    return from_plain(TrialResult, json.loads(text))
 
 
 def last_epoch(record: TrialResult) -> int:

@@ -24,7 +24,7 @@ from taskgroup.analysis.report.pictures import (
     scale_limits,
 )
 from taskgroup.errors import DataError
-from taskgroup.results.records import Panel, TrialResult
+from taskgroup.results.records import Panel, TrialResult, pixel_bytes
 
 MakeTrial = Callable[..., TrialResult]
 
@@ -149,7 +149,18 @@ def test_panels_come_by_image_with_the_winner_first(study: StudyData) -> None:
 
 def make_panel(values: Any, kind: str, task: str = "depth") -> Panel:
     return Panel(
-        0, "a", "winner", 0, "clean", 0.0, "target", task, kind, np.array(values), ("cat", "dog")
+        0,
+        "a",
+        "winner",
+        0,
+        "clean",
+        0.0,
+        "target",
+        task,
+        kind,  # type: ignore[arg-type]
+        np.shape(values),
+        pixel_bytes(np.array(values), kind),
+        ("cat", "dog"),
     )  # type: ignore[arg-type]
 
 
@@ -157,7 +168,7 @@ def test_classes_of_whole_images_are_words(study: StudyData) -> None:
     panel = make_panel(np.uint8(1), "classes", "classification")
     (block,) = collect_panels(replace(study, panels=(panel,))).blocks
     assert block.target.text == "dog"
-    unknown = replace(panel, values=np.array(255, np.uint8))
+    unknown = replace(panel, values=b"\xff")
     (block,) = collect_panels(replace(study, panels=(unknown,))).blocks
     assert block.target.text == "unknown"
 

@@ -21,7 +21,7 @@ from taskgroup.analysis.tables.dimension import (
     task_gradient_table,
 )
 from taskgroup.errors import DataError
-from taskgroup.results.evaluation_files import read_dimension, write_dimension, write_task_gradients
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
 from taskgroup.wording import format_score
@@ -127,8 +127,8 @@ def test_task_matrices(study: StudyData) -> None:
 def test_a_folder_gets_a_page_that_needs_nothing_else(study: StudyData, tmp_path) -> None:  # type: ignore[no-untyped-def]
     storage = open_storage(tmp_path / "charts")
     hostile = [replace(row, label="<b>net</b>") for row in study.dimensions]
-    write_dimension(storage, hostile)
-    write_task_gradients(storage, study.task_gradients)
+    DIMENSIONS.write(storage, hostile)
+    TASK_GRADIENTS.write(storage, study.task_gradients)
     place = write_dimension_page(tmp_path / "charts")
     html = (tmp_path / "charts" / "dimension.html").read_text()
     assert place.endswith("dimension.html")
@@ -140,8 +140,8 @@ def test_a_folder_gets_a_page_that_needs_nothing_else(study: StudyData, tmp_path
 
 def test_a_torn_file_is_named(study: StudyData, tmp_path) -> None:  # type: ignore[no-untyped-def]
     storage = open_storage(tmp_path)
-    write_dimension(storage, study.dimensions)
+    DIMENSIONS.write(storage, study.dimensions)
     (path,) = (tmp_path / "dimension").iterdir()
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=rf"{path.name} must be a parquet file of taskgroup dimens"):
-        read_dimension(storage)
+        DIMENSIONS.latest(storage)

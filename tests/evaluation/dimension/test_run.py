@@ -19,7 +19,7 @@ from taskgroup.evaluation.scoring import predict
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
-from taskgroup.results.evaluation_files import read_dimension, read_task_gradients
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
@@ -103,8 +103,8 @@ def test_a_run_gives_the_winner_and_its_baselines(found):
     run, result, told = found
     assert {(row.trial, row.role) for row in result.rows} == {(1, "winner"), (0, "baseline")}
     assert (result.place, result.is_run) == (run.place, True)
-    assert read_dimension(run.storage) == list(result.rows)
-    assert read_task_gradients(run.storage) == list(result.task_gradients)
+    assert DIMENSIONS.latest(run.storage) == list(result.rows)
+    assert TASK_GRADIENTS.latest(run.storage) == list(result.task_gradients)
     done, totals, labels = zip(*told, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == totals[-1]
@@ -170,7 +170,7 @@ def test_the_latest_curve_of_a_kind_stands(found):
     run, result, _ = found
     again = DimensionOptions(parts=("gradient",), outputs=(2, 8), images=1, repeats=1)
     analyse_dimension(["1"], run=run.path, options=again)
-    rows = read_dimension(run.storage)
+    rows = DIMENSIONS.latest(run.storage)
     assert {r.count for r in of(rows, trial=1, measure="gradient_norm", counted="outputs")} == {
         2,
         8,
@@ -185,7 +185,7 @@ def test_a_checkpoint_without_a_run_gets_a_page_beside_it(tmp_path):
     arguments = ["dimension", str(path), "--images", "1", "--repeats", "1", "--part", "gradient"]
     printed = CliRunner().invoke(app, [*arguments, "--outputs", "1", "--outputs", "9"])
     assert printed.exit_code == 0, printed.output
-    assert {row.label for row in read_dimension(open_storage(tmp_path))} == {"mine"}
+    assert {row.label for row in DIMENSIONS.latest(open_storage(tmp_path))} == {"mine"}
     assert "mine" in printed.stdout
     assert "M=9" in printed.stdout
     assert "chart-dimension" in (tmp_path / "dimension.html").read_text()

@@ -1,0 +1,117 @@
+"""The files of records below a run directory, but for the trials'.
+
+::
+
+    evaluations/0001-....parquet      the scores of one evaluation
+    panels/0001-....parquet           the pictures that belong to it
+    worst_case/0001-....parquet       per image, the attack that counts
+    transfers/0001-....parquet        models on each other's attacked images
+    dimension/0001-....parquet        gradient norms and robust scores against outputs or tasks
+    task_gradients/0001-....parquet   norms of task gradients and the angles between them
+    shards/<trial>-<condition>-<key>-<first image>.parquet    images that one piece of work scored
+    shards/<the same>.panels          their pictures, if any
+
+A shard's key stands for everything that its numbers depend on, so an evaluation that was killed
+finds what it had finished, and one with other settings does not.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from taskgroup.results.records import (
+    DimensionRow,
+    EvaluationRow,
+    ImageRow,
+    Panel,
+    Record,
+    TaskGradientRow,
+    TransferRow,
+)
+from taskgroup.results.records.codec import decode, encode
+from taskgroup.results.storage.base import Storage
+
+R = TypeVar("R", bound=Record)
+
+
+def write_records(storage: Storage, name: str, record: type[R], rows: Sequence[R]) -> None:
+    """Write one file of records.
+
+    Raises:
+        ResourceError: The disk is full or not writable.
+    """
+    storage.write(name, encode(record, rows))
+
+
+def read_records(storage: Storage, name: str, record: type[R]) -> list[R]:
+    """The records of one file, in the order written.
+
+    Raises:
+        DataError: The file is missing, torn or foreign, or lacks a column that it needs.
+    """
+    return decode(record, storage.read(name), source=storage.full(name))
+
+
+@dataclass(frozen=True)
+class RecordFolder(Generic[R]):
+    """Numbered files of one kind of record; rows of a later file stand for those of earlier ones.
+
+    Attributes:
+        folder: Its name below the run directory.
+        record: Class of the records.
+        key: Fields that say what a row is about: a later file's rows stand for all earlier rows
+            about the same. None: the last file stands for all.
+    """
+
+    folder: str
+    record: type[R]
+    key: tuple[str, ...] = ()
+
+    def next_base(self, storage: Storage) -> str:
+        """Name of the next file within the folder; two writers at once never share one."""
+        found = (re.match(r"(\d+)-", name) for name in self._names(storage))
+        number = 1 + max((int(match[1]) for match in found if match), default=0)
+        return f"{number:04d}-{secrets.token_hex(4)}.parquet"
+
+    def write(self, storage: Storage, rows: Sequence[R], *, base: str | None = None) -> None:
+        """Write one more file, under the next name or that of the file it belongs to.
+
+        Raises:
+            ResourceError: The disk is full or not writable.
+        """
+        name = f"{self.folder}/{base or self.next_base(storage)}"
+        write_records(storage, name, self.record, rows)
+
+    def latest(self, storage: Storage) -> list[R]:
+        """The latest rows about each thing, in the order written; none if there are none.
+
+        Raises:
+            DataError: A file is torn or foreign, or lacks a column that it needs.
+        """
+        names = [f"{self.folder}/{name}" for name in self._names(storage)]
+        latest: dict[Any, list[R]] = {}
+        for name in names if self.key else names[-1:]:
+            rows: dict[Any, list[R]] = {}
+            for row in read_records(storage, name, self.record):
+                about = attrgetter(*self.key)(row) if self.key else None
+                rows.setdefault(about, []).append(row)
+            latest.update(rows)
+        return [row for rows in latest.values() for row in rows]
+
+    def _names(self, storage: Storage) -> list[str]:
+        """Names of the files within the folder, sorted."""
+        names = storage.names(self.folder, ".parquet")
+        return [name.removeprefix(f"{self.folder}/") for name in names]
+
+
+EVALUATIONS = RecordFolder("evaluations", EvaluationRow, ("trial", "label", "split"))
+PANELS = RecordFolder("panels", Panel, ("trial", "label"))
+WORST_CASES = RecordFolder("worst_case", ImageRow, ("trial", "label", "split"))
+TRANSFERS = RecordFolder("transfers", TransferRow)
+DIMENSIONS = RecordFolder(
+    "dimension", DimensionRow, ("trial", "label", "measure", "counted", "task")
+)
+TASK_GRADIENTS = RecordFolder("task_gradients", TaskGradientRow, ("trial", "label"))
