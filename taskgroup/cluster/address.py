@@ -18,8 +18,7 @@ ANSWER_SECONDS = 5.0
 """How long a cluster may take to answer; a slow network's round trip is a tenth of that."""
 CLIENT_PREFIX = "ray://"
 _HEALTH = "/grpc.health.v1.Health/Check"
-_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
-_CLIENT = "/ray.rpc.RayletDriver/ClusterInfo"
+"""gRPC's own method, which a cluster answers and its client server does not have."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def find_cluster(text: str) -> Address:
             that it belongs to, ``ray://host:port`` for one that it does not.
 
     Raises:
-        ResourceError: The address is malformed, no cluster answers there, or it wants a token.
+        ResourceError: The address is malformed, or no cluster answers there.
     """
     address = _parsed(_of_this_machine() if text == "auto" else text)
     if os.environ.get("RAY_USE_TLS", "0") == "0":  # only Ray has the certificates to ask more
@@ -103,11 +102,10 @@ def _check_one(running: Collection[str], begun: str | None) -> None:
 
 def _check_answer(address: Address) -> None:
     """Raise ResourceError unless what listens there is a Ray cluster of the right kind."""
-    code = grpc.StatusCode
-    is_cluster = _call(address, _HEALTH) is code.OK
-    alive = _call(address, _ALIVE if is_cluster else _CLIENT)
-    if alive in (code.UNAVAILABLE, code.DEADLINE_EXCEEDED, code.CANCELLED, code.UNIMPLEMENTED):
+    health = _health(address)
+    if health not in (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED):
         raise _no_answer(address)
+    is_cluster = health is grpc.StatusCode.OK
     if is_cluster and address.is_client:
         raise ResourceError(
             f"{address} must be the port of Ray's client server (10001 unless it was changed), but "
@@ -116,22 +114,16 @@ def _check_answer(address: Address) -> None:
         )
     if not is_cluster and not address.is_client:
         raise ResourceError(
-            f"{address} must be the port of a Ray cluster (6379 unless it was changed), but Ray's "
-            f"client server answers there; give {CLIENT_PREFIX}{address}"
-        )
-    if alive is code.UNAUTHENTICATED and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise ResourceError(
-            f"the cluster at {address} must be given its token, but RAY_AUTH_MODE is not 'token'; "
-            "set it, and RAY_AUTH_TOKEN_PATH to a file with the token ('ray get-auth-token' on the "
-            "head node prints it)"
+            f"{address} must be the port of a Ray cluster (6379 unless it was changed), but another "
+            f"server answers there; if it is Ray's client server, give {CLIENT_PREFIX}{address}"
         )
 
 
-def _call(address: Address, method: str) -> grpc.StatusCode:
-    """How a call with an empty message ends."""
+def _health(address: Address) -> grpc.StatusCode:
+    """How a check of the server's health ends."""
     with grpc.insecure_channel(f"{address.host}:{address.port}") as channel:
         try:
-            channel.unary_unary(method)(b"", timeout=ANSWER_SECONDS / 2)
+            channel.unary_unary(_HEALTH)(b"", timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK

@@ -70,7 +70,8 @@ def _join(address: str) -> None:
         found = " ".join(str(error).split())[:400]
         raise ResourceError(
             f"this process must be able to join the Ray cluster at {address}, but: {found}; "
-            "use the cluster's Python and Ray, and ray://HOST:10001 from a machine outside it"
+            "use the cluster's Python and Ray, ray://HOST:10001 from a machine outside it, and "
+            "RAY_AUTH_MODE=token with RAY_AUTH_TOKEN_PATH if it asks for a token"
         ) from None
 
 
