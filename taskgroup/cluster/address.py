@@ -115,7 +115,8 @@ def _check_answer(address: Address) -> None:
     if not is_cluster and not address.is_client:
         raise ResourceError(
             f"{address} must be the port of a Ray cluster (6379 unless it was changed), but "
-            f"another server answers there; if it is Ray's client server, give {CLIENT_PREFIX}{address}"
+            "another server answers there; if it is Ray's client server, give "
+            f"{CLIENT_PREFIX}{address}"
         )
 
 

@@ -16,12 +16,12 @@ from taskgroup.search.answer.progress import Progress
 from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.engine.budget import TimeBudget, busy_seconds
 from taskgroup.search.engine.recording import Train
-from taskgroup.search.engine.run import check_resources, run_study
-from taskgroup.search.opening import open_search
-from taskgroup.search.plan.confirm_scoring import score_confirmations
+from taskgroup.search.engine.tune import check_resources, run_study
+from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.grid import check_grid
 from taskgroup.search.plan.preflight import check_names, robust_objective
 from taskgroup.search.plan.sources import fail_unless_finite
+from taskgroup.search.resume import find_target
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.stages import Stage, stages_of
 from taskgroup.search.watch.loggers import check_loggers
@@ -50,7 +50,7 @@ def search(
         run: Run directory, new or to go on with; by default the next free name below ``runs``.
         runs: Folder of run directories.
         resume: Run directory to go on with: what ended there never runs again, what was interrupted
-            goes on from its last epoch. Its space must be the same but for ``opening.CHANGEABLE``.
+            goes on from its last epoch. Its space must be the same but for ``resume.CHANGEABLE``.
         address: Ray cluster to search on, ``auto``, ``host:port`` or ``ray://host:port``; by
             default one is started on this machine, which no other search finds.
         dashboard: Runs Ray's dashboard during the search and is called with each line about where
@@ -69,17 +69,17 @@ def search(
         ResourceError: No cluster answers at the address, a trial does not fit the machines, or the
             run directory cannot be written.
     """
-    opening = open_search(space, fixes=fixes, run=run, resume=resume)
-    checked = opening.space
+    target = find_target(space, fixes=fixes, run=run, resume=resume)
+    checked = target.space
     check_names(checked)
     if checked.search.sampler == "grid":
         check_grid(checked)
     check_loggers(checked)
     with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
-        directory = opening.directory or _new_directory(checked, run, runs)
+        directory = target.directory or _new_directory(checked, run, runs)
         with directory.lock():
-            opening.write_changes()
+            target.write_changes()
             result = _run(checked, directory, train, show)
     if on_finish is not None:
         on_finish(result)
@@ -121,7 +121,7 @@ def confirm(
     """
     asked = {"top": top, "seeds": seeds, "epochs": epochs, "suite": suite, "images": images}
     fixes = [f"search.confirm.{key}={value}" for key, value in asked.items() if value is not None]
-    space = open_search(None, resume=run).space
+    space = find_target(None, resume=run).space
     if not fixes and space.search.confirm is None:
         fixes = ["search.confirm={}"]
     return search(resume=run, fixes=fixes, address=address, train=train, show=show)

@@ -15,7 +15,7 @@ from taskgroup.search.plan.proxy import ProxyTrials, plan_promotions, proxy_spac
 from taskgroup.search.plan.sources import PlannedTrials, StageSource, renumbered
 from taskgroup.search.sampling.proposals import Proposals
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.space.stage_config import ConfirmConfig, ProxyConfig
+from taskgroup.search.space.study_config import ConfirmConfig, ProxyConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from taskgroup.evaluation.objective.task_objective import TaskObjective, resolve
 from taskgroup.tasks.base import Target, Task
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.losses import softmax_divergence
-from taskgroup.training.parallel.sharing import Share, drawing, whole_share
+from taskgroup.training.parallel.sharing import Share, whole_batch_draws, whole_share
 
 
 class Adversary(Protocol):
@@ -30,7 +30,7 @@ class Adversary(Protocol):
         """The images that the training loss takes, each ``(N, 3, H, W)``.
 
         ``share`` says which part of a batch of several workers ``batch`` is; None means all. The
-        images of a ghost batch, whose share is empty, are not attacked.
+        images of a worker whose share is empty are not attacked.
         """
         ...
 
@@ -106,7 +106,7 @@ class TrainingAttack:
         if num_clean == len(share):
             return (batch.images,)
         rest = batch if num_clean == 0 else batch.select(torch.arange(num_clean, len(batch)))
-        with drawing(share.without_first(all_clean)):
+        with whole_batch_draws(share.without_first(all_clean)):
             attacked = self._attack(rest, generator)
         return (torch.cat([batch.images[:num_clean], attacked]) if num_clean else attacked,)
 
@@ -150,7 +150,7 @@ class TradesAttack:
         share = whole_share(batch) if share is None else share
         if len(share) == 0:
             return batch.images, batch.images
-        with fixed_network(self.model), drawing(share):
+        with fixed_network(self.model), whole_batch_draws(share):
             objective = DivergenceObjective.around(
                 self.model,
                 batch.images,

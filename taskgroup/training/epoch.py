@@ -1,4 +1,4 @@
-"""One epoch of training: steps that never wait for the device, then one look at the losses."""
+"""One epoch of training: steps that never wait for the device, then one check of the losses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,13 @@ from taskgroup.training.adversary import Adversary
 from taskgroup.training.optimizers import set_learning_rate
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.parallel.norms import joint_norms
-from taskgroup.training.parallel.sharing import Share, deal, drawing, ghost, whole_share
+from taskgroup.training.parallel.sharing import (
+    Share,
+    deal,
+    unlabelled,
+    whole_batch_draws,
+    whole_share,
+)
 from taskgroup.training.schedules import Schedule
 from taskgroup.training.seeding import derive_seed, make_generator, seeded_global_state
 from taskgroup.training.state import TrialState
@@ -79,7 +85,7 @@ class Trainer:
         count = num_images(len(indices), size)
         for start, share in deal(self.group, count, size):
             batch = self._batch(indices[start : start + share.whole], share)
-            with drawing(share):
+            with whole_batch_draws(share):
                 changed = augment(
                     batch,
                     config.training.augmentation,
@@ -91,9 +97,9 @@ class Trainer:
             yield replace(there, images=images), share
 
     def _batch(self, indices: Tensor, share: Share) -> Batch:
-        """This worker's images of the batch ``indices``, a ghost where it has none."""
+        """This worker's images of the batch ``indices``, an unlabelled one where it has none."""
         if len(share) == 0:
-            return ghost(self.dataset.batch(indices[:1].tolist()))
+            return unlabelled(self.dataset.batch(indices[:1].tolist()))
         return self.dataset.batch(indices[share.rows.start :: share.rows.step].tolist())
 
     def _losses(self, sums: Tensor, epoch: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Every random number of a trial comes from its seed, its purpose and its epoch.
 
-Generators are made anew for each epoch, so a resumed trial needs no generator state: epoch 3
+Generators are made for each epoch, so a resumed trial needs no generator state: epoch 3
 draws the same numbers whether or not epochs 1 and 2 ran in this process.
 """
 

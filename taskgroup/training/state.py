@@ -93,7 +93,7 @@ def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:
     if not {"optimizer", "weighting", "rows"} <= set(training):
         raise DataError(
             f"{checkpoint.source} must hold the state of a training to continue it, but has "
-            "weights only; start the trial anew"
+            "weights only; start the trial again"
         )
     return training
 

@@ -49,7 +49,7 @@ def busy_seconds(trials: Iterable[TrialResult]) -> float:
     """Wall clock during which at least one trial ran, all sessions together.
 
     Taken from the records, which survive whatever ended a session. A trial that was interrupted and
-    went on counts as one stretch from its first begin.
+    resumed counts as one stretch from its first begin.
 
     Args:
         trials: All trials of a run.

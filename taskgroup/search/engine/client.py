@@ -27,7 +27,7 @@ ON_HEAD = {"node:__internal_head__": 0.001}
 
 
 class RunStudy(Protocol):
-    """Runs the trials of a source; ``taskgroup.search.engine.run.run_study``."""
+    """Runs the trials of a source; ``taskgroup.search.engine.tune.run_study``."""
 
     def __call__(
         self,
@@ -42,7 +42,7 @@ class RunStudy(Protocol):
         """Run them."""
 
 
-class Letter(NamedTuple):
+class Message(NamedTuple):
     """What the loop wants: a trial, what to keep of one, or just to be heard."""
 
     kind: Literal["ask", "tell", "change"]
@@ -83,11 +83,11 @@ def run_on_head(
     ended = loop.remote(run_study, space, folder, mailbox, remaining, train, Surroundings.here())
     reply: str | None = None
     while True:
-        letter = mailbox.exchange.remote(reply)
-        ready, _ = ray.wait([ended, letter], num_returns=1)
+        message = mailbox.exchange.remote(reply)
+        ready, _ = ray.wait([ended, message], num_returns=1)
         if ended in ready:
             break
-        reply = _reply(ray.get(letter), source, on_change)
+        reply = _reply(ray.get(message), source, on_change)
     try:
         ray.get(ended)
     except RayTaskError as error:
@@ -96,33 +96,33 @@ def run_on_head(
         raise
 
 
-def _reply(letter: Letter, source: TrialSource, on_change: Callable[[TrialResult], None]) -> str:
-    if letter.kind == "ask":
+def _reply(message: Message, source: TrialSource, on_change: Callable[[TrialResult], None]) -> str:
+    if message.kind == "ask":
         record = source.ask()
         return "" if record is None else to_text(record)
-    if letter.kind == "tell":
-        return to_text(source.tell(from_text(letter.record)))
-    on_change(from_text(letter.record))
+    if message.kind == "tell":
+        return to_text(source.tell(from_text(message.record)))
+    on_change(from_text(message.record))
     return ""
 
 
 class _Mailbox:
-    """An actor between the loop and the client: one letter at a time, each with its reply."""
+    """An actor between the loop and the client: one message at a time, each with its reply."""
 
     def __init__(self) -> None:
-        self._letters: asyncio.Queue[Letter] = asyncio.Queue()
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self._replies: asyncio.Queue[str] = asyncio.Queue()
 
-    async def send(self, letter: Letter) -> str:
-        """The loop's side: hand over a letter and wait for the reply."""
-        await self._letters.put(letter)
+    async def send(self, message: Message) -> str:
+        """The loop's side: hand over a message and wait for the reply."""
+        await self._messages.put(message)
         return await self._replies.get()
 
-    async def exchange(self, reply: str | None) -> Letter:
-        """The client's side: answer the letter before, and wait for the next."""
+    async def exchange(self, reply: str | None) -> Message:
+        """The client's side: answer the message before, and wait for the next."""
         if reply is not None:
             await self._replies.put(reply)
-        return await self._letters.get()
+        return await self._messages.get()
 
 
 class _RemoteSource:
@@ -131,21 +131,21 @@ class _RemoteSource:
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
 
-    def _send(self, letter: Letter) -> str:
-        return str(ray.get(self._mailbox.send.remote(letter)))
+    def _send(self, message: Message) -> str:
+        return str(ray.get(self._mailbox.send.remote(message)))
 
     def ask(self) -> TrialResult | None:
         """The next trial to run; None when there is no more."""
-        text = self._send(Letter("ask"))
+        text = self._send(Message("ask"))
         return from_text(text) if text else None
 
     def tell(self, record: TrialResult) -> TrialResult:
         """Hear how a trial ended."""
-        return from_text(self._send(Letter("tell", to_text(record))))
+        return from_text(self._send(Message("tell", to_text(record))))
 
     def change(self, record: TrialResult) -> None:
         """Hear of a trial that is planned, measured or ended."""
-        self._send(Letter("change", to_text(record)))
+        self._send(Message("change", to_text(record)))
 
 
 def _loop(

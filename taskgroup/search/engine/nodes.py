@@ -1,8 +1,11 @@
-"""Whether every node of a cluster can run trials, asked before the first one does."""
+"""Whether every node of a cluster can run trials, asked before the first one does.
+
+Data sets whose files some node lacks travel with the trials.
+"""
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -14,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import taskgroup
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.data.base import DatasetConfig
-from taskgroup.data.readers.reader import ReaderConfig, has_adopted
+from taskgroup.data.readers.reader import DecodedContents, ReaderConfig, adopt, has_adopted
 from taskgroup.errors import DataError, ResourceError
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import why_failed
@@ -24,7 +27,7 @@ PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Look:
+class NodeReport:
     """What a node found.
 
     Attributes:
@@ -59,16 +62,16 @@ def check_nodes(
     """
     wanted = tuple(datasets)
     asked = [
-        (name, _look.options(scheduling_strategy=place).remote(folder, surroundings, wanted))
+        (name, _inspect.options(scheduling_strategy=place).remote(folder, surroundings, wanted))
         for name, place in _other_nodes()
     ]
     answers = [(name, _answer(name, reference)) for name, reference in asked]
-    looks = [look for _, look in answers if look is not None]
-    for name, look in answers:
-        if look is not None:
-            _check_shared(run, name, look.token)
-            _check_code(name, look)
-    return tuple({config for look in looks for config in look.missing})
+    reports = [report for _, report in answers if report is not None]
+    for name, report in answers:
+        if report is not None:
+            _check_shared(run, name, report.token)
+            _check_code(name, report)
+    return tuple({config for report in reports for config in report.missing})
 
 
 def _other_nodes() -> Sequence[tuple[str, Any]]:
@@ -85,7 +88,9 @@ def _other_nodes() -> Sequence[tuple[str, Any]]:
 
 
 @ray.remote(num_cpus=0, max_retries=1)
-def _look(folder: str, surroundings: Surroundings, datasets: Sequence[DatasetConfig]) -> Look:
+def _inspect(
+    folder: str, surroundings: Surroundings, datasets: Sequence[DatasetConfig]
+) -> NodeReport:
     """What a node sees; runs there."""
     surroundings.enter()
     run = RunDirectory.open(folder)
@@ -93,7 +98,7 @@ def _look(folder: str, surroundings: Surroundings, datasets: Sequence[DatasetCon
     run.storage.write(token, b"")
     missing = tuple(config for config in datasets if _lacks_files(config))
     has_travelled = "runtime_resources" in _package().parts
-    return Look(token, missing, str(_package()), "" if has_travelled else _code())
+    return NodeReport(token, missing, str(_package()), "" if has_travelled else _code())
 
 
 def _package() -> Path:
@@ -120,10 +125,10 @@ def _lacks_files(dataset: DatasetConfig) -> TypeGuard[ReaderConfig]:
     return False
 
 
-def _answer(name: str, reference: Any) -> Look | None:
+def _answer(name: str, reference: Any) -> NodeReport | None:
     """What a node found; None when it was lost meanwhile, which Ray notices after some seconds."""
     try:
-        look: Look = ray.get(reference, timeout=PATIENCE)
+        report: NodeReport = ray.get(reference, timeout=PATIENCE)
     except (TaskUnschedulableError, NodeDiedError):
         return None
     except Exception as error:
@@ -132,11 +137,11 @@ def _answer(name: str, reference: Any) -> Look | None:
             "install taskgroup's dependencies there, and give --run a path that all nodes share, "
             "or s3://"
         ) from None
-    return look
+    return report
 
 
 def _why(error: Exception) -> str:
-    """What kept a node from looking."""
+    """Why a node gave no report."""
     if isinstance(error, GetTimeoutError):
         return f"it gave no answer within {PATIENCE:.0f} s"
     return why_failed(getattr(error, "cause", None) or error)
@@ -152,11 +157,38 @@ def _check_shared(run: RunDirectory, name: str, token: str) -> None:
     run.storage.delete(token)
 
 
-def _check_code(name: str, look: Look) -> None:
+def _check_code(name: str, report: NodeReport) -> None:
     """A folder of the driver's comes first on a node that has one of the same path: Ray's rule."""
-    if look.code and look.code != _code():
+    if report.code and report.code != _code():
         raise ResourceError(
             f"every node must run the driver's code, but node {name} has other code in "
-            f"{look.package}, which Ray takes because the driver has that folder too; start the "
+            f"{report.package}, which Ray takes because the driver has that folder too; start the "
             "search from another folder, or bring the code there up to date"
         )
+
+
+@dataclass(frozen=True)
+class CarriedDataset:
+    """One decoded data set in Ray's object store, where the processes of a node share it.
+
+    Attributes:
+        config: Its section of the space.
+        reference: Ray's reference to its decoded contents.
+    """
+
+    config: ReaderConfig
+    reference: Any
+
+    def __call__(self) -> None:
+        """Let this process read the data set from the store; done once."""
+        if not has_adopted(self.config):
+            adopt(self.config, ray.get(self.reference))
+
+
+def carry(datasets: Iterable[ReaderConfig]) -> tuple[CarriedDataset, ...]:
+    """Decode data sets into the object store of the running cluster.
+
+    Raises:
+        DataError: One is too large for that.
+    """
+    return tuple(CarriedDataset(config, ray.put(DecodedContents.of(config))) for config in datasets)

@@ -170,7 +170,7 @@ def record_trial(
 
 
 def _resumable(recorder: TrialRecorder, checkpoint: Place) -> Place | None:
-    """The checkpoint to continue from; a damaged one means that the trial starts anew."""
+    """The checkpoint to continue from; a damaged one means that the trial starts again."""
     try:
         rows = read_rows(checkpoint) if exists(checkpoint) else ()
     except DataError:

@@ -31,7 +31,7 @@ class StudyScheduler(FIFOScheduler):
         Args:
             halving: The rungs; None stops nobody early.
             budget: The study's time.
-            reduction: For the reason: at a rung the best 1 / reduction go on.
+            reduction: For the reason: at a rung the best 1 / reduction continue.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._halving = halving
@@ -40,7 +40,7 @@ class StudyScheduler(FIFOScheduler):
         self.stopped: dict[int, TrialResult] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Decide whether a trial goes on after an epoch."""
+        """Decide whether a trial continues after an epoch."""
         record = from_text(result[RECORD])
         rung = self._halving.take(record) if self._halving is not None else None
         stopped = self._stopped(record, rung) if record.status == "interrupted" else None

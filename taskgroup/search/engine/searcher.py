@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -38,6 +39,7 @@ class StudySearcher(Searcher):
         remaining: int,
         max_retries: int = 0,
         budget: TimeBudget | None = None,
+        stopped: Mapping[int, TrialResult] = MappingProxyType({}),
     ) -> None:
         """Adapt a source.
 
@@ -48,6 +50,7 @@ class StudySearcher(Searcher):
             remaining: Trials to take from the source.
             max_retries: How often a trial whose worker or node was lost is begun again.
             budget: The study's time; no trial begins once it is over.
+            stopped: Records of trials that the scheduler stopped, by number; it adds to them.
         """
         super().__init__(metric="epoch", mode="max")
         self._source = source
@@ -60,16 +63,12 @@ class StudySearcher(Searcher):
         self._lost: deque[TrialResult] = deque()
         self._losses: Counter[int] = Counter()
         self._why_lost: dict[str, str] = {}
-        self._stopped: Mapping[int, TrialResult] = {}
+        self._stopped = stopped
         self.problem: ResourceError | None = None
 
     def why_lost(self, trial_id: str, reason: str) -> None:
         """Learn why the worker of a trial is about to be lost."""
         self._why_lost[trial_id] = reason
-
-    def heed(self, stopped: Mapping[int, TrialResult]) -> None:
-        """Take the reasons for stopped trials from a scheduler, which goes on adding to them."""
-        self._stopped = stopped
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's record as text; the end when there is none and none can come back."""
@@ -99,7 +98,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Settle how the trial ended: as its worker said, stopped by the scheduler, or killed."""
+        """Decide how the trial ended: as its worker said, stopped by the scheduler, or killed."""
         self._update(trial_id, result)
         record = self._records.pop(trial_id)
         why = self._why_lost.pop(trial_id, _DIED)

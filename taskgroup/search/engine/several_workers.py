@@ -1,7 +1,7 @@
 """A trial with several workers: a Tune actor that waits, and Ray Train's workers that train.
 
 Worker 0 keeps the record and hands every version of it to the driver, which passes it to Tune. It
-goes on only once Tune wants more. So a trial that the scheduler stops is stopped between two
+continues only once Tune wants more. So a trial that the scheduler stops is stopped between two
 epochs, as in a one-worker trial, and nobody writes to its record after the decision. (Ray's own
 ``TuneReportCallback`` lets workers run ahead of Tune's decision.)
 """
@@ -29,8 +29,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.engine.trainable import report_record
-from taskgroup.search.plan.planning import from_text, to_text
-from taskgroup.search.watch.naming import trial_name
+from taskgroup.search.plan.planning import from_text, to_text, trial_name
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.parallel.group import WorkerGroup, WorkerLost
 from taskgroup.training.reporter import Reporter
@@ -88,7 +87,7 @@ def run_trial_with_workers(
     record, title = planned, RunDirectory.open(folder).name
     for record in _heard(gate):
         report_record(record, run=title)
-        ray.get(gate.go_on.remote())
+        ray.get(gate.proceed.remote())
     if record.status not in ("complete", "failed"):
         _fail(record, ray.get(gate.first_reason.remote()), folder)
 
@@ -128,13 +127,13 @@ class _Caretaker:
         return mark
 
     async def _free(self, gate: Any, mark: int) -> None:
-        looks = FREE_SECONDS
+        tries = FREE_SECONDS
         with suppress(RayActorError):  # the trial's process was stopped or killed: what it asked
             await gate.ended.remote()  # for may still come into being
-            looks = 1
+            tries = 1
         from taskgroup.training.parallel.ray_train import free_workers  # takes seconds
 
-        for _ in range(looks):
+        for _ in range(tries):
             free_workers(mark)
             await asyncio.sleep(1)
 
@@ -149,7 +148,7 @@ class _Gate:
         self._reason: str | None = None
 
     async def tell(self, text: str) -> None:
-        """Hand a record over and wait until the driver says to go on."""
+        """Hand a record over and wait until the driver lets the worker continue."""
         taken = asyncio.Event()
         await self._records.put((text, taken))
         await taken.wait()
@@ -159,8 +158,8 @@ class _Gate:
         text, self._waiting = await self._records.get()
         return text
 
-    async def go_on(self) -> None:
-        """Let the worker whose record was heard last go on."""
+    async def proceed(self) -> None:
+        """Let the worker whose record was heard last continue."""
         self._waiting.set()
 
     async def close(self) -> None:

@@ -13,9 +13,8 @@ from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial
 from taskgroup.search.engine.searcher import RECORD
-from taskgroup.search.plan.planning import from_text, last_epoch, to_text
+from taskgroup.search.plan.planning import from_text, last_epoch, to_text, trial_name
 from taskgroup.search.watch.gauges import publish_trial
-from taskgroup.search.watch.naming import trial_name
 
 _CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it measures
 

@@ -9,6 +9,7 @@ from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.records.plain import from_plain, to_plain
 from taskgroup.search.plan.draw import Drawn
 from taskgroup.training.config import TrainingConfig, TrialConfig
+from taskgroup.wording import format_value
 
 UNFINISHED = "not finished: still running, or the search was stopped"
 
@@ -90,6 +91,18 @@ def label_of(drawn: Drawn) -> str:
     """The task set, such as ``segmentation+depth``, and whether it trains naturally."""
     natural = drawn.config.adversary.attack == "none"
     return "+".join(drawn.config.task_set) + (", natural" if natural else "")
+
+
+def trial_name(record: TrialResult) -> str:
+    """A trial in one line of a dashboard or a logger, ``trial 17 · segmentation+depth · ε 4/255``.
+
+    A trial that trains without an attack says ``natural``, one of another stage names the stage.
+    """
+    adversary = record.config.get("adversary") or {}
+    radius = format_value("epsilon", adversary.get("epsilon"))
+    threat = f"ε {radius}" if record.is_adversarial else "natural"
+    parts = [f"trial {record.number}", "+".join(record.task_set), threat]
+    return " · ".join(parts if record.stage == "search" else [*parts, record.stage])
 
 
 def to_text(record: TrialResult) -> str:

@@ -18,7 +18,7 @@ from taskgroup.search.plan.sources import StageSource
 from taskgroup.search.space.distributions import Distribution
 from taskgroup.search.space.fixes import with_value
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.space.stage_config import ProxyConfig
+from taskgroup.search.space.study_config import ProxyConfig
 from taskgroup.study.selection import rank_trials, study_limits
 from taskgroup.training.config import AdversaryConfig, ValidationConfig
 

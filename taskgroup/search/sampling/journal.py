@@ -37,7 +37,7 @@ class UnsyncedJournal(JournalFileBackend):
                 file.write(lines.encode())
         except OSError as error:
             raise ResourceError(
-                f"{self._path} must be writable: {reason(error)}; free space, or go on in "
+                f"{self._path} must be writable: {reason(error)}; free space, or resume in "
                 "another place with a copy of the run directory"
             ) from None
 

@@ -25,7 +25,7 @@ STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
-    "interrupted": TrialState.FAIL,  # it goes on as a new trial of Optuna's
+    "interrupted": TrialState.FAIL,  # it resumes as a new trial of Optuna's
 }
 CONSTRAINT = "clean_drop"
 """Optuna's name of the constraint; 0 or less is feasible."""

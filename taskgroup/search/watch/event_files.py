@@ -2,7 +2,7 @@
 
 Every trial has one folder, so that TensorBoard lists it as a run of its own, and in it one file:
 its drawn values as hyperparameters and every metric of every epoch. Records are the truth: a file
-that does not continue what its record says is written anew, and no epoch stands there twice.
+that does not continue what its record says is written again, and no epoch stands there twice.
 """
 
 import json
@@ -67,7 +67,7 @@ class EventFiles:
 
     def _append(self, record: TrialResult) -> None:
         before = self._written.get(record.number)
-        if before is not None and _goes_on(before, record):
+        if before is not None and _continues(before, record):
             content = _new_events(record, before)
         else:
             shutil.rmtree(self._run.path / folder_of(record), ignore_errors=True)
@@ -129,7 +129,7 @@ def _set(slot: Any, value: bool | float | str) -> None:
         slot.number_value = value
 
 
-def _goes_on(before: TrialResult, record: TrialResult) -> bool:
+def _continues(before: TrialResult, record: TrialResult) -> bool:
     """Whether a record only adds epochs, or an end, to an earlier version of itself."""
     same = record.epochs[: len(before.epochs)] == before.epochs
     return same and before.status in ("interrupted", record.status)

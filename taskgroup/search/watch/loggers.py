@@ -18,10 +18,9 @@ from taskgroup.errors import ConfigError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.searcher import RECORD
-from taskgroup.search.plan.planning import from_text, last_epoch
+from taskgroup.search.plan.planning import from_text, last_epoch, trial_name
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.watch.event_files import hyperparameters
-from taskgroup.search.watch.naming import trial_name
 
 STEP = "training_iteration"
 """Where Ray's callbacks find the step."""

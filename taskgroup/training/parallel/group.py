@@ -46,7 +46,7 @@ class WorkerGroup:
     def current(cls) -> "WorkerGroup":
         """The group that torch.distributed was set up with in this process, else a group of one.
 
-        Every worker must ask as often as the others: the workers are linked anew each time.
+        Every worker must ask as often as the others: the workers are linked again each time.
         """
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
@@ -69,7 +69,7 @@ class WorkerGroup:
         return summed
 
     def share(self, values: Tensor) -> Tensor:
-        """Sum over workers from which every worker goes on to compute one and the same loss.
+        """Sum over workers from which every worker then computes one and the same loss.
 
         Its gradient is passed on as it is: summing it would count the one loss once per worker.
         """

@@ -25,7 +25,7 @@ def joint_norms(group: WorkerGroup, *, counts: bool = True) -> AbstractContextMa
 
     Args:
         group: The workers; each must run the same layers.
-        counts: Whether this worker's images count; those of a ghost batch do not.
+        counts: Whether this worker's images count; those of a worker without a share do not.
     """
     return nullcontext() if group.size == 1 else _JointNorms(group, counts)
 
@@ -121,7 +121,7 @@ def _pieces(images: Tensor) -> tuple[Tensor, ...]:
     """Views of some images each.
 
     On a CPU what is computed for a piece stays in the cache and in memory that the process has
-    already; for a whole it would come anew from the system, at four times the time.
+    already; for a whole it would come from the system each time, at four times the time.
     """
     if images.device.type != "cpu":
         return (images,)

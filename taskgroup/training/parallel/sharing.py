@@ -69,7 +69,7 @@ def whole_share(batch: Batch) -> Share:
     return Share(len(batch), range(len(batch)))
 
 
-def ghost(batch: Batch) -> Batch:
+def unlabelled(batch: Batch) -> Batch:
     """The same images without any label, so that they count nowhere.
 
     A worker without images in the last batch takes part in its step with such a batch of one:
@@ -82,7 +82,7 @@ def ghost(batch: Batch) -> Batch:
     return Batch(batch.images, targets, batch.index)
 
 
-def drawing(share: Share) -> AbstractContextManager[object]:
+def whole_batch_draws(share: Share) -> AbstractContextManager[object]:
     """Inside, numbers drawn for this worker's images are those of the whole batch's draw."""
     return nullcontext() if share.is_whole else WholeDraws(share)
 

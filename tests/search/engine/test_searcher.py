@@ -50,11 +50,14 @@ def test_suggested_trial_is_on_disk_before_it_runs(
 
 
 def test_trial_that_the_scheduler_stopped_was_pruned(
-    searcher: StudySearcher, run: RunDirectory
+    make_space: Callable[..., SearchSpace], run: RunDirectory
 ) -> None:
+    stopped: dict[int, TrialResult] = {}
+    source = Proposals(make_space(), run.journal_path)
+    searcher = StudySearcher(source, run, lambda _: None, remaining=100, stopped=stopped)
     record = suggested(searcher, "a")
     reason = "not in the best 1/3 at the rung of epoch 2 of 4"
-    searcher.heed({record.number: replace(record, status="pruned", reason=reason)})
+    stopped[record.number] = replace(record, status="pruned", reason=reason)
     searcher.on_trial_result("a", after(record, 2))
     searcher.on_trial_complete("a", after(record, 2))
     (kept,) = run.trials()

@@ -11,10 +11,10 @@ from taskgroup.errors import ConfigError
 from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.summary import StudyResult
-from taskgroup.search.plan.confirm_scoring import score_confirmations
+from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.preflight import check_names
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.space.stage_config import ConfirmConfig
+from taskgroup.search.space.study_config import ConfirmConfig
 from taskgroup.study.objectives import StudyObjective
 
 ROBUST = StudyObjective("segmentation/robust/miou")

@@ -12,7 +12,7 @@ from taskgroup.search.plan.planning import with_epochs
 from taskgroup.search.plan.preflight import check_names
 from taskgroup.search.plan.proxy import proxy_space
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.space.stage_config import ProxyConfig
+from taskgroup.search.space.study_config import ProxyConfig
 from taskgroup.study.agreement import proxy_pairs
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import rank_trials, select_best

@@ -13,7 +13,7 @@ from taskgroup.tasks.base import Target, TaskInfo, build_task
 from taskgroup.training.losses import TradesLoss, TrainingLoss
 from taskgroup.training.parallel.group import ALONE, WorkerGroup, WorkerLost
 from taskgroup.training.parallel.norms import joint_norms
-from taskgroup.training.parallel.sharing import Share, WholeDraws, deal, drawing
+from taskgroup.training.parallel.sharing import Share, WholeDraws, deal, whole_batch_draws
 from taskgroup.training.weighting.base import WEIGHTINGS, WeightedTask
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -121,11 +121,11 @@ METHODS = [(method, rule) for method in ("plain", "trades") for rule in WEIGHTIN
 
 def everything():
     group = WorkerGroup.current()
-    ghost = nn.BatchNorm2d(2)
+    unlabelled = nn.BatchNorm2d(2)
     features = torch.full((1, 2, 2, 2), 9.0) if group.rank == 1 else torch.randn(3, 2, 2, 2)
     with joint_norms(group, counts=group.rank != 1):
-        ghost(features.requires_grad_()).square().sum().backward()
-    group.align(ghost)
+        unlabelled(features.requires_grad_()).square().sum().backward()
+    group.align(unlabelled)
     return {
         "rank": (group.rank, group.size, group.is_first),
         "contrast": contrast(group),
@@ -135,7 +135,7 @@ def everything():
         "largest": group.largest(10 + group.rank),
         "first": group.from_first({"from": group.rank}),
         "large": group.sum(torch.full((2**20 + 1,), float(group.rank + 1))),
-        "ghost": ghost.running_mean,
+        "unlabelled": unlabelled.running_mean,
         "steps": {names: step(group, *names) for names in METHODS},
     }
 
@@ -210,9 +210,11 @@ def test_batch_norm_of_bfloat16_features_has_float32_statistics(two):
         torch.testing.assert_close(two[0]["bfloat16"][name], whole[name])
 
 
-def test_ghost_batch_leaves_no_trace_in_statistics(two):
-    assert torch.equal(two[0]["ghost"], two[1]["ghost"])
-    assert bool((two[0]["ghost"].abs() < 0.2).all()), "the ghost's nines would give 0.3 and more"
+def test_unlabelled_batch_leaves_no_trace_in_statistics(two):
+    assert torch.equal(two[0]["unlabelled"], two[1]["unlabelled"])
+    assert bool((two[0]["unlabelled"].abs() < 0.2).all()), (
+        "the unlabelled's nines would give 0.3 and more"
+    )
 
 
 def test_workers_agree_bit_for_bit(two):
@@ -266,7 +268,7 @@ def test_rest_of_a_share_keeps_its_places_in_the_rest_of_the_batch(count):
 def test_each_image_gets_the_number_of_the_whole_batch(draw):
     def drawn(share, *sizes):
         generator = torch.Generator().manual_seed(5)
-        with drawing(share):
+        with whole_batch_draws(share):
             return draw(*sizes, generator=generator)
 
     whole = drawn(Share(7, range(7)), 7, 2, 3)
@@ -275,7 +277,7 @@ def test_each_image_gets_the_number_of_the_whole_batch(draw):
         own = drawn(share, (len(share), 2, 3))
         assert torch.equal(own, whole[rank::3])
         assert torch.equal(drawn(share, len(share), 2, 3), own)
-    assert drawn(Share(7, range(0)), 1, 2).shape == (1, 2), "a ghost batch draws for itself"
+    assert drawn(Share(7, range(0)), 1, 2).shape == (1, 2), "a unlabelled batch draws for itself"
 
 
 def test_other_draws_are_left_alone():

@@ -22,19 +22,23 @@ from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
-from taskgroup.search.engine.carried_data import carry
 from taskgroup.search.engine.client import is_client, run_on_head
-from taskgroup.search.engine.nodes import check_nodes
+from taskgroup.search.engine.nodes import carry, check_nodes
 from taskgroup.search.engine.recording import Train
 from taskgroup.search.engine.scheduler import build_scheduler
 from taskgroup.search.engine.searcher import StudySearcher
 from taskgroup.search.engine.several_workers import run_trial_with_workers, start_caretaker
 from taskgroup.search.engine.trainable import run_trial
 from taskgroup.search.engine.watchdog import Watchdog
+from taskgroup.search.plan.preflight import robust_objective
 from taskgroup.search.plan.sources import TrialSource
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.watch.listeners import watched
+from taskgroup.search.watch.event_files import EventFiles
+from taskgroup.search.watch.gauges import StudyGauges
 from taskgroup.search.watch.loggers import ray_loggers
+
+Listener = Callable[[TrialResult], None]
+"""Hears of a trial that is planned, measured or ended."""
 
 
 def check_resources(space: SearchSpace) -> int:
@@ -56,7 +60,7 @@ def run_study(
     *,
     remaining: int,
     train: Train,
-    on_change: Callable[[TrialResult], None],
+    on_change: Listener,
     records: Sequence[TrialResult] = (),
     seconds_left: float | None = None,
 ) -> None:
@@ -71,7 +75,7 @@ def run_study(
         on_change: Hears of every trial that is planned, measured or ended.
         records: Trials of the same stage in earlier sessions, which count at rungs.
         seconds_left: When it is over no trial begins any more, and running ones stop after their
-            epoch, to go on another time; None is no limit.
+            epoch and can be resumed; None is no limit.
 
     Raises:
         ResourceError: A trial does not fit the machine, or a record could not be written.
@@ -86,16 +90,35 @@ def run_study(
         )  # fmt: skip
         return
     budget = TimeBudget(seconds_left)
-    heard = watched(space, run, records, on_change)
-    retries = space.search.max_retries
-    searcher = StudySearcher(
-        source, run, heard, remaining=remaining, max_retries=retries, budget=budget
-    )
     scheduler = build_scheduler(space, budget=budget, records=records)
-    searcher.heed(scheduler.stopped)
+    searcher = StudySearcher(
+        source,
+        run,
+        _announced(space, run, records, on_change),
+        remaining=remaining,
+        max_retries=space.search.max_retries,
+        budget=budget,
+        stopped=scheduler.stopped,
+    )
     _fit(space, run, train, searcher=searcher, scheduler=scheduler, at_once=at_once)
     if searcher.problem is not None:
         raise searcher.problem
+
+
+def _announced(
+    space: SearchSpace, run: RunDirectory, records: Sequence[TrialResult], on_change: Listener
+) -> Listener:
+    """A listener for all: the caller's own, the gauges, and event files unless turned off."""
+    gauges = StudyGauges(run.name, robust_objective(space), records)
+    files = EventFiles(run, records) if "tensorboard" in space.search.loggers else None
+
+    def announce(record: TrialResult) -> None:
+        on_change(record)
+        gauges(record)
+        if files is not None:
+            files(record)
+
+    return announce
 
 
 def _fit(
@@ -113,7 +136,7 @@ def _fit(
         tempfile.TemporaryDirectory(prefix="taskgroup-ray-") as scratch,
     ):
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        surroundings = _settled(space, run)
+        surroundings = _checked_surroundings(space, run)
         tuner = tune.Tuner(
             _trainable(space, run, train, surroundings, scratch),
             tune_config=tune.TuneConfig(
@@ -134,7 +157,7 @@ def _fit(
         tuner.fit()
 
 
-def _settled(space: SearchSpace, run: RunDirectory) -> Surroundings:
+def _checked_surroundings(space: SearchSpace, run: RunDirectory) -> Surroundings:
     """What trials take along, once every node has shown that it can run them."""
     surroundings = Surroundings.here()
     datasets = tuple({config.dataset for config in space.examples()})

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from taskgroup.search.plan.baselines import plan_baselines
+from taskgroup.search.plan.planning import trial_name
 from taskgroup.search.space.search_space import SearchSpace
-from taskgroup.search.watch.naming import trial_name
 
 
 def test_name_tells_number_task_set_and_threat(make_space: Callable[..., SearchSpace]) -> None:

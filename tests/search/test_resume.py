@@ -9,7 +9,7 @@ import pytest
 from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.opening import open_search, space_changes
+from taskgroup.search.resume import find_target, space_changes
 from taskgroup.search.space.search_space import SearchSpace
 
 
@@ -19,28 +19,28 @@ def run(tmp_path: Path, values: dict[str, Any]) -> RunDirectory:
 
 
 def test_new_run_has_no_directory_yet(values: dict[str, Any], tmp_path: Path) -> None:
-    assert open_search(values).directory is None
-    assert open_search(values, run=tmp_path / "new").directory is None
+    assert find_target(values).directory is None
+    assert find_target(values, run=tmp_path / "new").directory is None
     with pytest.raises(ConfigError, match="a search needs a space"):
-        open_search(None)
+        find_target(None)
 
 
 def test_same_command_goes_on(values: dict[str, Any], run: RunDirectory) -> None:
     for arguments in ({"run": run.path}, {"resume": run.path}):
-        opening = open_search(values, **arguments)  # type: ignore[arg-type]
-        assert opening.directory is not None
-        assert opening.directory.path == run.path
-        assert opening.changes == {}
-    assert open_search(None, resume=run.path).space == open_search(None, run=run.path).space
+        target = find_target(values, **arguments)  # type: ignore[arg-type]
+        assert target.directory is not None
+        assert target.directory.path == run.path
+        assert target.changes == {}
+    assert find_target(None, resume=run.path).space == find_target(None, run=run.path).space
 
 
 def test_run_to_resume_must_exist_and_be_named_once(
     values: dict[str, Any], run: RunDirectory, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="must be a run directory"):
-        open_search(values, resume=tmp_path / "nothing")
+        find_target(values, resume=tmp_path / "nothing")
     with pytest.raises(ConfigError, match="give --resume without --run"):
-        open_search(values, resume=run.path, run=run.path)
+        find_target(values, resume=run.path, run=run.path)
 
 
 @pytest.mark.parametrize(
@@ -61,27 +61,27 @@ def test_changed_space_is_refused_key_by_key(
     run: RunDirectory, values: dict[str, Any], fixes: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
-        open_search(None, resume=run.path, fixes=fixes)
+        find_target(None, resume=run.path, fixes=fixes)
     assert "give --resume alone" in str(refused.value)
     assert "model.width" not in str(refused.value), "equal keys are not named"
     with pytest.raises(ConfigError, match=message):
-        open_search(values, run=run.path, fixes=fixes)
+        find_target(values, run=run.path, fixes=fixes)
 
 
 def test_what_moves_no_number_may_change_and_is_noted(
     run: RunDirectory, values: dict[str, Any]
 ) -> None:
     fixes = ["search.trials=12", "search.confirm={seeds: 5}", "resources.cpus=2"]
-    opening = open_search(None, resume=run.path, fixes=fixes)
-    assert opening.space.search.trials == 12
+    target = find_target(None, resume=run.path, fixes=fixes)
+    assert target.space.search.trials == 12
     assert parse_yaml(run.space_text(), source="") == values, "nothing is written before the lock"
-    opening.write_changes()
-    again = open_search(None, resume=run.path)
+    target.write_changes()
+    again = find_target(None, resume=run.path)
     assert again.changes == {}
-    assert again.space.search.confirm == opening.space.search.confirm
+    assert again.space.search.confirm == target.space.search.confirm
     assert ": search.trials from 8 to 12\n" in run.space_text()
     assert ": search.confirm.seeds from not set to 5\n" in run.space_text()
-    open_search(values, run=run.path, fixes=["search.trials=20"]).write_changes()
+    find_target(values, run=run.path, fixes=["search.trials=20"]).write_changes()
     assert ": search.trials from 8 to 12\n" in run.space_text(), "older notes stay"
     assert ": search.trials from 12 to 20\n" in run.space_text()
 

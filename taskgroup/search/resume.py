@@ -1,4 +1,4 @@
-"""Where a search runs: a new run directory, or an old one whose space it must share."""
+"""Whether a search begins a run or resumes one, whose space it must share."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -25,7 +25,7 @@ CHANGEABLE = (
     "search.proxy.top",
     "search.confirm",
 )
-"""Keys that may differ when a run goes on: they change how long or where, not what is compared."""
+"""Keys that may differ in a resumed run: they change how long or where, not what is compared."""
 NOTE = "# changed "
 """Begins the comment lines of ``space.yaml`` that tell what was changed and when."""
 _UNSET = "not set"
@@ -33,12 +33,12 @@ Space = str | Path | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Opening:
+class SearchTarget:
     """What is searched and where.
 
     Attributes:
         space: The space, as it holds from now on.
-        directory: The run directory to go on with; None asks for a new one.
+        directory: The run directory to resume; None asks for a new one.
         changes: What differs from the space in it, by key, old and new value; all allowed.
     """
 
@@ -66,20 +66,20 @@ class Opening:
         self.directory.storage.write(SPACE_FILE, lines.encode("utf-8"))
 
 
-def open_search(
+def find_target(
     space: Space | None,
     *,
     fixes: Iterable[str] = (),
     run: str | Path | None = None,
     resume: str | Path | None = None,
-) -> Opening:
-    """Read the space of a search, new or to go on with.
+) -> SearchTarget:
+    """Read the space of a search, and find the run that it resumes, if any.
 
-    ``run`` names a new run directory or one to go on with, so that a command that is given again
-    goes on; ``resume`` names one that must exist.
+    ``run`` names a run directory to create or resume, so that a command that is given again
+    resumes; ``resume`` names one that must exist.
 
     Args:
-        space: YAML file, shipped name, or plain data; by default that of the run to go on with.
+        space: YAML file, shipped name, or plain data; by default that of the run to resume.
         fixes: ``key=value`` pins of the space's keys.
         run: A run directory, whether it exists or not.
         resume: An existing run directory.
@@ -89,18 +89,16 @@ def open_search(
         DataError: The space or the run does not exist.
     """
     if run is not None and resume is not None:
-        raise ConfigError(
-            "a search goes on in the run directory that --resume names; give --resume without --run"
-        )
+        raise ConfigError("--resume names the run directory to resume; give --resume without --run")
     directory = RunDirectory.open(resume) if resume is not None else _existing(run)
     if directory is not None:
-        return _continued(directory, space, tuple(fixes))
+        return _resumed(directory, space, tuple(fixes))
     if space is None:
         raise ConfigError(
             "a search needs a space; give --space NAME, see 'taskgroup spaces list' "
             "(or --resume RUN)"
         )
-    return Opening(load_space(space, fixes=fixes))
+    return SearchTarget(load_space(space, fixes=fixes))
 
 
 def _existing(run: str | Path | None) -> RunDirectory | None:
@@ -110,7 +108,7 @@ def _existing(run: str | Path | None) -> RunDirectory | None:
     return None
 
 
-def _continued(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> Opening:
+def _resumed(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> SearchTarget:
     text, source = directory.space_text(), directory.place_of(SPACE_FILE)
     own = read_space(parse_yaml(text, source=source), source=source, text=text)
     if space is not None:
@@ -120,7 +118,7 @@ def _continued(directory: RunDirectory, space: Space | None, fixes: tuple[str, .
         wanted = read_space(values, fixes=fixes, source=source, text=text)
     changes = space_changes(own, wanted)
     _check_changes(directory, changes)
-    return Opening(wanted if changes else own, directory, changes)
+    return SearchTarget(wanted if changes else own, directory, changes)
 
 
 def space_changes(before: SearchSpace, after: SearchSpace) -> dict[str, tuple[object, object]]:
@@ -153,8 +151,8 @@ def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, 
             for key, (old, new) in refused.items()
         )
         raise ConfigError(
-            f"run {directory.place} must go on with its own space, but {listed}; give --resume "
-            f"alone, or search into a new run (only {', '.join(CHANGEABLE)} may change)"
+            f"run {directory.place} must be resumed with its own space, but {listed}; give "
+            f"--resume alone, or search into a new run (only {', '.join(CHANGEABLE)} may change)"
         )
 
 
