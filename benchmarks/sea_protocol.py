@@ -76,7 +76,7 @@ def sea_report(
     Raises:
         ConfigError: The task has no class per pixel.
         DataError: There is no image.
-        DivergedError: The network answers NaN.
+        DivergedError: The network predicts NaN.
     """
     done: list[_Attacked] = []
     with fixed_network(model):
@@ -148,7 +148,7 @@ def _attacked(
         if not logits.isfinite().all():
             raise DivergedError(
                 f"an attacked network must give finite logits, got NaN or infinity under {name}; "
-                "look at its training, it cannot be scored"
+                "check its training; it cannot be scored"
             )
         maps[name] = class_map(logits)
         sums[name] = metric.per_image(logits, target.values, target.valid).cpu()

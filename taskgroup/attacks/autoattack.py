@@ -51,7 +51,7 @@ def autoattack(
         generator: Source of random starts and patches.
 
     Raises:
-        ConfigError: The task is no classification, or has fewer than 4 classes.
+        ConfigError: The task is not a classification, or has fewer than 4 classes.
         DivergedError: The network gives NaN or infinite logits on the clean images.
     """
     check_seed_compatible("autoattack", budget)
@@ -87,14 +87,14 @@ def _checked(objective: Objective, images: Tensor) -> LogitObjective:
     if not logits.isfinite().all():
         raise DivergedError(
             "an attacked network must give finite logits, got NaN or infinity on clean images; "
-            "look at its training, it cannot be scored"
+            "check its training; it cannot be scored"
         )
     return objective
 
 
 @torch.no_grad()
 def _right(objective: LogitObjective, images: Tensor) -> Tensor:
-    """Whether images are classified right; a network that answers NaN is wrong."""
+    """Whether images are classified right; a network that predicts NaN is wrong."""
     logits = objective.logits(images)
     return (logits.argmax(1) == objective.labels) & logits.isfinite().all(1)
 

@@ -81,7 +81,7 @@ class LossObjective(Objective, Protocol):
 
         Args:
             loss: Name of the loss to raise.
-            tracks: Loss that judges iterates: the task's own or the one that is raised.
+            tracks: Loss that ranks iterates: the task's own or the one that is raised.
             towards: Class to be predicted instead, of the target's shape; targeted losses.
             score: What the evaluation's score is.
         """

@@ -86,7 +86,7 @@ def in_wrong_box(
     if budget.norm != "linf":
         raise ConfigError(
             f"seed_compatible must go with norm linf, got {budget.norm}: the published attacks "
-            "know no other ball; remove it"
+            "exist for no other norm; remove it"
         )
     clean = images.detach()
     if budget.epsilon == 0:

@@ -16,7 +16,7 @@ def segpgd(
 ) -> Tensor:
     """PGD that begins with the pixels that are right (Gu et al. 2022, arXiv:2207.12391).
 
-    Iterates are judged by the task's own loss. Arguments and result are those of ``pgd``.
+    Iterates are ranked by the task's own loss. Arguments and result are those of ``pgd``.
 
     Raises:
         ConfigError: The objective has no exchangeable loss, or its task no classes.
@@ -31,7 +31,7 @@ def cospgd(
 ) -> Tensor:
     """PGD whose pixels weigh by the cosine to their label (arXiv:2302.02213), sigmoid form.
 
-    Iterates are judged by the task's own loss. Arguments and result are those of ``pgd``.
+    Iterates are ranked by the task's own loss. Arguments and result are those of ``pgd``.
 
     Raises:
         ConfigError: The objective has no exchangeable loss, or its task no classes.
@@ -58,7 +58,7 @@ def houdini(
 ) -> Tensor:
     """MIM on the Houdini loss (Cisse et al. 2017, arXiv:1707.05373), a stand-in for 1 - IoU.
 
-    Iterates are judged by the task's own loss. Arguments and result are those of ``mim``.
+    Iterates are ranked by the task's own loss. Arguments and result are those of ``mim``.
 
     Raises:
         ConfigError: The objective has no exchangeable loss, or its task no class per pixel.

@@ -1,6 +1,6 @@
 """SEA: three attack losses, each raised by APGD with shrinking radii.
 
-Croce, Singh and Hein 2024, arXiv:2306.12941. Each loss finds other weaknesses; a network is judged
+Croce, Singh and Hein 2024, arXiv:2306.12941. Each loss finds other weaknesses; a network is scored
 by the worst of the three, image by image.
 """
 

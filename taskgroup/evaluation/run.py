@@ -77,7 +77,7 @@ def evaluate(
 
     Raises:
         DataError: No such run, no finished trial, a damaged or foreign checkpoint, missing data,
-            nothing labelled, or a network that answers NaN.
+            nothing labelled, or a network that predicts NaN.
         ConfigError: An unknown trial number, or an option out of range.
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """

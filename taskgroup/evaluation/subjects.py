@@ -86,7 +86,7 @@ def winner_and_baselines(run: RunDirectory) -> list[Subject]:
             )
         raise DataError(
             f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
-            "go on with: taskgroup search --resume " + run.place
+            "resume it with: taskgroup search --resume " + run.place
         )
     baselines = [
         trial

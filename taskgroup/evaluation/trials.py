@@ -75,7 +75,7 @@ def evaluate_all(
     if not numbers:
         raise DataError(
             f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
-            "go on with: taskgroup search --resume " + run.place
+            "resume it with: taskgroup search --resume " + run.place
         )
     return _evaluate(run, trials, numbers, options, progress)
 

@@ -36,7 +36,7 @@ def with_class_weights(info: TaskInfo, option: ClassWeights) -> TaskInfo:
             f"got {len(option)}; or write median_frequency"
         )
     if not all(math.isfinite(weight) and weight > 0 for weight in option):
-        raise ConfigError(f"{key} must hold weights above 0, got {list(option)}; mend them")
+        raise ConfigError(f"{key} must hold weights above 0, got {list(option)}; correct them")
     return replace(info, class_weights=tuple(float(weight) for weight in option))
 
 

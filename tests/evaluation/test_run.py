@@ -325,7 +325,7 @@ def test_a_trial_that_cannot_be_scored_does_not_stop_the_others(run):
     write_checkpoint(run.checkpoint_path(0), spoil=True)
     found = evaluate_trials(run, [0, 1, 2], options=CONFIRM)
     assert {row.trial for row in found.rows} == {2}
-    assert "must answer finite numbers" in found.problems[0]
+    assert "must predict finite numbers" in found.problems[0]
     assert "must have a checkpoint" in found.problems[1]
 
 
@@ -439,7 +439,7 @@ def test_a_wrong_option_gets_one_line(changed, message, run):
 def test_a_network_that_answers_nan_has_no_score(tmp_path):
     config = CONFIG | {"main_task": "depth"}
     write_checkpoint(tmp_path / "broken.pt", ("depth",), config, spoil=True)
-    with pytest.raises(DataError, match="must answer finite numbers") as raised:
+    with pytest.raises(DataError, match="must predict finite numbers") as raised:
         evaluate(tmp_path / "broken.pt", options=FEW)
     assert "\n" not in str(raised.value)
 
@@ -575,5 +575,5 @@ def test_any_number_of_workers_finds_the_same_numbers(run, tmp_path):
 def test_a_mistake_in_a_worker_is_told_like_one_here(tmp_path):
     config = CONFIG | {"main_task": "depth"}
     write_checkpoint(tmp_path / "broken.pt", ("depth",), config, spoil=True)
-    with pytest.raises(DataError, match="must answer finite numbers"):
+    with pytest.raises(DataError, match="must predict finite numbers"):
         evaluate(tmp_path / "broken.pt", options=replace(FEW, workers=2))

@@ -16,7 +16,7 @@ def jensen_shannon(
 ) -> Tensor:
     """Divergence of each pixel's softmax from its class, at most log 2; ``(N,)``.
 
-    Its gradient vanishes both for confident right and for confident wrong pixels, so it goes on
+    Its gradient vanishes both for confident right and for confident wrong pixels, so it continues
     with the undecided ones without a mask.
 
     With ``p`` the probability of the class it is

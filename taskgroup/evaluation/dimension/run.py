@@ -180,7 +180,7 @@ def named_networks(
         return NamedNetworks(tuple(subjects.values()), str(output), is_run=_is_run(output))
     if len(places) > 1:
         raise ConfigError(
-            f"networks of several places need one place to write to, got {', '.join(places)}; "
+            f"networks from several places need one place to write to, got {', '.join(places)}; "
             "name it with --output"
         )
     return NamedNetworks(tuple(subjects.values()), next(iter(places)), is_run=found[0][2])

@@ -140,8 +140,8 @@ def _write(
 ) -> RunDirectory:
     """The run directory of a file; the same file under the same options has the same one."""
     stem = PurePosixPath(str(file)).name.split(".")[0]
-    said = json.dumps(trial, sort_keys=True).encode()
-    digest = hashlib.sha256(read_place(file) + said).hexdigest()[:8]
+    options = json.dumps(trial, sort_keys=True).encode()
+    digest = hashlib.sha256(read_place(file) + options).hexdigest()[:8]
     place = within(runs, f"{stem}-{digest}")
     if exists(within(place, SPACE_FILE)):
         run = RunDirectory.open(place)

@@ -135,8 +135,8 @@ class TaskObjective:
         task = self._named_main
         if self.predicts != "class":
             raise ConfigError(
-                f"this attack needs one class per image, but task {task.name!r} is no "
-                "classification; choose sea for class maps, apgd for numbers"
+                f"this attack needs one class per image, but task {task.name!r} is not "
+                "a classification; choose sea for class maps, apgd for numbers"
             )
         with autocast(images.device, self.autocast):
             return self.model(images, [task.name])[task.name].float()  # type: ignore[no-any-return]

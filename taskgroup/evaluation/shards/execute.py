@@ -128,9 +128,9 @@ def _check_finite(prediction: Tensor, task: str, is_clean: bool) -> None:
     """A score of NaN would say nothing, and a class taken from NaN something false."""
     broken = ~prediction.flatten(1).isfinite().all(1)
     if broken.any():
-        where = "images as they are" if is_clean else "attacked images"
+        where = "clean images" if is_clean else "attacked images"
         raise DataError(
-            f"the network must answer finite numbers, but its {task} is NaN or infinite on "
+            f"the network must predict finite numbers, but its {task} is NaN or infinite on "
             f"{int(broken.sum())} of {len(broken)} {where}; its training went wrong: evaluate "
             "another trial"
         )

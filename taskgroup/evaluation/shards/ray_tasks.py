@@ -66,7 +66,7 @@ def _task() -> Any:
     if found.get("CPU", 0) < 1:
         raise ResourceError(
             "an evaluation needs a CPU core of the cluster, but its nodes offer none; "
-            "let a node with cores join, or leave --address out"
+            "add a node with cores, or leave --address out"
         )
     gpus = 1 if found.get("GPU", 0) >= 1 else 0
     return ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run_shard)

@@ -165,7 +165,7 @@ def _with_known_bugs(
     if threat.norm != "linf":
         raise ConfigError(
             f"suite 'mtrobust_seed' must go with norm linf, got {threat.norm}: the published "
-            "attacks know no other ball; choose suite mtrobust"
+            "attacks exist for no other norm; choose suite mtrobust"
         )
     budget = AttackBudget(
         epsilon=threat.epsilon,

@@ -104,7 +104,7 @@ def worst_of(
 def inside(outcomes: Sequence[Outcome], threat: ThreatModel, *, task: str) -> list[Outcome]:
     """The outcomes that a threat model allows; clean is one of them.
 
-    Where a check looked at the first images only, the rest are as without attack.
+    Where a check used the first images only, the rest are as without attack.
     """
     clean = next(o for o in outcomes if o.condition.role == "clean")
     return [

@@ -27,7 +27,7 @@ BUDGET = AttackBudget(epsilon=8 / 255, steps=4)
 
 @pytest.fixture
 def subject(trained, tasks, make_loaded, make_images):
-    """The trained network, held still, and five images: two of them with few valid pixels."""
+    """The trained network, fixed, and five images: two of them with few valid pixels."""
     batch = make_images(5, seed=7, first=20)
     target = batch.targets["segmentation"]
     target.values[3] = 1

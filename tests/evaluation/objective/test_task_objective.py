@@ -202,7 +202,7 @@ def test_resolve_attacked():
         resolve_attacked((), "segmentation", task_set)
 
 
-def test_a_held_network_gets_everything_back(network):
+def test_a_fixed_network_gets_everything_back(network):
     network.features[1].eval()
     network.heads["depth"].weight.requires_grad_(False)
     modes = [module.training for module in network.modules()]

@@ -105,7 +105,7 @@ def test_an_attack_that_is_stuck_is_found_in_its_own_ball(ball, right, expected)
 
 
 def test_a_smaller_balls_attack_does_not_cover_for_a_stuck_one():
-    """The worst case of a ball holds the smaller ones; its own attack is judged alone."""
+    """The worst case of a ball holds the smaller ones; its own attack is checked alone."""
     found = check_ball(with_strong(TWICE, 180), TASK, TWICE, constant=NEVER)
     assert found == [
         "noise beats the attack",
