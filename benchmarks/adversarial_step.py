@@ -16,12 +16,11 @@ import taskgroup.data
 import taskgroup.training.weighting  # noqa: F401  (fills the registry)
 from taskgroup.data.base import Batch
 from taskgroup.data.scenes import SceneConfig
+from taskgroup.draws import Draws
 from taskgroup.evaluation.objective.network import autocast
 from taskgroup.models.base import ModelConfig
-from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.config import AdversaryConfig, TrainingConfig, TrialConfig
-from taskgroup.training.epoch import training_step
 from taskgroup.training.precision import autocast_dtype
 from taskgroup.training.state import TrialState
 
@@ -55,8 +54,7 @@ def measure(model: ModelConfig, batch: Batch, *, steps: int, precision: str, rou
     config = configure(model, steps=steps, precision=precision)
     state = build_state(config, three_tasks(), device=CPU)
     number_format = autocast_dtype(config.training.precision, CPU)
-    adversary = build_adversary(config, state.model, state.tasks, precision=number_format)
-    generator = torch.Generator().manual_seed(0)
+    draws = Draws.seeded(0, "attack")
 
     def passes() -> None:
         for _ in range(steps + 1):
@@ -64,7 +62,7 @@ def measure(model: ModelConfig, batch: Batch, *, steps: int, precision: str, rou
 
     return time_in_turn(
         {
-            "training step": lambda: training_step(state, adversary, batch, generator),
+            "training step": lambda: state.step(batch, draws),
             "bare passes": passes,
         },
         rounds=rounds,

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.models.build import build_model
@@ -74,7 +75,7 @@ def our_step(
     )
     generator = torch.Generator().manual_seed(0)
     with fixed_network(model):
-        return ATTACKS["pgd"](objective, batch.images, budget=BUDGET, generator=generator)
+        return ATTACKS["pgd"](objective, batch.images, budget=BUDGET, draws=Draws(generator))
 
 
 def with_own_levels(tied: MultitaskModel, tasks: tuple[Task, ...]) -> MultitaskModel:

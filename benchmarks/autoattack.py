@@ -26,6 +26,7 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.config import parse
 from taskgroup.data.base import Batch
 from taskgroup.data.loading import open_dataset
+from taskgroup.draws import Draws
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
@@ -88,7 +89,9 @@ def ours(trained: TrainedModel, batch: Batch, budget: AttackBudget) -> Tensor:
     )
     generator = torch.Generator().manual_seed(0)
     with fixed_network(trained.model), torch.no_grad():
-        found = ATTACKS["autoattack"](objective, batch.images, budget=budget, generator=generator)
+        found = ATTACKS["autoattack"](
+            objective, batch.images, budget=budget, draws=Draws(generator)
+        )
         return objective.logits(found).argmax(1) == batch.targets[MAIN].values
 
 

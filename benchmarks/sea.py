@@ -43,10 +43,11 @@ from taskgroup.attacks.sea import SEA_LOSSES
 from taskgroup.config import parse
 from taskgroup.data.base import Batch
 from taskgroup.data.loading import open_dataset
+from taskgroup.draws import Draws
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
 from taskgroup.evaluation.objective.task_objective import inverse_shares
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_draws
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target
@@ -124,9 +125,9 @@ class Usual:
         assert probe.grad is not None
         return probe.grad, tracked, score
 
-    def attack(self, images: Tensor, loss: str, steps: int, generator: torch.Generator) -> Tensor:
+    def attack(self, images: Tensor, loss: str, steps: int, draws: Draws) -> Tensor:
         """Three phases of APGD."""
-        noise = torch.rand(images.shape, generator=generator).to(images) * 2 - 1
+        noise = draws.image_rand(*images.shape).to(images) * 2 - 1
         point = (images + SHRINKING[0].radius * self.epsilon * noise).clamp(0, 1)
         for phase, count in zip(SHRINKING, phase_steps(SHRINKING, steps), strict=True):
             point = self.climb(images, point, loss, count, phase.radius * self.epsilon)
@@ -183,10 +184,10 @@ def usual(trained: TrainedModel, batch: Batch, budget: AttackBudget, seed: int) 
     """SEA in the usual way."""
     target, metric = batch.targets[MAIN], trained.main.metric()
     way = Usual(trained, target, budget.epsilon)
-    generator = seeded_generator(seed, 0)
+    draws = seeded_draws(seed, 0)
     begin, results = time.perf_counter(), []
     for loss in SEA_LOSSES:
-        images = way.attack(batch.images, loss, budget.steps, generator)
+        images = way.attack(batch.images, loss, budget.steps, draws)
         logits = predict(way.model, images, [MAIN])[MAIN]
         results.append(metric.per_image(logits, target.values, target.valid).cpu())
     seconds = time.perf_counter() - begin

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from taskgroup.attacks.base import AttackBudget
 from taskgroup.attacks.sea import sea
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.errors import DataError, DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_draws
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.base import SumMetric
 from taskgroup.tasks.base import Task
@@ -82,7 +83,7 @@ def sea_report(
     with fixed_network(model):
         for batch in batches:
             first = sum(len(part.values) for part in done)
-            generator = seeded_generator(seed, first)
+            draws = seeded_draws(seed, first)
             objective = TaskObjective(
                 model,
                 [task],
@@ -91,7 +92,7 @@ def sea_report(
                 attacked_tasks=(task.name,),
                 autocast=autocast,
             )
-            done.append(_attacked(objective, task, batch, budget, generator))
+            done.append(_attacked(objective, task, batch, budget, draws))
     if not done:
         raise DataError("SEA needs at least one image, got none; choose a larger split")
     sums = {name: torch.cat([part.sums[name] for part in done]) for name in done[0].sums}
@@ -138,12 +139,12 @@ def _attacked(
     task: Task,
     batch: Batch,
     budget: AttackBudget,
-    generator: torch.Generator,
+    draws: Draws,
 ) -> _Attacked:
     """Attack one batch with every loss; adversarial images themselves are not kept."""
     target, metric = batch.targets[task.name], task.metric()
     maps, sums = {}, {}
-    for name, images in sea.members(objective, batch.images, budget=budget, generator=generator):
+    for name, images in sea.members(objective, batch.images, budget=budget, draws=draws):
         logits = predict(objective.model, images, [task.name])[task.name]
         if not logits.isfinite().all():
             raise DivergedError(

@@ -24,14 +24,11 @@ import taskgroup.tasks
 import taskgroup.training.weighting  # noqa: F401  (these four fill the registries)
 from taskgroup.data.base import Batch
 from taskgroup.data.scenes import SceneConfig
+from taskgroup.draws import Draws
 from taskgroup.models.base import ModelConfig
 from taskgroup.tasks.base import TASKS, Target, Task, TaskInfo, build_task
-from taskgroup.training.adversary import build_adversary
 from taskgroup.training.build import build_state
 from taskgroup.training.config import AdversaryConfig, TrainingConfig, TrialConfig
-from taskgroup.training.epoch import training_step
-from taskgroup.training.losses import TrainingLoss
-from taskgroup.training.precision import autocast_dtype
 
 CPU = torch.device("cpu")
 EPSILON, STEP, STEPS = 8 / 255, 2 / 255, 5
@@ -124,13 +121,12 @@ def configure(case: Case, *, attack: str, precision: str) -> TrialConfig:
 class PlainLoop:
     """The step that is usually written, on a copy of the same network or what takes its time."""
 
-    def __init__(self, case: Case, loss: TrainingLoss) -> None:
+    def __init__(self, case: Case, network: nn.Module) -> None:
         if case.is_repeated:
             apart = replace(case, model=DECODERS)
             config = configure(apart, attack="none", precision="float32")
-            loss = build_state(config, case.tasks, device=CPU).loss
-        model = deepcopy(loss.model).to(memory_format=torch.contiguous_format)
-        assert isinstance(model, nn.Module)
+            network = build_state(config, case.tasks, device=CPU).model
+        model = deepcopy(network).to(memory_format=torch.contiguous_format)
         self.model, self.tasks = model.train(), case.tasks
         self.weights = [1.0, *[0.1 / len(case.auxiliary)] * len(case.auxiliary)]
         self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
@@ -168,14 +164,10 @@ def measure(case: Case, *, attack: str, rounds: int) -> Timing:
     for precision in ("float32", "bfloat16"):
         config = configure(case, attack=attack, precision=precision)
         state = build_state(config, case.tasks, device=CPU)
-        state.loss.train()
-        number_format = autocast_dtype(config.training.precision, CPU)
-        adversary = build_adversary(config, state.model, state.tasks, precision=number_format)
-        generator = torch.Generator().manual_seed(0)
-        ways[f"ours, {precision}"] = lambda state=state, adversary=adversary, generator=generator: (
-            training_step(state, adversary, batch, generator)
-        )
-    plain = PlainLoop(case, state.loss)
+        state.train()
+        draws = Draws.seeded(0, "attack")
+        ways[f"ours, {precision}"] = lambda state=state, draws=draws: state.step(batch, draws)
+    plain = PlainLoop(case, state.model)
     usual = (lambda: plain.natural(batch, batch.images)) if attack == "none" else (
         lambda: plain.adversarial(batch)
     )  # fmt: skip

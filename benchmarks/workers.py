@@ -26,7 +26,6 @@ from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
 
-GOAL = 1.8
 SMALL = {"size": 64, "batch": 32, "model": {"backbone": "resnet_small", "width": 16}}
 LARGE = {"size": 128, "batch": 64, "model": {"backbone": "resnet_small", "width": 32}}
 DRN = {"size": 256, "batch": 8, "model": {"backbone": "drn_d_22", "decoder": "bilinear"}}
@@ -140,7 +139,6 @@ def main() -> None:
         print(
             f"| {name} | {one:.1f} | {two:.1f} | {separate:.1f} | {ratios} | {most} |", flush=True
         )
-    print(f"goal: {GOAL}")
 
 
 if __name__ == "__main__":

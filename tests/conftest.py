@@ -1,11 +1,18 @@
 """Fixtures for every test: fixed seeds, one thread, and the way to the real data."""
 
 import os
-from collections.abc import Iterator
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import ray.cloudpickle
 import torch
 
 
@@ -54,3 +61,40 @@ def real_data() -> Path:
     if not root:
         pytest.skip("TASKGROUP_DATA is not set")
     return Path(root)
+
+
+WORKER = "import sys, ray.cloudpickle as pickle; pickle.load(sys.stdin.buffer)()"
+
+
+def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any]:
+    """What ``function`` returns in each of ``size`` processes that are one gloo group.
+
+    None for a process that ended without returning.
+    """
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    store = folder / "store"
+    processes = []
+    for rank in range(size):
+        process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE)
+        work = partial(_work, function, rank, size, store, folder / f"result-{rank}")
+        process.stdin.write(ray.cloudpickle.dumps(work))
+        process.stdin.close()
+        processes.append(process)
+    assert [process.wait(timeout=240) for process in processes] == [0] * size
+    results = [folder / f"result-{rank}" for rank in range(size)]
+    return [pickle.loads(r.read_bytes()) if r.exists() else None for r in results]
+
+
+def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=size
+    )
+    result.write_bytes(ray.cloudpickle.dumps(function()))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """``workers(size, function)`` calls a function in every process of a group."""
+    return partial(in_workers, folder=tmp_path_factory.mktemp("workers"))

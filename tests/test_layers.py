@@ -14,17 +14,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUNDATION = frozenset({"errors", "registry", "config", "wording", "results"})
-BELOW_CLUSTER = FOUNDATION | {"metrics", "study", "attacks", "tasks", "data", "models"}
+BELOW_CLUSTER = FOUNDATION | {"draws", "metrics", "study", "attacks", "tasks", "data", "models"}
 BELOW_TRAINING = BELOW_CLUSTER | {"evaluation"}
 
 PACKAGES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     "metrics": FOUNDATION,
     "study": FOUNDATION,
-    "attacks": FOUNDATION,
-    "tasks": FOUNDATION | {"metrics"},
-    "data": FOUNDATION | {"tasks"},
-    "models": FOUNDATION | {"tasks"},
+    "draws": FOUNDATION,
+    "attacks": FOUNDATION | {"draws"},
+    "tasks": FOUNDATION | {"draws", "metrics"},
+    "data": FOUNDATION | {"draws", "tasks"},
+    "models": FOUNDATION | {"draws", "tasks"},
     "cluster": FOUNDATION,
     "evaluation": BELOW_CLUSTER | {"cluster"},
     "training": BELOW_TRAINING,
@@ -51,7 +52,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "platformdirs": ("data",),
     "timm": ("models",),
     "pyautoattack": ("attacks",),
-    "torchjd": ("training.weighting",),
+    "torchjd": ("training.steps", "training.weighting"),
     "ray": (
         "cluster",
         "evaluation.shards",

@@ -21,6 +21,7 @@ from taskgroup.attacks.geometry import (
     steepest,
 )
 from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
+from taskgroup.draws import Draws
 
 MOMENTUM = 0.75
 """Share of the new step in an iteration; the rest repeats the previous move."""
@@ -148,9 +149,7 @@ class State(NamedTuple):
 
 
 @ATTACKS.register("apgd")
-def apgd(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def apgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """Climb ``budget.steps`` times with a step size that starts at 2 epsilon and halves itself.
 
     With ``keep: best`` each image's iterate with the highest tracked loss over all restarts is
@@ -161,7 +160,7 @@ def apgd(
         objective: What to raise and what to track.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball and effort. Without a random start one restart is as good as many.
-        generator: Source of the random starts; not used when there are none.
+        draws: Source of the random starts; not used when there are none.
 
     Returns:
         Perturbed images of the same shape, without a graph.
@@ -174,7 +173,7 @@ def apgd(
     if budget.keep == "best" and budget.random_start:
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     for _ in range(budget.restarts if budget.random_start else 1):
-        start = _random_start(images, budget, generator) if budget.random_start else images
+        start = _random_start(images, budget, draws) if budget.random_start else images
         end = climb(
             objective,
             images,
@@ -193,7 +192,7 @@ def apgd_phases(
     *,
     threat: ThreatModel,
     steps: int,
-    generator: torch.Generator,
+    draws: Draws,
     phases: tuple[Phase, ...] = SHRINKING,
     random_start: bool = True,
     stop_at: float | None = None,
@@ -210,7 +209,7 @@ def apgd_phases(
         images: ``(N, C, H, W)`` in [0, 1].
         threat: The ball of radius epsilon, in which the last phase must end.
         steps: Steps of all phases together.
-        generator: Source of the random start.
+        draws: Source of the random start.
         phases: Radii and shares of the steps; the last radius is 1.
         random_start: Begin at a random point of the first ball instead of the images.
         stop_at: In each phase an image whose score is this low or lower leaves the batch; None
@@ -228,7 +227,7 @@ def apgd_phases(
             continue
         ball = threat.model_copy(update={"epsilon": phase.radius * threat.epsilon})
         if point is None:
-            start = _random_start(images, ball, generator)
+            start = _random_start(images, ball, draws)
         else:
             start = project(point, images, ball)
         end = climb(
@@ -324,10 +323,10 @@ def _write(end: Climb, state: State) -> None:
         values[state.place] = found
 
 
-def _random_start(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def _random_start(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Uniform in the linf ball, as in SEA; on the l2 sphere, as in AutoAttack."""
     draw = random_inside if threat.norm == "linf" else random_surface
-    return draw(images, threat, generator)
+    return draw(images, threat, draws)
 
 
 def checkpoints(steps: int) -> dict[int, int]:

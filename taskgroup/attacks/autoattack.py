@@ -16,6 +16,7 @@ from taskgroup.attacks.compatibility import check_fit, check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, project, random_stretched
 from taskgroup.attacks.iterates import is_stop_check
 from taskgroup.attacks.square import random_search
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError, DivergedError
 
 TARGETS = 9
@@ -35,12 +36,12 @@ class _Robust(NamedTuple):
     objective: LogitObjective
     images: Tensor
     budget: AttackBudget
-    generator: torch.Generator
+    draws: Draws
 
 
 @ATTACKS.register("autoattack")
 def autoattack(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """A misclassified point of the ball for each image that has one, else the image itself.
 
@@ -48,7 +49,7 @@ def autoattack(
         objective: Must have logits and labels.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball and gradient steps, published 100; Square takes 50 queries per step.
-        generator: Source of random starts and patches.
+        draws: Source of random starts and patches.
 
     Raises:
         ConfigError: The task is not a classification, or has fewer than 4 classes.
@@ -66,7 +67,7 @@ def autoattack(
         if len(place) == 0:
             break
         chosen: LogitObjective = objective.select(place)  # type: ignore[assignment]
-        attacked = member(_Robust(chosen, images[place], budget, generator))
+        attacked = member(_Robust(chosen, images[place], budget, draws))
         fooled = ~_right(chosen, attacked)
         found[place[fooled]] = attacked[fooled]
         right[place[fooled]] = False
@@ -105,7 +106,7 @@ def _apgd(robust: _Robust) -> Tensor:
 
 def _climbed(robust: _Robust, objective: Objective) -> Tensor:
     """One run of APGD from a random point that reaches the surface; images leave once wrong."""
-    start = random_stretched(robust.images, robust.budget, robust.generator)
+    start = random_stretched(robust.images, robust.budget, robust.draws)
     end = climb(
         objective,
         robust.images,
@@ -140,7 +141,7 @@ def _square(robust: _Robust) -> Tensor:
         robust.objective.with_loss("margin", tracks="raised"),
         robust.images,
         budget=robust.budget.model_copy(update={"steps": queries, "restarts": 1}),
-        generator=robust.generator,
+        draws=robust.draws,
         stop_at=0.0,
     )
 

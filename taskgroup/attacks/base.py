@@ -7,11 +7,11 @@ An attack knows no model, task or data set: it raises an :class:`Objective` of i
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from taskgroup.config import Config, Fraction255
+from taskgroup.draws import Draws
 from taskgroup.registry import Registry
 
 WITHOUT_STEPS = frozenset({"noise", "square"})
@@ -183,7 +183,7 @@ class Attack(Protocol):
         images: Tensor,
         *,
         budget: AttackBudget,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Tensor:
         """Perturbed images of the shape and type of ``images``, ``(N, C, H, W)``."""
         ...
@@ -199,7 +199,7 @@ class EnsembleAttack(Attack, Protocol):
         images: Tensor,
         *,
         budget: AttackBudget,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Iterator[tuple[str, Tensor]]:
         """Name and perturbed images ``(N, C, H, W)`` of one member after the other."""
         ...

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 ROUNDING = 2**-23
@@ -48,40 +49,40 @@ def steepest(gradient: Tensor, threat: ThreatModel) -> Tensor:
     return finite / _norms(finite).clamp(min=tiny)
 
 
-def random_inside(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def random_inside(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Uniform points of the ball, then projected to the box."""
     if threat.norm == "linf":
-        noise = _uniform(images, generator)
+        noise = _uniform(images, draws)
     else:
-        direction = steepest(_normal(images, generator), threat)
+        direction = steepest(_normal(images, draws), threat)
         dimension = images[0].numel()
-        share = torch.rand(len(images), generator=generator, device=generator.device)
+        share = draws.image_rand(len(images))
         radius = share.pow(1 / dimension).to(images)
         noise = direction * radius[:, None, None, None]
     return project(images + threat.epsilon * noise, images, threat)
 
 
-def random_surface(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def random_surface(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Random corners of the linf ball or points of the l2 sphere, then projected to the box."""
-    noise = steepest(_normal(images, generator), threat)
+    noise = steepest(_normal(images, draws), threat)
     return project(images + threat.epsilon * noise, images, threat)
 
 
-def random_stretched(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def random_stretched(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Where AutoAttack begins, projected to the box.
 
     Uniform points of the linf ball, stretched until their largest entry reaches its surface; points
     of the l2 sphere.
     """
     if threat.norm == "l2":
-        return random_surface(images, threat, generator)
-    noise = _uniform(images, generator)
+        return random_surface(images, threat, draws)
+    noise = _uniform(images, draws)
     largest = noise.abs().amax(dim=(1, 2, 3), keepdim=True)
     stretched = noise / largest.clamp(min=torch.finfo(noise.dtype).tiny)
     return project(images + threat.epsilon * stretched, images, threat)
 
 
-def starting_point(images: Tensor, budget: AttackBudget, generator: torch.Generator) -> Tensor:
+def starting_point(images: Tensor, budget: AttackBudget, draws: Draws) -> Tensor:
     """Where PGD and its relatives begin: at random inside the ball, or at the images themselves.
 
     With ``seed_compatible`` a random start is none: the MTRobust code clips its noise with the
@@ -93,7 +94,7 @@ def starting_point(images: Tensor, budget: AttackBudget, generator: torch.Genera
     if not budget.random_start:
         return images
     if not budget.seed_compatible:
-        return random_inside(images, budget, generator)
+        return random_inside(images, budget, draws)
     if budget.norm != "linf":
         raise ConfigError(
             f"seed_compatible must go with norm linf, got {budget.norm}: the published attacks "
@@ -126,12 +127,12 @@ def _slack(images: Tensor) -> float:
     return ROUNDING * math.sqrt(math.prod(images.shape[1:]))
 
 
-def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(images: Tensor, draws: Draws) -> Tensor:
     """Numbers in [-1, 1], drawn in the same order for every memory format of ``images``."""
-    drawn = torch.rand(images.shape, generator=generator, device=generator.device)
+    drawn = draws.image_rand(*images.shape)
     return (drawn * 2 - 1).to(images)
 
 
-def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
+def _normal(images: Tensor, draws: Draws) -> Tensor:
     """Standard normal numbers, drawn in the same order for every memory format of ``images``."""
-    return torch.randn(images.shape, generator=generator, device=generator.device).to(images)
+    return draws.image_randn(*images.shape).to(images)

@@ -6,6 +6,7 @@ from torch import Tensor
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
 from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient
+from taskgroup.draws import Draws
 
 DECAY = 1.0
 """Share of the gradients so far that is kept; mu of Dong et al."""
@@ -14,23 +15,19 @@ SEED_DECAY = 0.5
 
 
 @ATTACKS.register("mim")
-def mim(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def mim(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """PGD along the sum of all gradients so far, each of l1 norm 1.
 
     Arguments and result are those of ``pgd``.
     """
-    return with_momentum(objective, images, budget=budget, generator=generator)
+    return with_momentum(objective, images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("mim_seed")
-def mim_seed(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def mim_seed(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """MIM as in MTRobust (arXiv:2007.07236): decay 0.5, and gradients as long as they are."""
     return with_momentum(
-        objective, images, budget=budget, generator=generator, decay=SEED_DECAY, normalised=False
+        objective, images, budget=budget, draws=draws, decay=SEED_DECAY, normalised=False
     )
 
 
@@ -39,7 +36,7 @@ def with_momentum(
     images: Tensor,
     *,
     budget: AttackBudget,
-    generator: torch.Generator,
+    draws: Draws,
     decay: float = DECAY,
     normalised: bool = True,
 ) -> Tensor:
@@ -49,7 +46,7 @@ def with_momentum(
         objective: What to raise.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball and effort.
-        generator: Source of the random starts.
+        draws: Source of the random starts.
         decay: Share of the sum that is kept from step to step.
         normalised: Divide each image's gradient by its l1 norm first.
     """
@@ -60,7 +57,7 @@ def with_momentum(
     if budget.keep == "best":
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     for _ in range(budget.restarts):
-        last = starting_point(images, budget, generator)
+        last = starting_point(images, budget, draws)
         total = torch.zeros_like(images)
         for step in range(budget.steps):
             gradient, evaluation = input_gradient(objective, last, step / budget.steps)

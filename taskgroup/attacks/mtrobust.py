@@ -14,6 +14,7 @@ from taskgroup.attacks.iterates import input_gradient
 from taskgroup.attacks.mim import SEED_DECAY, mim
 from taskgroup.attacks.pgd import pgd
 from taskgroup.attacks.pixel_losses import houdini, raising
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 MEAN = (0.29010095242892997, 0.32808144844279574, 0.28696394422942517)
@@ -23,7 +24,7 @@ STD = (0.1829540508368939, 0.18656561047509476, 0.18447508988480435)
 
 @ATTACKS.register("mtrobust_pgd")
 def mtrobust_pgd(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """PGD; with ``seed_compatible`` in the wrong box, where the result leaves the ball.
 
@@ -34,26 +35,26 @@ def mtrobust_pgd(
         ConfigError: ``seed_compatible`` with another norm than linf.
     """
     if not budget.seed_compatible:
-        return pgd(objective, images, budget=budget, generator=generator)
+        return pgd(objective, images, budget=budget, draws=draws)
     return in_wrong_box(objective, images, budget=budget, decay=0.0)
 
 
 @ATTACKS.register("mtrobust_mim")
 def mtrobust_mim(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """MIM; with ``seed_compatible`` in the wrong box, with decay 0.5 and raw gradients.
 
     Else as ``mtrobust_pgd``.
     """
     if not budget.seed_compatible:
-        return mim(objective, images, budget=budget, generator=generator)
+        return mim(objective, images, budget=budget, draws=draws)
     return in_wrong_box(objective, images, budget=budget, decay=SEED_DECAY)
 
 
 @ATTACKS.register("mtrobust_houdini")
 def mtrobust_houdini(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """Houdini; with ``seed_compatible`` the published loss, and ``mtrobust_mim`` on it.
 
@@ -61,7 +62,7 @@ def mtrobust_houdini(
         ConfigError: As ``houdini``, and as ``mtrobust_pgd``.
     """
     if not budget.seed_compatible:
-        return houdini(objective, images, budget=budget, generator=generator)
+        return houdini(objective, images, budget=budget, draws=draws)
     raised = raising(objective, "houdini_seed", attack="mtrobust_houdini")
     return in_wrong_box(raised, images, budget=budget, decay=SEED_DECAY)
 

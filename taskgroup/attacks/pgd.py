@@ -1,17 +1,15 @@
 """Projected gradient ascent: PGD, its single step (FGSM) and its start at the image (BIM)."""
 
-import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, step_length
 from taskgroup.attacks.geometry import assert_inside, project, starting_point, steepest
 from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient
+from taskgroup.draws import Draws
 
 
 @ATTACKS.register("pgd")
-def pgd(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def pgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """Climb ``budget.steps`` times along the steepest direction, ``budget.restarts`` times over.
 
     Madry et al. 2018, arXiv:1706.06083. Restart after restart draws its start from ``generator``,
@@ -23,7 +21,7 @@ def pgd(
         objective: What to raise.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball and effort.
-        generator: Source of the random starts; not used when there are none.
+        draws: Source of the random starts; not used when there are none.
 
     Returns:
         Perturbed images of the same shape, without a graph.
@@ -36,15 +34,13 @@ def pgd(
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     last = images
     for _ in range(budget.restarts):
-        start = starting_point(images, budget, generator)
+        start = starting_point(images, budget, draws)
         last, worst = _climb(objective, images, start, budget=budget, worst=worst)
     return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
 
 
 @ATTACKS.register("fgsm")
-def fgsm(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def fgsm(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """Take one step along the steepest direction; ``steps`` and ``restarts`` do not count.
 
     The fast gradient sign method (Goodfellow et al. 2015). With a random start it is FGSM-RS, the
@@ -58,26 +54,24 @@ def fgsm(
         objective: What to raise.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball, start, step and which iterate is kept.
-        generator: Source of the random start; not used when there is none.
+        draws: Source of the random start; not used when there is none.
 
     Returns:
         Perturbed images of the same shape, without a graph.
     """
     length = step_length("fgsm", budget)
     one_step = budget.model_copy(update={"steps": 1, "restarts": 1, "step_size": length})
-    return pgd(objective, images, budget=one_step, generator=generator)
+    return pgd(objective, images, budget=one_step, draws=draws)
 
 
 @ATTACKS.register("bim")
-def bim(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def bim(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """PGD from the images themselves (Kurakin et al. 2017, arXiv:1607.02533).
 
     ``random_start`` and ``restarts`` do not count; else as ``pgd``.
     """
     from_images = budget.model_copy(update={"random_start": False, "restarts": 1})
-    return pgd(objective, images, budget=from_images, generator=generator)
+    return pgd(objective, images, budget=from_images, draws=draws)
 
 
 def _climb(

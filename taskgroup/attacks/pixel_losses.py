@@ -1,19 +1,17 @@
 """Attacks that are PGD or MIM on a loss of their own: SegPGD, CosPGD, Houdini; for class maps."""
 
-import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
 from taskgroup.attacks.compatibility import check_fit
 from taskgroup.attacks.mim import SEED_DECAY, with_momentum
 from taskgroup.attacks.pgd import pgd
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 
 @ATTACKS.register("segpgd")
-def segpgd(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def segpgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """PGD that begins with the pixels that are right (Gu et al. 2022, arXiv:2207.12391).
 
     Iterates are ranked by the task's own loss. Arguments and result are those of ``pgd``.
@@ -22,13 +20,11 @@ def segpgd(
         ConfigError: The objective has no exchangeable loss, or its task no classes.
     """
     raised = raising(objective, "segpgd", attack="segpgd")
-    return pgd(raised, images, budget=budget, generator=generator)
+    return pgd(raised, images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("cospgd")
-def cospgd(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def cospgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """PGD whose pixels weigh by the cosine to their label (arXiv:2302.02213), sigmoid form.
 
     Iterates are ranked by the task's own loss. Arguments and result are those of ``pgd``.
@@ -37,25 +33,23 @@ def cospgd(
         ConfigError: The objective has no exchangeable loss, or its task no classes.
     """
     raised = raising(objective, "cospgd", attack="cospgd")
-    return pgd(raised, images, budget=budget, generator=generator)
+    return pgd(raised, images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("cospgd_softmax")
 def cospgd_softmax(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """CosPGD with the softmax of the logits instead of their sigmoids.
 
     Arguments, result and errors are those of ``cospgd``.
     """
     raised = raising(objective, "cospgd_softmax", attack="cospgd_softmax")
-    return pgd(raised, images, budget=budget, generator=generator)
+    return pgd(raised, images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("houdini")
-def houdini(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def houdini(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """MIM on the Houdini loss (Cisse et al. 2017, arXiv:1707.05373), a stand-in for 1 - IoU.
 
     Iterates are ranked by the task's own loss. Arguments and result are those of ``mim``.
@@ -64,12 +58,12 @@ def houdini(
         ConfigError: The objective has no exchangeable loss, or its task no class per pixel.
     """
     raised = raising(objective, "houdini", attack="houdini")
-    return with_momentum(raised, images, budget=budget, generator=generator)
+    return with_momentum(raised, images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("houdini_seed")
 def houdini_seed(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
 ) -> Tensor:
     """``mim_seed`` on the Houdini loss of the MTRobust code; errors are those of ``houdini``."""
     raised = raising(objective, "houdini_seed", attack="houdini_seed")
@@ -77,7 +71,7 @@ def houdini_seed(
         raised,
         images,
         budget=budget,
-        generator=generator,
+        draws=draws,
         decay=SEED_DECAY,
         normalised=False,
     )

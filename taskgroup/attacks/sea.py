@@ -14,6 +14,7 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.geometry import assert_inside
 from taskgroup.attacks.iterates import evaluate_only
 from taskgroup.attacks.pixel_losses import raising
+from taskgroup.draws import Draws
 
 SEA_LOSSES = ("masked_balanced_cross_entropy", "masked_cross_entropy", "jensen_shannon")
 """The ensemble in its published order."""
@@ -33,12 +34,12 @@ class Sea:
         images: Tensor,
         *,
         budget: AttackBudget,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Tensor:
         """Each image's member with the lowest pixel accuracy."""
         worst, lowest = images.detach().clone(), images.new_full((len(images),), torch.inf)
         scored = raising(objective, SEA_LOSSES[-1], attack="sea", score="accuracy")
-        for _, found in self.members(objective, images, budget=budget, generator=generator):
+        for _, found in self.members(objective, images, budget=budget, draws=draws):
             score = evaluate_only(scored, found, 1.0).score
             lower = score < lowest
             worst = torch.where(lower[:, None, None, None], found, worst)
@@ -51,7 +52,7 @@ class Sea:
         images: Tensor,
         *,
         budget: AttackBudget,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Iterator[tuple[str, Tensor]]:
         """Attack loss and perturbed images of each member: lowest pixel accuracy of the last phase.
 
@@ -72,7 +73,7 @@ class Sea:
                 images,
                 threat=budget,
                 steps=budget.steps,
-                generator=generator,
+                draws=draws,
                 random_start=budget.random_start,
                 stop_at=0.0,
                 stops="batch" if is_seed else "image",

@@ -13,6 +13,7 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
 from taskgroup.attacks.compatibility import check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, project
 from taskgroup.attacks.iterates import Worst, evaluate_only, is_stop_check
+from taskgroup.draws import Draws
 
 FIRST_SHARE = 0.8
 """Share of the image that the first patches cover."""
@@ -22,9 +23,7 @@ TINY = 1e-12
 
 
 @ATTACKS.register("square")
-def square(
-    objective: Objective, images: Tensor, *, budget: AttackBudget, generator: torch.Generator
-) -> Tensor:
+def square(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """Accept a patch where it raises the tracked loss; ``budget.steps`` queries per restart.
 
     Each image's worst point is returned, the image itself included; ``keep``, ``step_size`` and
@@ -34,10 +33,10 @@ def square(
         objective: What is queried.
         images: ``(N, C, H, W)`` in [0, 1].
         budget: Ball and number of queries.
-        generator: Source of the patches.
+        draws: Source of the patches.
     """
     check_seed_compatible("square", budget)
-    return random_search(objective, images, budget=budget, generator=generator)
+    return random_search(objective, images, budget=budget, draws=draws)
 
 
 def random_search(
@@ -45,7 +44,7 @@ def random_search(
     images: Tensor,
     *,
     budget: AttackBudget,
-    generator: torch.Generator,
+    draws: Draws,
     stop_at: float | None = None,
 ) -> Tensor:
     """``square``, of which images leave whose score is ``stop_at`` or lower."""
@@ -54,7 +53,7 @@ def random_search(
         return images.clone()
     found = Worst.before(images).offered(images, evaluate_only(objective, images, 0.0).tracked)
     for _ in range(budget.restarts):
-        end = _restart(objective, images, budget, generator, stop_at)
+        end = _restart(objective, images, budget, draws, stop_at)
         found = found.offered(end.images, end.tracked)
     return assert_inside(found.images, images, budget)
 
@@ -63,17 +62,17 @@ def _restart(
     objective: Objective,
     images: Tensor,
     budget: AttackBudget,
-    generator: torch.Generator,
+    draws: Draws,
     stop_at: float | None,
 ) -> Worst:
     """The best of one run of queries."""
     place = torch.arange(len(images), device=images.device)
-    clean, offer = images, _start(images, budget, generator)
+    clean, offer = images, _start(images, budget, draws)
     current, end = Worst.before(images), Worst.before(images.clone())
     going = torch.ones_like(place, dtype=torch.bool)
     for query in range(budget.steps):
         if query:
-            offer = _changed(current.images, clean, budget, query, generator)
+            offer = _changed(current.images, clean, budget, query, draws)
         evaluation = evaluate_only(objective, offer, query / budget.steps)
         current = current.offered(offer, evaluation.tracked)
         if stop_at is None:
@@ -105,53 +104,51 @@ def side_of_patch(query: int, height: int, width: int, *, least: int = 1) -> int
     return min(side, height, width)
 
 
-def _start(images: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def _start(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Vertical stripes for linf, a grid of bumps for l2."""
     _, channels, height, width = images.shape
     if threat.norm == "linf":
-        stripes = _signs((channels, 1, width), generator).to(images)
+        stripes = _signs((channels, 1, width), draws).to(images)
         return project(images + threat.epsilon * stripes, images, threat)
     side = max(1, min(height, width) // 5)
     change = images.new_zeros(channels, height, width)
     for top in range(0, height - side + 1, side):
         for left in range(0, width - side + 1, side):
-            bump = _bumps(side, generator).to(images) * _signs((channels, 1, 1), generator).to(
-                images
-            )
+            bump = _bumps(side, draws).to(images) * _signs((channels, 1, 1), draws).to(images)
             change[:, top : top + side, left : left + side] = bump
     change = threat.epsilon * change / change.norm().clamp(min=TINY)
     return project(images + change, images, threat)
 
 
 def _changed(
-    current: Tensor, images: Tensor, threat: ThreatModel, query: int, generator: torch.Generator
+    current: Tensor, images: Tensor, threat: ThreatModel, query: int, draws: Draws
 ) -> Tensor:
     """The current points with one patch redrawn."""
     _, channels, height, width = images.shape
     if threat.norm == "l2":
-        return _moved_mass(current, images, threat, query, generator)
+        return _moved_mass(current, images, threat, query, draws)
     side = side_of_patch(query, height, width)
-    top, left = _corner(height, width, side, generator)
+    top, left = _corner(height, width, side, draws)
     change = images.new_zeros(channels, height, width)
-    signs = _signs((channels, 1, 1), generator).to(images)
+    signs = _signs((channels, 1, 1), draws).to(images)
     change[:, top : top + side, left : left + side] = 2 * threat.epsilon * signs
     return project(current + change, images, threat)
 
 
 def _moved_mass(
-    current: Tensor, images: Tensor, threat: ThreatModel, query: int, generator: torch.Generator
+    current: Tensor, images: Tensor, threat: ThreatModel, query: int, draws: Draws
 ) -> Tensor:
     """A bump is added in one window with the length that another window gives up."""
     _, channels, height, width = images.shape
     side = side_of_patch(query, height, width, least=3)
-    here, there = (_window(height, width, side, generator) for _ in range(2))
+    here, there = (_window(height, width, side, draws) for _ in range(2))
     change = current - images
     both = torch.zeros(height, width, dtype=torch.bool, device=images.device)
     both[here] = True
     both[there] = True
     free = (threat.epsilon**2 - change.square().sum((1, 2, 3), keepdim=True)).clamp(min=0)
     length = (free / channels + (change * both).square().sum((2, 3), keepdim=True)).sqrt()
-    bump = _bumps(side, generator).to(images) * _signs((channels, 1, 1), generator).to(images)
+    bump = _bumps(side, draws).to(images) * _signs((channels, 1, 1), draws).to(images)
     old = change[(..., *here)]
     mixed = bump + old / _length(old)
     change[(..., *there)] = 0
@@ -166,12 +163,12 @@ def _length(patches: Tensor) -> Tensor:
     return length
 
 
-def _bumps(side: int, generator: torch.Generator) -> Tensor:
+def _bumps(side: int, draws: Draws) -> Tensor:
     """A rising and a falling bump side by side, of length 1, ``(side, side)``."""
     half = side // 2
     bumps = torch.cat([_bump(half, side), -_bump(side - half, side)])
     bumps = bumps / torch.linalg.vector_norm(bumps)
-    turned: Tensor = bumps.T if _draw(2, generator) else bumps
+    turned: Tensor = bumps.T if _draw(2, draws) else bumps
     return turned
 
 
@@ -188,20 +185,20 @@ def _bump(rows: int, columns: int) -> Tensor:
     return scaled
 
 
-def _window(height: int, width: int, side: int, generator: torch.Generator) -> tuple[slice, slice]:
-    top, left = _corner(height, width, side, generator)
+def _window(height: int, width: int, side: int, draws: Draws) -> tuple[slice, slice]:
+    top, left = _corner(height, width, side, draws)
     return slice(top, top + side), slice(left, left + side)
 
 
-def _corner(height: int, width: int, side: int, generator: torch.Generator) -> tuple[int, int]:
-    return _draw(height - side + 1, generator), _draw(width - side + 1, generator)
+def _corner(height: int, width: int, side: int, draws: Draws) -> tuple[int, int]:
+    return _draw(height - side + 1, draws), _draw(width - side + 1, draws)
 
 
-def _draw(count: int, generator: torch.Generator) -> int:
-    drawn = torch.randint(count, (1,), generator=generator, device=generator.device)
+def _draw(count: int, draws: Draws) -> int:
+    drawn = draws.randint(count, (1,))
     return int(drawn)
 
 
-def _signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    drawn = torch.randint(2, shape, generator=generator, device=generator.device)
+def _signs(shape: tuple[int, ...], draws: Draws) -> Tensor:
+    drawn = draws.randint(2, shape)
     return drawn.float() * 2 - 1

@@ -1,6 +1,6 @@
 """Random changes of training images, made alike to the image and to every target.
 
-Each image decides for itself; the decisions come from a generator, so a seed fixes them.
+Each image decides for itself; the decisions come from a stream of draws, so a seed fixes them.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 from taskgroup.tasks.base import Target
 
@@ -19,14 +20,14 @@ FLIP_SIGNS: Mapping[str, tuple[float, ...]] = {"normals": (-1.0, 1.0, 1.0)}
 
 
 def augment(
-    batch: Batch, augmentation: str, *, generator: torch.Generator, crop_size: int | None = None
+    batch: Batch, augmentation: str, *, draws: Draws, crop_size: int | None = None
 ) -> Batch:
     """Change a batch as the ``training.crop_size`` and ``training.augmentation`` keys say.
 
     Args:
         batch: Any batch, on any device.
         augmentation: ``none``, ``flip``, or ``crop_flip``.
-        generator: A generator of the CPU; not used by ``none`` without a crop.
+        draws: A stream on the CPU; not used by ``none`` without a crop.
         crop_size: Side of the square that is cut from each image first, at most the image's own
             sides; None keeps whole images.
 
@@ -39,15 +40,15 @@ def augment(
             f"got {augmentation!r}"
         )
     if crop_size is not None:
-        batch = random_square(batch, crop_size, generator=generator)
+        batch = random_square(batch, crop_size, draws=draws)
     for change in AUGMENTATIONS[augmentation]:
-        batch = change(batch, generator=generator)
+        batch = change(batch, draws=draws)
     return batch
 
 
-def random_flip(batch: Batch, *, generator: torch.Generator) -> Batch:
+def random_flip(batch: Batch, *, draws: Draws) -> Batch:
     """Mirror each image left to right with probability one half."""
-    return flip(batch, torch.rand(len(batch), generator=generator) < 0.5)
+    return flip(batch, draws.image_rand(len(batch)) < 0.5)
 
 
 def flip(batch: Batch, chosen: Tensor) -> Batch:
@@ -60,21 +61,21 @@ def flip(batch: Batch, chosen: Tensor) -> Batch:
     return Batch(_flip_rows(batch.images, chosen), targets, batch.index)
 
 
-def random_square(batch: Batch, side: int, *, generator: torch.Generator) -> Batch:
+def random_square(batch: Batch, side: int, *, draws: Draws) -> Batch:
     """Cut a square of ``side`` pixels from each image, each place being equally likely."""
     room = torch.tensor(batch.images.shape[-2:]) - side
-    drawn = torch.rand(len(batch), 2, generator=generator)
+    drawn = draws.image_rand(len(batch), 2)
     return _window(batch, (drawn * (room + 1)).floor().long(), (side, side))
 
 
-def random_crop(batch: Batch, *, generator: torch.Generator) -> Batch:
+def random_crop(batch: Batch, *, draws: Draws) -> Batch:
     """Shift each image by up to an eighth of its sides, each shift being equally likely.
 
     This is the customary padding and cropping (He et al. 2016: 4 pixels of 32), with the border
     repeated instead of black; targets are invalid where the border was repeated.
     """
     reach = torch.tensor(batch.images.shape[-2:]) // CROP_SHARE
-    drawn = torch.rand(len(batch), 2, generator=generator)
+    drawn = draws.image_rand(len(batch), 2)
     return shift(batch, (drawn * (2 * reach + 1)).floor().long() - reach)
 
 

@@ -1,7 +1,7 @@
 """Scores of a network on batches of images, clean or attacked, as sums per image."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws, Share
 from taskgroup.errors import DataError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
@@ -36,6 +37,7 @@ def score_model(
     tasks: Sequence[Task],
     batches: Iterable[Batch],
     *,
+    shares: Sequence[Share] | None = None,
     main_task: str,
     attack: str | None = None,
     budget: AttackBudget | None = None,
@@ -51,6 +53,7 @@ def score_model(
         model: ``model(images, names)`` gives a prediction per name.
         tasks: The tasks to score.
         batches: Images with a target per task.
+        shares: Which part of each batch of several workers it is; None means all.
         main_task: What is attacked when ``attacked_tasks`` is empty.
         attack: Registry name of the attack; None scores clean images.
         budget: Ball and effort of the attack.
@@ -67,7 +70,7 @@ def score_model(
     with fixed_network(model):
         for number, batch in enumerate(batches):
             there = batch.to(device)
-            images = there.images
+            images, share = there.images, None if shares is None else shares[number]
             if attack is not None:
                 objective = TaskObjective(
                     model, tasks, there.targets, main_task=None, attacked_tasks=attacked
@@ -76,7 +79,7 @@ def score_model(
                     objective,
                     images,
                     budget=budget or AttackBudget(),
-                    generator=seeded_generator(seed, number),
+                    draws=replace(seeded_draws(seed, number), share=share),
                 )
             predictions = predict(model, images, list(metrics))
             parts.append(sums_per_image(metrics, predictions, there.targets))
@@ -119,7 +122,7 @@ def _whole(metrics: Mapping[str, SumMetric], parts: Sequence[Mapping[str, Tensor
     return Scores(sums, values)
 
 
-def seeded_generator(seed: int, number: int) -> torch.Generator:
+def seeded_draws(seed: int, number: int) -> Draws:
     """The random stream of batch ``number``; streams of nearby seeds have nothing in common."""
     state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+    return Draws(torch.Generator().manual_seed(int(state[0] >> np.uint64(1))))

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 Direction = Literal["maximize", "minimize"]
@@ -44,3 +45,20 @@ class SumMetric(ABC):
     @abstractmethod
     def score(self, sums: Tensor) -> dict[str, Tensor]:
         """Scores of sums ``(..., S)``, each of shape ``(...)``; NaN where nothing was valid."""
+
+
+class NoScore(SumMetric):
+    """The metric of a task of which only the loss is known."""
+
+    directions: ClassVar[Mapping[str, Direction]] = {}
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def per_image(self, prediction: Tensor, values: Tensor, valid: Tensor) -> Tensor:
+        """Nothing, ``(N, 0)``."""
+        return valid.new_zeros(len(valid), 0, dtype=torch.float64)
+
+    def score(self, sums: Tensor) -> dict[str, Tensor]:
+        """No score."""
+        return {}

@@ -1,5 +1,5 @@
-"""Networks. The imports below are the list of backbones and decoders."""
+"""Networks. The imports below are the list of networks, backbones and decoders."""
 
-from taskgroup.models import backbones, decoders
+from taskgroup.models import backbones, decoders, multitask
 
-__all__ = ["backbones", "decoders"]
+__all__ = ["backbones", "decoders", "multitask"]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from taskgroup.config import Config
 from taskgroup.errors import ConfigError
 from taskgroup.registry import Registry
+from taskgroup.tasks.base import Task
 
 Triple = tuple[float, float, float]
 LinearLayer = TypeVar("LinearLayer", nn.Conv2d, nn.Linear)
@@ -23,6 +24,8 @@ DECODER_WIDTH = 32
 class ModelConfig(Config):
     """The ``model:`` section: a backbone with one decoder and head per task."""
 
+    network: str = "multitask"
+    """What the parts are joined to: multitask shares one backbone among all tasks."""
     backbone: str = "resnet_small"
     """resnet_small, resnet18, resnet34, resnet50, drn_d_22, drn_d_38, drn_d_54, drn_d_105, or
     timm/<name>."""
@@ -169,5 +172,57 @@ def start_small(layer: LinearLayer) -> LinearLayer:
     return layer
 
 
+class ConditionalBackbone(Backbone):
+    """A backbone that computes other features for each task, so that it runs once per task."""
+
+    @abstractmethod
+    def add_tasks(self, tasks: Sequence[str]) -> None:
+        """Build the parts that belong to single tasks; called once, right after ``__init__``."""
+
+    @abstractmethod
+    def features_for(self, images: Tensor, task: str) -> list[Tensor]:
+        """As ``forward``, which gives what all tasks share, for one task."""
+
+
+class Network(nn.Module, ABC):
+    """A whole network: images in [0, 1] and names of tasks to one output per task.
+
+    Only a task reads what a network outputs for it. Nothing else in taskgroup knows how a network
+    is made.
+
+    Attributes:
+        task_names: Every task that it has an output for, in order.
+    """
+
+    task_names: tuple[str, ...]
+
+    @classmethod
+    @abstractmethod
+    def check(cls, config: ModelConfig) -> None:
+        """Raise ConfigError for a ``model:`` section that cannot be built; builds nothing."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: ModelConfig, tasks: Sequence[Task], *, seed: int) -> Self:
+        """A network in training mode, on the CPU; ``config`` has passed ``check``.
+
+        First weights depend on ``seed`` and on what they belong to alone, so that two task sets
+        start alike where they share parts. The global random state is left as it was.
+        """
+
+    @abstractmethod
+    def forward(self, images: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Any]:
+        """Outputs of ``tasks``, all of them when None; nothing else is computed.
+
+        Args:
+            images: ``(N, 3, H, W)`` in [0, 1], any size.
+            tasks: Names of tasks, in the order of the result.
+
+        Raises:
+            ConfigError: A task that it has no output for.
+        """
+
+
+NETWORKS = Registry[type[Network]]("model.network")
 BACKBONES = Registry[type[Backbone]]("backbone")
 DECODERS = Registry[type[Decoder]]("decoder")

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.models.base import ModelConfig
+from taskgroup.models.base import ModelConfig, Network
 from taskgroup.models.build import build_model
-from taskgroup.models.multitask import MultitaskModel
 from taskgroup.models.torch_files import check_archive, read_plain
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists, read_place, write_place
@@ -105,7 +104,7 @@ def load_checkpoint(path: Place) -> Checkpoint:
     return replace(_parse(content, path), digest=hashlib.sha256(file).hexdigest())
 
 
-def rebuild(checkpoint: Checkpoint) -> MultitaskModel:
+def rebuild(checkpoint: Checkpoint) -> Network:
     """The network with its weights, in eval mode, on the CPU; published weights are not fetched.
 
     Args:
@@ -168,7 +167,7 @@ def _task_info(values: Any, path: Place) -> TaskInfo:
     return TaskInfo(**values)
 
 
-def _check_weights(model: MultitaskModel, checkpoint: Checkpoint) -> None:
+def _check_weights(model: Network, checkpoint: Checkpoint) -> None:
     """One line where names or shapes differ."""
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = {

@@ -1,13 +1,30 @@
 """One network for a task set: a shared backbone, and per task a decoder with its head."""
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from taskgroup.errors import ConfigError
 from taskgroup.models.backbones.layers import fit
-from taskgroup.models.base import Backbone, Decoder, TaskLayers, Triple, start_small
+from taskgroup.models.backbones.timm_backbone import TIMM
+from taskgroup.models.base import (
+    BACKBONES,
+    DECODER_WIDTH,
+    DECODERS,
+    NETWORKS,
+    Backbone,
+    ConditionalBackbone,
+    Decoder,
+    ModelConfig,
+    Network,
+    TaskLayers,
+    Triple,
+    start_small,
+)
 from taskgroup.tasks.base import Task
 
 
@@ -55,8 +72,9 @@ def exactly(layers: nn.Module, features: Tensor) -> Tensor:
         return exact
 
 
-class MultitaskModel(nn.Module):
-    """Images in [0, 1] to one prediction per task; input normalisation is inside.
+@NETWORKS.register("multitask")
+class MultitaskModel(Network):
+    """A shared backbone, and per task a decoder with its head; input normalisation is inside.
 
     Attributes:
         task_names: Every task that has a head, in order.
@@ -94,6 +112,34 @@ class MultitaskModel(nn.Module):
         if frozen:
             self.backbone.requires_grad_(False).eval()
 
+    @classmethod
+    def check(cls, config: ModelConfig) -> None:
+        """Check backbone, decoder and their options."""
+        kind = _backbone_class(config.backbone)
+        if not DECODERS[config.decoder].has_width and config.decoder_width != DECODER_WIDTH:
+            raise ConfigError(
+                f"model.decoder_width must not be set for decoder {config.decoder!r}, which has "
+                f"widths of its own, got {config.decoder_width}; remove it"
+            )
+        kind.check(config)
+
+    @classmethod
+    def build(cls, config: ModelConfig, tasks: Sequence[Task], *, seed: int) -> Self:
+        """The backbone's first weights depend on ``seed`` alone, a head's also on its task."""
+        with _seeded(seed):
+            backbone = _backbone_class(config.backbone)(config)
+            if isinstance(backbone, ConditionalBackbone):
+                backbone.add_tasks([task.name for task in tasks])
+        heads = {task.name: _build_head(config, backbone, task, seed=seed) for task in tasks}
+        model = cls(
+            backbone,
+            heads,
+            mean=config.mean or backbone.mean,
+            std=config.std or backbone.std,
+            frozen=config.frozen,
+        )
+        return model.to(memory_format=torch.channels_last)
+
     def forward(self, images: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Predict ``tasks``, all of them when None; no other head runs.
 
@@ -112,7 +158,11 @@ class MultitaskModel(nn.Module):
         height, width = images.shape[-2:]
         # Channels-last is what CPU and GPU convolutions are fastest in.
         pixels = images.contiguous(memory_format=torch.channels_last)
-        features = self.backbone((pixels - self.mean) / self.std)
+        pixels = (pixels - self.mean) / self.std
+        if isinstance(self.backbone, ConditionalBackbone):
+            own = ((name, self.backbone.features_for(pixels, name)) for name in names)
+            return {name: self.heads[name](features, (height, width)) for name, features in own}
+        features = self.backbone(pixels)
         return {name: self.heads[name](features, (height, width)) for name in names}
 
     def train(self, mode: bool = True) -> "MultitaskModel":
@@ -129,12 +179,24 @@ class MultitaskModel(nn.Module):
                 raise ConfigError(f"model has no head for task {name!r}; choose from: {known}")
 
 
-def output_dimension(tasks: Sequence[Task], size: tuple[int, int]) -> int:
-    """Numbers predicted per image, over all heads.
+def _backbone_class(name: str) -> type[Backbone]:
+    return BACKBONES[TIMM if name.startswith("timm/") else name]
 
-    Args:
-        tasks: The task set.
-        size: Height and width of an image.
-    """
-    height, width = size
-    return sum(task.channels * (height * width if task.output == "map" else 1) for task in tasks)
+
+def _build_head(config: ModelConfig, backbone: Backbone, task: Task, *, seed: int) -> nn.Module:
+    with _seeded(seed + zlib.crc32(task.name.encode())):
+        layers = backbone.task_layers()
+        if task.output == "vector":
+            return VectorHead(layers.channels[-1], task.channels, layers=layers)
+        kind = DECODERS[config.decoder]
+        decoder = kind(layers.channels, layers.strides, config.decoder_width)
+        return MapHead(decoder, task.channels, layers=layers)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from a seeded CPU generator inside, and restore the global one after."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would also reseed the GPUs, which are not restored.
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -1,12 +1,15 @@
 """Contracts 1 and 2: targets with valid masks, losses as per-image sums and counts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
+from taskgroup.draws import Draws
+from taskgroup.errors import ConfigError
 from taskgroup.metrics.base import Direction, SumMetric
 from taskgroup.registry import Registry
 
@@ -29,6 +32,10 @@ class Target(NamedTuple):
     def map(self, function: Callable[[Tensor], Tensor]) -> "Target":
         """The target with the same function applied to values and mask."""
         return Target(function(self.values), function(self.valid))
+
+    def invalid(self) -> "Target":
+        """The same values, none of which counts."""
+        return Target(self.values, torch.zeros_like(self.valid))
 
 
 class LossSums(NamedTuple):
@@ -63,18 +70,28 @@ class TaskInfo:
     class_weights: tuple[float, ...] = ()
 
 
+Gather = Callable[[Tensor], Tensor]
+"""The rows of all workers, in the order of the batch, from those of this one."""
+
+
 class Task(ABC):
     """One task of a network: head size, loss and metric. Holds no state but its description.
+
+    What a network outputs for a task is read by that task alone. Most output one prediction and
+    have a loss per image; a task that overrides ``training_loss`` may see several views of an image
+    and compare the images of a batch.
 
     Attributes:
         info: What the data set says about the task.
         channels: Numbers that the head predicts per pixel (``map``) or per image (``vector``).
         output: ``map`` predictions are ``(N, C, H, W)``, ``vector`` ones ``(N, C)``.
         label_free: Whether targets are computed from the image alone.
+        views: Versions of each image that the training loss takes, each with a network pass.
     """
 
     output: ClassVar[Literal["map", "vector"]] = "map"
     label_free: ClassVar[bool] = False
+    views: ClassVar[int] = 1
 
     def __init__(self, info: TaskInfo) -> None:
         self.info = info
@@ -93,9 +110,28 @@ class Task(ABC):
     def loss(self, prediction: Tensor, target: Target) -> LossSums:
         """Per-image sum of pixel losses and number of valid pixels, both ``(N,)``, float32."""
 
+    def view(self, images: Tensor, number: int, draws: Draws) -> Tensor:
+        """Version ``number`` of images ``(N, 3, H, W)``, for tasks of several views."""
+        return images
+
+    def training_loss(self, outputs: Sequence[Any], target: Target, gather: Gather) -> LossSums:
+        """The loss that training minimises; attacks raise ``loss``, whose terms are per image.
+
+        Args:
+            outputs: What the network gave for each view.
+            target: This worker's targets.
+            gather: Rows of all workers, for a loss that compares the images of a batch; each worker
+                then sums over its own images.
+
+        Returns:
+            Sums and counts ``(N,)``, float32.
+        """
+        (output,) = outputs
+        return self.loss(output, target)
+
     @abstractmethod
     def metric(self) -> SumMetric:
-        """A fresh metric; its first score is the task's main score."""
+        """A fresh metric; its first score is the task's main score. ``NoScore`` has none."""
 
     def readable(self, prediction: Tensor) -> Tensor:
         """A prediction in the form of the target: class numbers, or the numbers themselves."""
@@ -103,8 +139,17 @@ class Task(ABC):
 
     @property
     def main_score(self) -> str:
-        """Name of the score that stands for the task ("miou")."""
-        return next(iter(self.metric().directions))
+        """Name of the score that stands for the task ("miou").
+
+        Raises:
+            ConfigError: The task has a loss and no score.
+        """
+        for name in self.metric().directions:
+            return name
+        raise ConfigError(
+            f"main_task must have a score, but {self.name!r} has a loss only; make it an auxiliary "
+            "task"
+        )
 
     @property
     def direction(self) -> Direction:
@@ -118,3 +163,14 @@ TASKS = Registry[type[Task]]("task")
 def build_task(info: TaskInfo) -> Task:
     """The task that ``info`` describes."""
     return TASKS[info.name](info)
+
+
+def output_dimension(tasks: Sequence[Task], size: tuple[int, int]) -> int:
+    """Numbers predicted per image, over all heads.
+
+    Args:
+        tasks: The task set.
+        size: Height and width of an image.
+    """
+    height, width = size
+    return sum(task.channels * (height * width if task.output == "map" else 1) for task in tasks)

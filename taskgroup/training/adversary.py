@@ -11,26 +11,24 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation
+from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
-from taskgroup.evaluation.objective.network import autocast, fixed_network
+from taskgroup.draws import Draws, Share
+from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective, resolve_attacked
-from taskgroup.tasks.base import Target, Task
+from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig
-from taskgroup.training.losses import softmax_divergence
-from taskgroup.training.parallel.sharing import Share, whole_batch_draws, whole_share
+from taskgroup.training.divergence import DivergenceObjective
 
 
 class Adversary(Protocol):
     """Prepares the images of a training step."""
 
-    def __call__(
-        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
-    ) -> tuple[Tensor, ...]:
+    def __call__(self, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
         """The images that the training loss takes, each ``(N, 3, H, W)``.
 
-        ``share`` says which part of a batch of several workers ``batch`` is; None means all. The
-        images of a worker whose share is empty are not attacked.
+        ``draws`` says which part of a batch of several workers ``batch`` is. A worker that has no
+        image attacks none.
         """
         ...
 
@@ -64,9 +62,7 @@ def build_adversary(
 class NaturalAdversary:
     """Leaves the images as they are."""
 
-    def __call__(
-        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
-    ) -> tuple[Tensor, ...]:
+    def __call__(self, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
         """The clean images."""
         return (batch.images,)
 
@@ -96,21 +92,18 @@ class TrainingAttack:
     clean_share: float = 0.0
     precision: torch.dtype | None = None
 
-    def __call__(
-        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
-    ) -> tuple[Tensor, ...]:
+    def __call__(self, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
         """Clean images, then attacked ones, in the order of the batch (which is shuffled)."""
-        share = whole_share(batch) if share is None else share
+        share = Share.all_of(len(batch)) if draws.share is None else draws.share
         all_clean = round(self.clean_share * share.whole)
         num_clean = share.first(all_clean)
         if num_clean == len(share):
             return (batch.images,)
         rest = batch if num_clean == 0 else batch.select(torch.arange(num_clean, len(batch)))
-        with whole_batch_draws(share.without_first(all_clean)):
-            attacked = self._attack(rest, generator)
+        attacked = self._attack(rest, draws.of(share.without_first(all_clean)))
         return (torch.cat([batch.images[:num_clean], attacked]) if num_clean else attacked,)
 
-    def _attack(self, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _attack(self, batch: Batch, draws: Draws) -> Tensor:
         objective = TaskObjective(
             self.model,
             self.tasks,
@@ -121,7 +114,7 @@ class TrainingAttack:
         )
         with fixed_network(self.model):
             attack = ATTACKS[self.attack]
-            return attack(objective, batch.images, budget=self.budget, generator=generator)
+            return attack(objective, batch.images, budget=self.budget, draws=draws)
 
 
 @dataclass(frozen=True)
@@ -143,14 +136,11 @@ class TradesAttack:
     budget: AttackBudget
     precision: torch.dtype | None = None
 
-    def __call__(
-        self, batch: Batch, generator: torch.Generator, *, share: Share | None = None
-    ) -> tuple[Tensor, ...]:
+    def __call__(self, batch: Batch, draws: Draws) -> tuple[Tensor, ...]:
         """Clean images and their attacked twins."""
-        share = whole_share(batch) if share is None else share
-        if len(share) == 0:
+        if not draws.has_images:
             return batch.images, batch.images
-        with fixed_network(self.model), whole_batch_draws(share):
+        with fixed_network(self.model):
             objective = DivergenceObjective.around(
                 self.model,
                 batch.images,
@@ -159,53 +149,5 @@ class TradesAttack:
                 precision=self.precision,
             )
             attack = ATTACKS[self.attack]
-            attacked = attack(objective, batch.images, budget=self.budget, generator=generator)
+            attacked = attack(objective, batch.images, budget=self.budget, draws=draws)
         return batch.images, attacked
-
-
-@dataclass(frozen=True)
-class DivergenceObjective:
-    """Divergence of one task's softmax from the clean prediction, per image.
-
-    Attributes:
-        model: The network.
-        clean: Logits of the clean images, ``(N, K, H, W)`` or ``(N, K)``, without gradient.
-        valid: ``(N, H, W)`` or ``(N,)`` bool.
-        task: Name of the task.
-        precision: Number format of forward passes; None is float32.
-    """
-
-    model: nn.Module
-    clean: Tensor
-    valid: Tensor
-    task: str
-    precision: torch.dtype | None = None
-
-    @classmethod
-    def around(
-        cls,
-        model: nn.Module,
-        images: Tensor,
-        target: Target,
-        *,
-        task: str,
-        precision: torch.dtype | None = None,
-    ) -> "DivergenceObjective":
-        """The objective around the predictions of clean images ``(N, 3, H, W)``."""
-        with torch.no_grad(), autocast(images.device, precision):
-            clean = model(images, [task])[task]
-        return cls(model, clean, target.valid, task, precision)
-
-    def __call__(self, images: Tensor, progress: float) -> Evaluation:
-        """Mean divergence over all pixels, per image; the score is its negative."""
-        with autocast(images.device, self.precision):
-            attacked = self.model(images, [self.task])[self.task]
-        num_pixels = self.valid[0].numel()
-        loss = softmax_divergence(self.clean, attacked, self.valid) / num_pixels
-        return Evaluation(loss, loss.detach(), -loss.detach())
-
-    def select(self, index: Tensor) -> "DivergenceObjective":
-        """The objective of some of the images."""
-        return DivergenceObjective(
-            self.model, self.clean[index], self.valid[index], self.task, self.precision
-        )

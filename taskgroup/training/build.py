@@ -1,18 +1,20 @@
-"""From a trial configuration to what training changes: network, losses and optimiser."""
+"""From a trial configuration to what training changes: network, weighting, optimiser, step."""
 
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from taskgroup.models.build import build_model
-from taskgroup.models.multitask import MultitaskModel
+from taskgroup.models.worker_norm import convert_batch_norms
 from taskgroup.tasks.base import Task
+from taskgroup.training.adversary import build_adversary
 from taskgroup.training.config import TrialConfig
-from taskgroup.training.losses import TradesLoss, TrainingLoss
 from taskgroup.training.optimizers import build_optimizer
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.precision import autocast_dtype
 from taskgroup.training.state import TrialState
+from taskgroup.training.steps.base import STEPS, build_step, check_step, step_name
 from taskgroup.training.weighting.base import WEIGHTINGS, WeightedTask, Weighting
 
 
@@ -23,7 +25,7 @@ def build_state(
     device: torch.device,
     group: WorkerGroup = ALONE,
 ) -> TrialState:
-    """Untrained network, losses and optimiser of a trial.
+    """Untrained network, weighting, optimiser and step of a trial.
 
     Args:
         config: The trial.
@@ -32,35 +34,21 @@ def build_state(
         group: The workers that train it.
 
     Raises:
-        ConfigError: The model cannot be built as described.
+        ConfigError: The model cannot be built as described, or the trial's keys contradict each
+            other.
     """
-    model = build_model(config.model, tasks, seed=config.seed).to(device)
-    loss = build_loss(config, model, tasks, group=group).to(device)
-    return TrialState(config, tasks, model, loss, build_optimizer(loss, config.training))
-
-
-def build_loss(
-    config: TrialConfig,
-    model: MultitaskModel,
-    tasks: Sequence[Task],
-    *,
-    group: WorkerGroup = ALONE,
-) -> TrainingLoss:
-    """The wrapped forward pass that a trial trains with."""
-    weighting = build_weighting(config, tasks)
-    device = next(model.parameters()).device
+    check_step(config)
+    network: nn.Module = build_model(config.model, tasks, seed=config.seed).to(device)
+    if group.size > 1:
+        network = convert_batch_norms(network, device)
+    weighting = build_weighting(config, tasks).to(device)
+    fused = not STEPS[step_name(config)].is_partial
+    module = nn.ModuleList([network, weighting])
+    optimizer = build_optimizer(module, config.training, fused=fused)
     precision = autocast_dtype(config.training.precision, device)
-    if config.adversary.is_trades:
-        return TradesLoss(
-            model,
-            tasks,
-            weighting,
-            main_task=config.main_task,
-            beta=config.adversary.beta,
-            precision=precision,
-            group=group,
-        )
-    return TrainingLoss(model, tasks, weighting, precision=precision, group=group)
+    adversary = build_adversary(config, network, tasks, precision=precision)
+    step = build_step(config, network, tasks, adversary, weighting, optimizer, group=group)
+    return TrialState(config, tasks, network, weighting, optimizer, step)
 
 
 def build_weighting(config: TrialConfig, tasks: Sequence[Task]) -> Weighting:

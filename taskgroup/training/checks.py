@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from taskgroup.attacks.compatibility import check_fit, check_seed_compatible
 from taskgroup.data.base import check_tasks
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import predicted_by, resolve_attacked
-from taskgroup.models.multitask import MultitaskModel
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.tasks.class_weights import with_class_weights
 from taskgroup.training.config import TrialConfig
@@ -84,7 +84,7 @@ def check_crop(crop_size: int | None, size: tuple[int, int]) -> None:
 
 
 @torch.no_grad()
-def check_outputs(model: MultitaskModel, tasks: Sequence[Task], size: tuple[int, int]) -> None:
+def check_outputs(model: nn.Module, tasks: Sequence[Task], size: tuple[int, int]) -> None:
     """Check that every head predicts what its task takes, for images of ``size`` ``(H, W)``.
 
     Raises:

@@ -67,9 +67,13 @@ class TrainingConfig(Config):
     """Exponent of the poly schedule."""
     clip_norm: Positive | None = None
     """Largest gradient norm; None does not clip."""
-    weighting: Literal["fixed", "uncertainty"] = "fixed"
+    step: str = "auto"
+    """One update of the network: joint (all losses at once), trades, alternating (one task at a
+    time) or jacobian (one gradient per loss); auto takes what adversary.method and weighting ask
+    for, else joint."""
+    weighting: str = "fixed"
     """How task losses become one: fixed adds them with loss_weights, uncertainty learns how much
-    each counts."""
+    each counts; mean and upgrad combine their gradients instead (torchjd)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of training and of training attacks; auto takes bfloat16 where it is faster."""
     crop_size: Annotated[int, Field(ge=1)] | None = None

@@ -8,20 +8,12 @@ from torch import Tensor
 
 from taskgroup.data.augmentation import augment
 from taskgroup.data.base import Batch, VisionDataset
+from taskgroup.draws import Draws, Share, derive_seed
 from taskgroup.errors import DivergedError
-from taskgroup.training.adversary import Adversary
 from taskgroup.training.optimizers import set_learning_rate
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
-from taskgroup.training.parallel.norms import joint_norms
-from taskgroup.training.parallel.sharing import (
-    Share,
-    deal,
-    unlabelled,
-    whole_batch_draws,
-    whole_share,
-)
 from taskgroup.training.schedules import Schedule
-from taskgroup.training.seeding import derive_seed, make_generator, seeded_global_state
+from taskgroup.training.seeding import seeded_global_state
 from taskgroup.training.state import TrialState
 
 
@@ -30,8 +22,7 @@ class Trainer:
     """What every training step of a trial uses.
 
     Attributes:
-        state: Network, losses and optimiser; steps update them.
-        adversary: What happens to the images before a step.
+        state: Network, weighting, optimiser and step; steps update them.
         schedule: Learning rate by step.
         dataset: The training split.
         device: Where the network is.
@@ -39,7 +30,6 @@ class Trainer:
     """
 
     state: TrialState
-    adversary: Adversary
     schedule: Schedule
     dataset: VisionDataset
     device: torch.device
@@ -58,48 +48,42 @@ class Trainer:
             DivergedError: A loss or a parameter is no longer finite.
         """
         seed = self.state.config.seed
-        attack = make_generator(seed, "attack", epoch, device=self.device)
+        draws = Draws.seeded(seed, "attack", epoch, device=self.device)
         first = epoch * self.schedule.steps_per_epoch
-        # Workers drop other units, or the first halves of two shares would drop the same.
+        # What layers draw (dropout) differs by worker: else the first halves of two shares would
+        # drop the same units.
         units = ("layers", epoch, self.group.rank) if self.group.rank else ("layers", epoch)
-        self.group.align(self.state.loss)
-        self.state.loss.train()
+        self.state.train()
         sums = []
         with seeded_global_state(derive_seed(seed, *units), self.device):
-            for step, (batch, share) in enumerate(self._batches(epoch), first):
-                set_learning_rate(self.state.optimizer, self.schedule.learning_rate(step))
-                step_sums = training_step(
-                    self.state, self.adversary, batch, attack, group=self.group, share=share
-                )
-                sums.append(step_sums)
+            for number, (batch, share) in enumerate(self._batches(epoch), first):
+                set_learning_rate(self.state.optimizer, self.schedule.learning_rate(number))
+                sums.append(self.state.step(batch, draws.of(share)).sums)
         rate = self.schedule.learning_rate(first + len(sums) - 1)
         return {**self._losses(torch.stack(sums).cpu(), epoch + 1), "learning_rate": rate}
 
     def _batches(self, epoch: int) -> Iterator[tuple[Batch, Share]]:
         """This worker's part of every batch, augmented, on the device."""
         config = self.state.config
-        order = make_generator(config.seed, "order", epoch)
-        change = make_generator(config.seed, "augmentation", epoch)
+        change = Draws.seeded(config.seed, "augmentation", epoch)
         size = config.training.batch_size
-        indices = torch.randperm(len(self.dataset), generator=order)
-        count = num_images(len(indices), size)
-        for start, share in deal(self.group, count, size):
+        indices = Draws.seeded(config.seed, "order", epoch).randperm(len(self.dataset))
+        for start, share in self.group.deal(num_images(len(indices), size), size):
             batch = self._batch(indices[start : start + share.whole], share)
-            with whole_batch_draws(share):
-                changed = augment(
-                    batch,
-                    config.training.augmentation,
-                    generator=change,
-                    crop_size=config.training.crop_size,
-                )
+            changed = augment(
+                batch,
+                config.training.augmentation,
+                draws=change.of(share),
+                crop_size=config.training.crop_size,
+            )
             there = changed.to(self.device)
             images = there.images.contiguous(memory_format=torch.channels_last)
             yield replace(there, images=images), share
 
     def _batch(self, indices: Tensor, share: Share) -> Batch:
-        """This worker's images of the batch ``indices``, an unlabelled one where it has none."""
+        """This worker's images of the batch ``indices``, or what stands for none."""
         if len(share) == 0:
-            return unlabelled(self.dataset.batch(indices[:1].tolist()))
+            return placeholder(self.dataset.batch(indices[:1].tolist()), self.device)
         return self.dataset.batch(indices[share.rows.start :: share.rows.step].tolist())
 
     def _losses(self, sums: Tensor, epoch: int) -> dict[str, float]:
@@ -112,6 +96,22 @@ class Trainer:
         return {f"{name}/train/loss": float(loss) for name, loss in zip(names, losses, strict=True)}
 
 
+def placeholder(batch: Batch, device: torch.device) -> Batch:
+    """What a worker without images in a last batch takes part in the step with.
+
+    Args:
+        batch: One image.
+        device: Where the network lies.
+
+    Returns:
+        On CUDA no image at all, which ``SyncBatchNorm`` counts as nothing; elsewhere the image
+        without any label, which counts nowhere.
+    """
+    if device.type == "cuda":
+        return batch.select(torch.arange(0))
+    return replace(batch, targets={name: t.invalid() for name, t in batch.targets.items()})
+
+
 def num_images(length: int, batch_size: int) -> int:
     """Images of an epoch: all, but for one that would be alone in the last batch.
 
@@ -119,45 +119,6 @@ def num_images(length: int, batch_size: int) -> int:
     The order is random, so another image sits out each time.
     """
     return length - 1 if length % batch_size == 1 and 1 < batch_size < length else length
-
-
-def training_step(
-    state: TrialState,
-    adversary: Adversary,
-    batch: Batch,
-    generator: torch.Generator,
-    *,
-    group: WorkerGroup = ALONE,
-    share: Share | None = None,
-) -> Tensor:
-    """Update the network once, alike on every worker.
-
-    Args:
-        state: Network, losses and optimiser, in training mode; changed in place.
-        adversary: Prepares the images.
-        batch: Samples on the network's device.
-        generator: Source of the attack's random starts.
-        group: The workers that share the batch.
-        share: Which part of it ``batch`` is; None means all.
-
-    Returns:
-        Sum of losses and number of valid pixels of each task over all workers, ``(T, 2)``, before
-        the update.
-    """
-    share = whole_share(batch) if share is None else share
-    inputs = adversary(batch, generator, share=share)
-    with joint_norms(group, counts=len(share) > 0):
-        losses = state.loss(batch.targets, *inputs)
-    state.optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
-    # Not the weighting's: every worker has the whole gradient of those.
-    group.sum_gradients(state.model.parameters())
-    clip_norm = state.config.training.clip_norm
-    if clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_(state.loss.parameters(), clip_norm)
-    state.optimizer.step()
-    sums: Tensor = losses.sums
-    return sums
 
 
 def check_finite(loss_sums: Tensor, names: Sequence[str], *, epoch: int) -> None:
@@ -184,7 +145,7 @@ def check_finite(loss_sums: Tensor, names: Sequence[str], *, epoch: int) -> None
 
 def _check_parameters(state: TrialState, *, epoch: int) -> None:
     """The last step's update has no loss after it: look at the parameters themselves."""
-    finite = torch.stack([parameter.isfinite().all() for parameter in state.loss.parameters()])
+    finite = torch.stack([parameter.isfinite().all() for parameter in state.parameters()])
     if not finite.all():
         main_task = state.config.main_task
         raise DivergedError(

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from taskgroup.data.base import VisionDataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.models.checkpoint import load_checkpoint
-from taskgroup.models.multitask import output_dimension
 from taskgroup.results.records import EpochRow
 from taskgroup.results.storage.places import Place
-from taskgroup.training.adversary import build_adversary
+from taskgroup.tasks.base import output_dimension
 from taskgroup.training.build import build_state
 from taskgroup.training.checks import build_tasks, check_crop, check_outputs
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.epoch import Trainer, num_images
 from taskgroup.training.memory import peak_memory, reset_peak_memory
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
-from taskgroup.training.precision import autocast_dtype, training_device
+from taskgroup.training.precision import training_device
 from taskgroup.training.reporter import Reporter
 from taskgroup.training.schedules import Schedule
 from taskgroup.training.state import TrialState, restore_state, save_state
@@ -143,14 +142,8 @@ def _open(state: TrialState, group: WorkerGroup) -> _Trial:
     height, width = train.batch([0]).images.shape[-2:]
     check_outputs(state.model, state.tasks, (height, width))
     check_crop(config.training.crop_size, (height, width))
-    adversary = build_adversary(
-        config,
-        state.model,
-        state.tasks,
-        precision=autocast_dtype(config.training.precision, device),
-    )
     steps = math.ceil(
         num_images(len(train), config.training.batch_size) / config.training.batch_size
     )
-    trainer = Trainer(state, adversary, Schedule(config.training, steps), train, device, group)
+    trainer = Trainer(state, Schedule(config.training, steps), train, device, group)
     return _Trial(trainer, validation, (height, width))

@@ -6,19 +6,27 @@ from torch import nn
 from taskgroup.training.config import TrainingConfig
 
 
-def build_optimizer(module: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+def build_optimizer(
+    module: nn.Module, training: TrainingConfig, *, fused: bool = True
+) -> torch.optim.Optimizer:
     """The optimiser of every trainable parameter of ``module``.
 
     Parameters with fewer than two axes (biases, the scales of norms, log variances) are exempt
     from weight decay.
+
+    Args:
+        module: What is trained.
+        training: The ``training:`` section.
+        fused: Whether one kernel updates a parameter group; torch's needs a gradient for each of
+            its parameters.
     """
     groups = parameter_groups(module, training.weight_decay)
     # One fused kernel per parameter group: a small network spends its step in call overhead.
     if training.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=training.learning_rate, momentum=training.momentum, fused=True
+            groups, lr=training.learning_rate, momentum=training.momentum, fused=fused
         )
-    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=training.learning_rate, fused=fused)
 
 
 def parameter_groups(

@@ -4,21 +4,22 @@ A checkpoint holds weights, optimiser, weighting and the rows so far. Schedules 
 step and generators of the epoch, so the number of finished epochs is all the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
-from taskgroup.models.multitask import MultitaskModel
 from taskgroup.results.records import EpochRow
 from taskgroup.results.records.plain import from_plain, to_plain
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, completed
-from taskgroup.training.losses import TrainingLoss
+from taskgroup.training.steps.base import Step
+from taskgroup.training.weighting.base import Weighting
 
 FREE_KEYS = ("dataset.root", "dataset.download", "training.epochs", "validation")
 """What may differ between a checkpoint's trial and the one that resumes it."""
@@ -31,20 +32,33 @@ class TrialState:
     Attributes:
         config: The trial.
         tasks: Its task set, main task first.
-        model: The network, also inside ``loss``.
-        loss: The wrapped forward pass.
-        optimizer: Updates network and weighting.
+        model: The network.
+        weighting: The rule over its losses.
+        optimizer: Updates both.
+        step: One update of everything above.
     """
 
     config: TrialConfig
     tasks: Sequence[Task]
-    model: MultitaskModel
-    loss: TrainingLoss
+    model: nn.Module
+    weighting: Weighting
     optimizer: torch.optim.Optimizer
+    step: Step
+
+    def train(self) -> None:
+        """Put network and weighting into training mode."""
+        self.model.train()
+        self.weighting.train()
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the network, then of the weighting."""
+        yield from self.model.parameters()
+        yield from self.weighting.parameters()
 
 
 def save_state(state: TrialState, rows: Sequence[EpochRow], path: Place) -> None:
     """Write the state after the epochs of ``rows`` to ``path``."""
+    state_of_step = state.step.state_dict()
     checkpoint = Checkpoint(
         config=state.config.model_dump(mode="json"),
         tasks=tuple(task.info for task in state.tasks),
@@ -52,8 +66,9 @@ def save_state(state: TrialState, rows: Sequence[EpochRow], path: Place) -> None
         epoch=len(rows),
         training={
             "optimizer": state.optimizer.state_dict(),
-            "weighting": state.loss.weighting.state_dict(),
+            "weighting": state.weighting.state_dict(),
             "rows": [to_plain(row) for row in rows],
+            **({"step_state": dict(state_of_step)} if state_of_step else {}),
         },
     )
     save_checkpoint(checkpoint, path)
@@ -69,8 +84,9 @@ def restore_state(state: TrialState, checkpoint: Checkpoint) -> tuple[EpochRow, 
     training = _training_part(checkpoint)
     _check_same_trial(state.config, checkpoint)
     state.model.load_state_dict(rebuild(checkpoint).state_dict())
-    state.loss.weighting.load_state_dict(training["weighting"])
+    state.weighting.load_state_dict(training["weighting"])
     state.optimizer.load_state_dict(training["optimizer"])
+    state.step.load_state_dict(training.get("step_state", {}))
     return _rows(training, checkpoint.source)
 
 

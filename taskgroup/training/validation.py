@@ -1,19 +1,17 @@
 """Scores after an epoch: clean for every task, robust for the main task; always float32."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from taskgroup.data.base import Batch, VisionDataset
+from taskgroup.data.base import VisionDataset
+from taskgroup.draws import Share, derive_seed
 from taskgroup.errors import DivergedError
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
-from taskgroup.training.parallel.sharing import Share, WholeDraws, deal
-from taskgroup.training.seeding import derive_seed
 
 
 def is_robust_epoch(validation: ValidationConfig, epoch: int, epochs: int) -> bool:
@@ -70,11 +68,10 @@ def _scores(
     group: WorkerGroup,
 ) -> dict[str, float]:
     """Every worker scores its share of each batch; the sums of all give the scores."""
-    batches = _Shares(dataset, config, group)
-    with nullcontext() if group.size == 1 else batches.draws:
-        sums = _sums(config, model, tasks, batches, attack=attack, device=device)
+    parts = _parts(dataset, config, group)
+    sums = _sums(config, model, tasks, dataset, parts, attack=attack, device=device)
     condition = "clean" if attack is None else "robust"
-    reduced = {task.name: group.sum(sums[task.name]) for task in tasks}
+    reduced = {task.name: group.sum(sums[task.name].to(device)).cpu() for task in tasks}
     _check_finite(reduced, condition)
     return {
         f"{task.name}/{condition}/{name}": float(value)
@@ -102,18 +99,20 @@ def _sums(
     config: TrialConfig,
     model: nn.Module,
     tasks: Sequence[Task],
-    batches: "_Shares",
+    dataset: VisionDataset,
+    parts: Sequence[tuple[int, Share]],
     *,
     attack: str | None,
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """Each metric's sums ``(S,)`` over this worker's images; zeros where it has none."""
-    if batches.is_empty:
+    if not parts:
         return {task.name: torch.zeros(task.metric().size).double() for task in tasks}
     scores = score_model(
         model,
         tasks,
-        batches,
+        (dataset.batch([start + row for row in share.rows]) for start, share in parts),
+        shares=[share for _, share in parts],
         main_task=config.main_task,
         attack=attack,
         budget=config.validation,
@@ -124,23 +123,10 @@ def _sums(
     return {name: rows.sum(0) for name, rows in scores.sums.items()}
 
 
-class _Shares:
-    """This worker's share of each batch of scored images.
-
-    Attributes:
-        draws: Draws noise for the batch that was taken last.
-        is_empty: Whether this worker has no image at all.
-    """
-
-    def __init__(self, dataset: VisionDataset, config: TrialConfig, group: WorkerGroup) -> None:
-        count = min(config.validation.images or len(dataset), len(dataset))
-        self._dataset = dataset
-        self._shares = list(deal(group, count, config.training.batch_size))
-        self.draws = WholeDraws(Share(0, range(0)))
-        self.is_empty = not any(len(share) for _, share in self._shares)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for start, share in self._shares:
-            if len(share):
-                self.draws.share = share
-                yield self._dataset.batch([start + row for row in share.rows])
+def _parts(
+    dataset: VisionDataset, config: TrialConfig, group: WorkerGroup
+) -> list[tuple[int, Share]]:
+    """This worker's share of each batch of scored images, where it has any."""
+    count = min(config.validation.images or len(dataset), len(dataset))
+    dealt = group.deal(count, config.training.batch_size)
+    return [(start, share) for start, share in dealt if len(share)]

@@ -16,6 +16,7 @@ from taskgroup.attacks.apgd import (
 from taskgroup.attacks.base import AttackBudget, Evaluation, ThreatModel
 from taskgroup.attacks.geometry import project
 from taskgroup.attacks.iterates import is_stop_check
+from taskgroup.draws import Draws
 
 LINF = ThreatModel(norm="linf", epsilon=8 / 255)
 L2 = ThreatModel(norm="l2", epsilon=0.4)
@@ -150,7 +151,7 @@ def test_checkpoints_golden():
 
 def test_sea_takes_303_forward_and_300_backward_passes(images):
     objective = Wavy(images)
-    apgd_phases(objective, images, threat=LINF, steps=300, generator=seeded())
+    apgd_phases(objective, images, threat=LINF, steps=300, draws=Draws(seeded()))
     assert objective.counts == {"calls": 303, "gradients": 300, "images": 303 * len(images)}
 
 
@@ -162,7 +163,7 @@ def test_the_registered_attack_costs_one_pass_per_iteration(images):
         ({"keep": "last"}, 2 * 11),
     ):
         objective = Wavy(images)
-        apgd(objective, images, budget=budget.model_copy(update=changes), generator=seeded())
+        apgd(objective, images, budget=budget.model_copy(update=changes), draws=Draws(seeded()))
         assert objective.counts["calls"] == calls
 
 
@@ -170,14 +171,14 @@ def test_a_fooled_image_runs_on_in_the_registered_attack(images):
     """Its images are shown to other networks too, so the highest loss counts."""
     grey, sizes = torch.full_like(images, 0.5), []
     objective = Brightness(grey, torch.zeros(6), sizes)
-    found = apgd(objective, grey, budget=AttackBudget(epsilon=0.1, steps=5), generator=seeded())
+    found = apgd(objective, grey, budget=AttackBudget(epsilon=0.1, steps=5), draws=Draws(seeded()))
     assert set(sizes) == {6}
     torch.testing.assert_close(found, grey + 0.1)
 
 
 def test_progress_runs_from_zero_to_one_in_each_phase(images):
     objective = Wavy(images)
-    apgd_phases(objective, images, threat=LINF, steps=10, generator=seeded())
+    apgd_phases(objective, images, threat=LINF, steps=10, draws=Draws(seeded()))
     assert phase_steps(SHRINKING, 10) == (3, 3, 4)
     assert objective.progress == pytest.approx(
         [0, 1 / 3, 2 / 3, 1, 0, 1 / 3, 2 / 3, 1, 0, 0.25, 0.5, 0.75, 1]
@@ -186,7 +187,7 @@ def test_progress_runs_from_zero_to_one_in_each_phase(images):
 
 @both_norms
 def test_shrinking_radii_end_inside(threat, images):
-    end = apgd_phases(Wavy(images), images, threat=threat, steps=20, generator=seeded())
+    end = apgd_phases(Wavy(images), images, threat=threat, steps=20, draws=Draws(seeded()))
     for points in (end.best, end.lowest, end.last):
         change = (points - images).flatten(1)
         length = change.abs().amax(1) if threat.norm == "linf" else change.norm(dim=1)
@@ -204,7 +205,7 @@ def test_a_phase_begins_where_the_last_one_was_best(images):
     objective = Remember(images)
     objective.points = []
     phases = (Phase(2.0, 0.5), Phase(1.0, 0.5))
-    apgd_phases(objective, images, threat=LINF, steps=12, generator=seeded(), phases=phases)
+    apgd_phases(objective, images, threat=LINF, steps=12, draws=Draws(seeded()), phases=phases)
     first, start = objective.points[:7], objective.points[7]
     scores = torch.stack([Wavy(images)(point, 0).score for point in first])
     lowest = torch.stack([first[int(scores[:, i].argmin())][i] for i in range(len(images))])
@@ -213,7 +214,7 @@ def test_a_phase_begins_where_the_last_one_was_best(images):
 
 
 def test_fewer_steps_than_phases_still_end_in_the_ball(images):
-    end = apgd_phases(Wavy(images), images, threat=LINF, steps=1, generator=seeded())
+    end = apgd_phases(Wavy(images), images, threat=LINF, steps=1, draws=Draws(seeded()))
     assert (end.lowest - images).abs().max() <= 8 / 255 + 1e-6
 
 
@@ -255,7 +256,7 @@ def test_without_a_score_the_highest_loss_leads(images):
         def __call__(self, seen, progress):
             return super().__call__(seen, progress)._replace(score=torch.full((6,), torch.nan))
 
-    options = {"threat": LINF, "steps": 20, "generator": seeded(), "random_start": False}
+    options = {"threat": LINF, "steps": 20, "draws": Draws(seeded()), "random_start": False}
     end = apgd_phases(Unscored(images), images, stop_at=0.0, **options)
     assert end.score.isnan().all()
     assert torch.equal(end.lowest, end.best)

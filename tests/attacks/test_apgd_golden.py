@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from taskgroup.attacks.apgd import apgd_phases, climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation, ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.draws import Draws
 
 THREAT = ThreatModel(epsilon=8 / 255)
 FIRST_MOVES = (8.0, 10.0, 12.0, 12.0, 16.0, 7.2, 7.5, 15.98)
@@ -110,7 +111,7 @@ def test_jensen_shannon_run_with_shrinking_radii(toy):
         images,
         threat=THREAT,
         steps=30,
-        generator=torch.Generator(),
+        draws=Draws(torch.Generator()),
         random_start=False,
         stop_at=0.0,
     )
@@ -144,7 +145,7 @@ def test_the_attack_of_its_training(steps, toy):
     budget = AttackBudget(
         epsilon=4 / 255, steps=steps, step_size=0.01, random_start=False, keep="last"
     )
-    found = ATTACKS["pgd"](objective, images, budget=budget, generator=torch.Generator())
+    found = ATTACKS["pgd"](objective, images, budget=budget, draws=Draws(torch.Generator()))
     loss, accuracy, mean = TRAINING[steps]
     end = objective(found, 1.0)
     assert float(end.tracked.mean()) == pytest.approx(loss, abs=1e-4)

@@ -5,6 +5,7 @@ import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel, step_length
 from taskgroup.config import parse
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 
@@ -36,7 +37,7 @@ def test_it_is_the_step_that_is_taken(attack, objective_from):
     grey = torch.full((1, 3, 4, 4), 0.5)
     rising = objective_from(lambda x: x.sum((1, 2, 3)))
     budget = AttackBudget(epsilon=0.2, steps=1, step_size=None, random_start=False, keep="last")
-    moved = ATTACKS[attack](rising, grey, budget=budget, generator=torch.Generator())
+    moved = ATTACKS[attack](rising, grey, budget=budget, draws=Draws(torch.Generator()))
     taken = min(step_length(attack, budget), budget.epsilon)
     torch.testing.assert_close(moved - grey, torch.full_like(grey, taken))
 

@@ -5,6 +5,7 @@ import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.attacks.compatibility import KNOWN_BUGS, NEEDS, check_fit
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 
@@ -40,4 +41,4 @@ def test_an_attack_without_known_bugs_refuses_seed_compatible(name, objective, i
     with pytest.raises(
         ConfigError, match=f"must be false for attack '{name}'.* choose one of: bim"
     ):
-        ATTACKS[name](objective, images, budget=budget, generator=torch.Generator())
+        ATTACKS[name](objective, images, budget=budget, draws=Draws(torch.Generator()))

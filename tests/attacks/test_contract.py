@@ -10,6 +10,7 @@ from torch import nn
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, EnsembleAttack
 from taskgroup.attacks.compatibility import NEEDS
+from taskgroup.draws import Draws
 
 BUDGETS = [
     AttackBudget(norm="linf", epsilon=8 / 255, steps=4, restarts=2),
@@ -39,7 +40,7 @@ def run(name, objective, images, budget, seed=0):
     generator = torch.Generator().manual_seed(seed)
     # A label per image is a map of one pixel: attacks of class maps run on it too.
     objective.predicts = NEEDS.get(name, "class")
-    return ATTACKS[name](objective, images, budget=budget, generator=generator)
+    return ATTACKS[name](objective, images, budget=budget, draws=Draws(generator))
 
 
 @every_attack

@@ -12,6 +12,7 @@ from taskgroup.attacks.geometry import (
     random_surface,
     steepest,
 )
+from taskgroup.draws import Draws
 
 LINF = ThreatModel(norm="linf", epsilon=8 / 255)
 L2 = ThreatModel(norm="l2", epsilon=0.7)
@@ -84,26 +85,26 @@ def test_steepest_follows_what_is_left_of_a_broken_gradient(threat):
 @both_norms
 @pytest.mark.parametrize("draw", [random_inside, random_surface])
 def test_random_points_lie_inside(threat, draw, images, generator):
-    points = draw(images, threat, generator)
+    points = draw(images, threat, Draws(generator))
     assert_inside(points, images, threat)
-    assert not torch.equal(points, draw(images, threat, generator))
+    assert not torch.equal(points, draw(images, threat, Draws(generator)))
 
 
 def test_surface_points_reach_the_edge(generator):
     grey = torch.full((4, 3, 8, 8), 0.5)
     for threat in (LINF, L2):
-        points = random_surface(grey, threat, generator)
+        points = random_surface(grey, threat, Draws(generator))
         torch.testing.assert_close(
             length(points - grey, threat), torch.full((4,), threat.epsilon).double()
         )
-    corners = random_surface(grey, LINF, generator) - grey
+    corners = random_surface(grey, LINF, Draws(generator)) - grey
     torch.testing.assert_close(corners.abs(), torch.full_like(grey, LINF.epsilon))
 
 
 def test_the_l2_ball_is_filled_evenly(generator):
     grey = torch.full((20000, 1, 1, 2), 0.5)
     threat = ThreatModel(norm="l2", epsilon=0.4)
-    radius = length(random_inside(grey, threat, generator) - grey, threat) / threat.epsilon
+    radius = length(random_inside(grey, threat, Draws(generator)) - grey, threat) / threat.epsilon
     assert (radius < 0.5).double().mean() == pytest.approx(0.25, abs=0.02)  # area of half the disc
 
 
@@ -118,7 +119,7 @@ def test_leaving_is_noticed(threat, images):
 
 def test_stretched_starts_reach_the_surface_with_one_pixel():
     grey = torch.full((4, 3, 8, 8), 0.5)
-    drawn = torch.Generator().manual_seed(4)
+    drawn = Draws(torch.Generator().manual_seed(4))
     noise = (random_stretched(grey, LINF, drawn) - grey).abs().flatten(1)
     torch.testing.assert_close(noise.amax(1), torch.full((4,), LINF.epsilon))
     assert 0.4 < float(noise.mean() / LINF.epsilon) < 0.6

@@ -5,6 +5,7 @@ import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation
 from taskgroup.attacks.mtrobust import MEAN, STD
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 NAMES = ("mtrobust_pgd", "mtrobust_mim")
@@ -14,7 +15,7 @@ SEED = BUDGET.model_copy(update={"seed_compatible": True})
 
 def run(name, objective, images, budget, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return ATTACKS[name](objective, images, budget=budget, generator=generator)
+    return ATTACKS[name](objective, images, budget=budget, draws=Draws(generator))
 
 
 @pytest.mark.parametrize(("name", "other"), [("mtrobust_pgd", "pgd"), ("mtrobust_mim", "mim")])

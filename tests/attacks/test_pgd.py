@@ -5,6 +5,7 @@ import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation
 from taskgroup.attacks.iterates import input_gradient
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
 pgd, fgsm, noise = ATTACKS["pgd"], ATTACKS["fgsm"], ATTACKS["noise"]
@@ -23,7 +24,7 @@ def test_pgd_agrees_with_a_naive_loop(objective, images):
         (gradient,) = torch.autograd.grad(objective(x, 0).loss.sum(), x)
         x = x.detach() + 2.5 * budget.epsilon / 5 * gradient.sign()
         x = torch.max(torch.min(x, images + budget.epsilon), images - budget.epsilon).clamp(0, 1)
-    torch.testing.assert_close(pgd(objective, images, budget=budget, generator=seeded()), x)
+    torch.testing.assert_close(pgd(objective, images, budget=budget, draws=Draws(seeded())), x)
 
 
 def test_more_restarts_never_hurt_the_attacker(objective, images):
@@ -33,7 +34,7 @@ def test_more_restarts_never_hurt_the_attacker(objective, images):
                 objective,
                 images,
                 budget=BUDGET.model_copy(update={"restarts": restarts, "steps": 1}),
-                generator=seeded(),
+                draws=Draws(seeded()),
             ),
             1,
         ).loss
@@ -45,9 +46,9 @@ def test_more_restarts_never_hurt_the_attacker(objective, images):
 
 
 def test_best_is_at_least_last(objective, images):
-    best = pgd(objective, images, budget=BUDGET, generator=seeded())
+    best = pgd(objective, images, budget=BUDGET, draws=Draws(seeded()))
     budget = BUDGET.model_copy(update={"keep": "last"})
-    last = pgd(objective, images, budget=budget, generator=seeded())
+    last = pgd(objective, images, budget=budget, draws=Draws(seeded()))
     assert (objective(best, 1).loss >= objective(last, 1).loss).all()
 
 
@@ -55,7 +56,7 @@ def test_best_finds_the_peak_between_two_steps(objective_from, images):
     grey = torch.full_like(images, 0.5)
     peak = objective_from(lambda x: -(x - 0.53).abs().sum((1, 2, 3)))
     budget = AttackBudget(epsilon=0.1, steps=7, step_size=0.03, random_start=False)
-    best = pgd(peak, grey, budget=budget, generator=seeded())
+    best = pgd(peak, grey, budget=budget, draws=Draws(seeded()))
     torch.testing.assert_close(best, torch.full_like(grey, 0.53))
 
 
@@ -67,21 +68,21 @@ def test_the_iterate_that_breaks_the_network_is_kept(objective_from, images):
         return torch.where(mean > 0.55, torch.nan, mean)
 
     budget = AttackBudget(epsilon=0.1, steps=10, random_start=False)
-    attacked = pgd(objective_from(loss), grey, budget=budget, generator=seeded())
+    attacked = pgd(objective_from(loss), grey, budget=budget, draws=Draws(seeded()))
     assert (attacked.mean((1, 2, 3)) > 0.55).all()
 
 
 @pytest.mark.parametrize(("keep", "calls"), [("best", 2 * 5 + 2 + 1), ("last", 2 * 5)])
 def test_pgd_costs_what_it_says(keep, calls, objective, images):
     budget = BUDGET.model_copy(update={"restarts": 2, "keep": keep})
-    pgd(objective, images, budget=budget, generator=seeded())
+    pgd(objective, images, budget=budget, draws=Draws(seeded()))
     assert objective.calls == calls
 
 
 def test_fgsm_is_a_signed_step(objective, images):
     budget = AttackBudget(epsilon=4 / 255, random_start=False, keep="last", steps=50)
     gradient, _ = input_gradient(objective, images, 0)
-    attacked = fgsm(objective, images, budget=budget, generator=seeded())
+    attacked = fgsm(objective, images, budget=budget, draws=Draws(seeded()))
     torch.testing.assert_close(attacked, (images + 4 / 255 * gradient.sign()).clamp(0, 1))
     assert objective.calls == 2
 
@@ -89,7 +90,7 @@ def test_fgsm_is_a_signed_step(objective, images):
 def test_fgsm_starts_at_random_when_asked(objective, images):
     budget = AttackBudget(epsilon=4 / 255, random_start=True, keep="last")
     first, second = (
-        fgsm(objective, images, budget=budget, generator=torch.Generator().manual_seed(seed))
+        fgsm(objective, images, budget=budget, draws=Draws(torch.Generator().manual_seed(seed)))
         for seed in (1, 2)
     )
     assert not torch.equal(first, second)
@@ -101,16 +102,16 @@ def test_a_linear_loss_is_raised_to_its_maximum(objective_from, images):
     budget = AttackBudget(epsilon=4 / 255)
     expected = (images + 4 / 255 * weight.sign()).clamp(0, 1)
     for attack in (fgsm, pgd):
-        attacked = attack(linear, images, budget=budget, generator=seeded())
+        attacked = attack(linear, images, budget=budget, draws=Draws(seeded()))
         kept = budget.model_copy(update={"random_start": False})
-        exact = attack(linear, images, budget=kept, generator=seeded())
+        exact = attack(linear, images, budget=kept, draws=Draws(seeded()))
         torch.testing.assert_close(exact, expected)
         assert (linear(attacked, 1).loss <= linear(expected, 1).loss + 1e-4).all()
 
 
 def test_noise_asks_for_no_gradient_and_is_weaker(objective, images):
-    drawn = noise(objective, images, budget=BUDGET, generator=seeded())
-    attacked = pgd(objective, images, budget=BUDGET, generator=seeded())
+    drawn = noise(objective, images, budget=BUDGET, draws=Draws(seeded()))
+    attacked = pgd(objective, images, budget=BUDGET, draws=Draws(seeded()))
     assert objective(drawn, 1).loss.mean() < objective(attacked, 1).loss.mean()
 
 
@@ -122,7 +123,7 @@ def test_an_objective_may_combine_gradients_itself(objective, images):
 
     downhill = Downhill(objective.network, objective.labels)
     budget = BUDGET.model_copy(update={"keep": "last", "random_start": False})
-    attacked = pgd(downhill, images, budget=budget, generator=seeded())
+    attacked = pgd(downhill, images, budget=budget, draws=Draws(seeded()))
     torch.testing.assert_close(attacked, (images - BUDGET.epsilon).clamp(0, 1))
 
 

@@ -10,6 +10,7 @@ from taskgroup.data.augmentation import (
     shift,
 )
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 from taskgroup.tasks.base import Target
 
@@ -74,7 +75,7 @@ def test_a_shift_agrees_with_a_loop(batch: Batch) -> None:
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_targets_move_with_the_picture(batch: Batch, augmentation: str) -> None:
     for seed in range(5):
-        changed = augment(batch, augmentation, generator=torch.Generator().manual_seed(seed))
+        changed = augment(batch, augmentation, draws=Draws(torch.Generator().manual_seed(seed)))
         classes, valid = changed.targets["segmentation"]
         assert torch.equal(classes[valid], (changed.images[:, 0] * 9).long()[valid])
         assert torch.equal(
@@ -91,19 +92,19 @@ def test_targets_move_with_the_picture(batch: Batch, augmentation: str) -> None:
 
 def test_a_seed_fixes_the_change_and_images_decide_for_themselves(batch: Batch) -> None:
     def draw(seed: int) -> Batch:
-        return augment(batch, "crop_flip", generator=torch.Generator().manual_seed(seed))
+        return augment(batch, "crop_flip", draws=Draws(torch.Generator().manual_seed(seed)))
 
     assert equal(draw(3), draw(3))
     assert not equal(draw(3), draw(4))
     repeated = batch.select(torch.zeros(64, dtype=torch.int64))
-    changed = augment(repeated, "flip", generator=torch.Generator().manual_seed(0)).images
+    changed = augment(repeated, "flip", draws=Draws(torch.Generator().manual_seed(0))).images
     as_before = (changed == repeated.images).flatten(1).all(1)
     assert 16 < int(as_before.sum()) < 48
 
 
 def test_every_shift_of_an_eighth_is_drawn(generator: torch.Generator) -> None:
     images = torch.arange(16).view(1, 1, 16, 1).expand(600, 3, 16, 16).float()
-    cropped = random_crop(Batch(images, {}, torch.arange(600)), generator=generator)
+    cropped = random_crop(Batch(images, {}, torch.arange(600)), draws=Draws(generator))
     offsets = cropped.images[:, 0, 8, 0] - 8
     assert sorted(set(offsets.tolist())) == [-2, -1, 0, 1, 2]
 
@@ -112,7 +113,7 @@ def test_every_shift_of_an_eighth_is_drawn(generator: torch.Generator) -> None:
 def test_targets_are_cut_with_the_picture(batch: Batch, augmentation: str) -> None:
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
-        cut = augment(batch, augmentation, generator=generator, crop_size=10)
+        cut = augment(batch, augmentation, draws=Draws(generator), crop_size=10)
         classes, valid = cut.targets["segmentation"]
         assert cut.images.shape[-2:] == classes.shape[-2:] == valid.shape[-2:] == (10, 10)
         assert valid.any()
@@ -123,7 +124,7 @@ def test_targets_are_cut_with_the_picture(batch: Batch, augmentation: str) -> No
 
 def test_every_place_of_a_square_is_drawn(generator: torch.Generator) -> None:
     images = torch.arange(8.0).view(1, 1, 1, 8).expand(300, 3, 6, 8)
-    cut = random_square(Batch(images, {}, torch.arange(300)), 5, generator=generator)
+    cut = random_square(Batch(images, {}, torch.arange(300)), 5, draws=Draws(generator))
     assert sorted(set(cut.images[:, 0, 0, 0].tolist())) == [0, 1, 2, 3]
     assert cut.images.shape == (300, 3, 5, 5)
 
@@ -133,15 +134,15 @@ def test_a_square_of_the_image_s_size_is_the_image(
 ) -> None:
     square = batch.select(torch.arange(6))
     square = Batch(square.images[..., :16], {}, square.index)
-    assert torch.equal(random_square(square, 16, generator=generator).images, square.images)
+    assert torch.equal(random_square(square, 16, draws=Draws(generator)).images, square.images)
 
 
 def test_arguments_are_left_as_they_were(batch: Batch, generator: torch.Generator) -> None:
     before = batch.select(torch.arange(6))
-    augment(batch, "crop_flip", generator=generator)
+    augment(batch, "crop_flip", draws=Draws(generator))
     assert equal(batch, before)
 
 
 def test_an_unknown_augmentation_is_refused(batch: Batch, generator: torch.Generator) -> None:
     with pytest.raises(ConfigError, match="augmentation must be one of: none, flip, crop_flip"):
-        augment(batch, "rotate", generator=generator)
+        augment(batch, "rotate", draws=Draws(generator))

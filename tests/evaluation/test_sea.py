@@ -12,6 +12,7 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
 from taskgroup.attacks.compatibility import NEEDS
 from taskgroup.attacks.sea import SEA_LOSSES, sea
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, TaskInfo, build_task
@@ -57,7 +58,7 @@ def test_each_loss_takes_303_forward_and_300_backward_passes(trained, tasks, bat
     counted = Counted(trained)
     objective = segmentation(counted, tasks, batch.select(torch.arange(2)))
     with fixed_network(counted):
-        members = sea.members(objective, batch.images[:2], budget=WEAK, generator=seeded())
+        members = sea.members(objective, batch.images[:2], budget=WEAK, draws=Draws(seeded()))
         for number, _ in enumerate(members, 1):
             assert (counted.forwards, counted.backwards) == (303 * number, 300 * number)
     assert number == len(SEA_LOSSES)
@@ -81,7 +82,7 @@ def test_images_without_a_valid_pixel_are_left_alone(name, trained, tasks, batch
     blind = replace(batch, targets={**batch.targets, "segmentation": nothing})
     objective = segmentation(trained, tasks, blind)
     with fixed_network(trained):
-        attacked = ATTACKS[name](objective, batch.images, budget=BUDGET, generator=seeded())
+        attacked = ATTACKS[name](objective, batch.images, budget=BUDGET, draws=Draws(seeded()))
     assert attacked.isfinite().all()
     assert (attacked - batch.images).abs().amax() <= 8 / 255 + 1e-6
 
@@ -152,7 +153,7 @@ def test_seed_compatible_reproduces_it_in_all_three_losses(toy):
                     segmentation(network, [task], batch),
                     batch.images,
                     budget=reproducing,
-                    generator=seeded(),
+                    draws=Draws(seeded()),
                 )
             )
         assert all(torch.equal(images, batch.images) == is_left for _, images in found)

@@ -7,11 +7,11 @@ import pytest
 from taskgroup.attacks.base import ATTACKS
 from taskgroup.attacks.compatibility import NEEDS
 from taskgroup.data.loading import open_dataset
+from taskgroup.draws import derive_seed
 from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.training.config import TrialConfig, ValidationConfig
 from taskgroup.training.fit import fit
-from taskgroup.training.seeding import derive_seed
 
 EPSILON = 8 / 255
 IMAGES = 16

@@ -8,8 +8,8 @@ import torch
 from taskgroup.errors import ConfigError
 from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
-from taskgroup.models.multitask import MultitaskModel, output_dimension
-from taskgroup.tasks.base import Task
+from taskgroup.models.multitask import MultitaskModel
+from taskgroup.tasks.base import Task, output_dimension
 
 Tasks = Callable[..., list[Task]]
 SMALL = ModelConfig(width=4, decoder_width=4)

@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 
+from taskgroup.draws import Draws
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target
-from taskgroup.training.adversary import DivergenceObjective, build_adversary
+from taskgroup.training.adversary import build_adversary
+from taskgroup.training.divergence import DivergenceObjective
 from taskgroup.training.fit import prepare
-from taskgroup.training.seeding import make_generator
 
 EPSILON = 8 / 255
 KINDS = {
@@ -27,7 +28,7 @@ def setting(trial):
     def build(**adversary):
         config = trial(auxiliary_tasks=["depth"], adversary={"epsilon": EPSILON, **adversary})
         state, _ = prepare(config)
-        state.loss.train()
+        state.train()
         batch = config.dataset.open("train", config.task_set).batch(range(8))
         return state, build_adversary(config, state.model, state.tasks, precision=None), batch
 
@@ -35,7 +36,7 @@ def setting(trial):
 
 
 def attack(adversary, batch, seed=0):
-    return adversary(batch, make_generator(seed, "attack"))
+    return adversary(batch, Draws.seeded(seed, "attack"))
 
 
 def loss_of(state, batch, images, tasks):
@@ -49,17 +50,17 @@ def loss_of(state, batch, images, tasks):
 @pytest.mark.parametrize("kind", KINDS)
 def test_attacked_images_stay_in_the_ball_and_the_network_as_it_was(setting, kind):
     state, adversary, batch = setting(**KINDS[kind])
-    before = copy.deepcopy(state.loss.state_dict())
+    before = copy.deepcopy(state.model.state_dict())
     random = torch.get_rng_state()
     attacked = attack(adversary, batch)[-1]
     assert (attacked - batch.images).abs().max() <= EPSILON + 1e-6
     assert attacked.min() >= 0
     assert attacked.max() <= 1
     assert not attacked.requires_grad
-    for name, value in state.loss.state_dict().items():
+    for name, value in state.model.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert all(module.training for module in state.loss.modules())
-    assert all(p.requires_grad and p.grad is None for p in state.loss.parameters())
+    assert all(module.training for module in state.model.modules())
+    assert all(p.requires_grad and p.grad is None for p in state.parameters())
     assert torch.equal(torch.get_rng_state(), random)
 
 

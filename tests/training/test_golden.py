@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from taskgroup.data.loading import open_dataset
-from taskgroup.training.adversary import build_adversary
+from taskgroup.draws import Draws
 from taskgroup.training.config import AdversaryConfig, TrialConfig
-from taskgroup.training.epoch import Trainer, training_step
+from taskgroup.training.epoch import Trainer
 from taskgroup.training.fit import prepare
 from taskgroup.training.schedules import Schedule
-from taskgroup.training.seeding import make_generator
 
 TASKS = ("segmentation", "depth", "normals")
 GOLDEN = (
@@ -72,13 +71,12 @@ def test_five_steps_on_the_scenes():
     config = trial()
     state, _ = prepare(config)
     draw_weights(state.model)
-    state.loss.train()
-    adversary = build_adversary(config, state.model, state.tasks, precision=None)
+    state.train()
     dataset = open_dataset(config.dataset, "train", config.task_set)
-    attack, size = make_generator(config.seed, "attack", 0), config.training.batch_size
+    draws, size = Draws.seeded(config.seed, "attack", 0), config.training.batch_size
     sums = torch.stack(
         [
-            training_step(state, adversary, dataset.batch(range(start, start + size)), attack)
+            state.step(dataset.batch(range(start, start + size)), draws).sums
             for start in range(0, len(dataset), size)
         ]
     )
@@ -108,14 +106,13 @@ def one_epoch(config):
     draw_weights(state.model)
     trainer = Trainer(
         state,
-        build_adversary(config, state.model, state.tasks, precision=None),
         Schedule(config.training, 5),
         open_dataset(config.dataset, "train", config.task_set),
         torch.device("cpu"),
     )
     metrics = trainer.train_epoch(0)
     losses = [metrics[f"{task}/train/loss"] for task in TASKS]
-    return losses, dict(state.loss.weighting.named_parameters())["log_variances"].tolist()
+    return losses, dict(state.weighting.named_parameters())["log_variances"].tolist()
 
 
 @pytest.mark.parametrize(

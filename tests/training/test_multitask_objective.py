@@ -7,11 +7,13 @@ task P it is ``loss_weights: {shared: lambda}``.
 import pytest
 import torch
 
+from taskgroup.draws import Draws
 from taskgroup.search.plan.draw import Middle, draw
 from taskgroup.search.plan.grid import grid_points
 from taskgroup.search.space.search_space import read_space
 from taskgroup.training.adversary import TrainingAttack, build_adversary
 from taskgroup.training.fit import prepare
+from taskgroup.training.steps.losses import TaskSums, mean_losses
 
 SPACE = {
     "name": "objective",
@@ -29,9 +31,9 @@ def step(config):
     """One training step: the total and the task losses by name."""
     state, _ = prepare(config)
     batch = config.dataset.open("train", config.task_set).batch(range(8))
-    result = state.loss(batch.targets, batch.images)
-    losses = result.sums[:, 0] / result.sums[:, 1]
-    return result.total, dict(zip(config.task_set, losses, strict=True))
+    sums = TaskSums(state.model, state.tasks)(batch.targets, Draws.seeded(0, "views"), batch.images)
+    losses = mean_losses(sums)
+    return state.weighting(losses), dict(zip(config.task_set, losses, strict=True))
 
 
 @pytest.mark.parametrize("shared", [0.001, 0.1, 1.0])

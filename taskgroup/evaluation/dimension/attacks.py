@@ -14,7 +14,7 @@ from taskgroup.evaluation.dimension.sampling import REPEAT_STRIDE, STARTS, rando
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.network import fast_precision
-from taskgroup.evaluation.scoring import predict, seeded_generator
+from taskgroup.evaluation.scoring import predict, seeded_draws
 from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.tasks.base import Target, Task
 
@@ -139,8 +139,8 @@ def _attacked(
         autocast=fast_precision(batch.images.device),
     )
     number = int(batch.index[0]) + STARTS + repeat * REPEAT_STRIDE
-    generator = seeded_generator(seed, number)
-    return ATTACKS[attack](objective, batch.images, budget=budget, generator=generator)
+    draws = seeded_draws(seed, number)
+    return ATTACKS[attack](objective, batch.images, budget=budget, draws=draws)
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from torch import nn
+
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.data.base import DatasetConfig, check_tasks, parse_dataset
@@ -24,12 +26,11 @@ from taskgroup.models.foreign.published import (
     complete,
     load_published,
 )
-from taskgroup.models.multitask import MultitaskModel, output_dimension
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
 from taskgroup.results.storage.places import Place, within
 from taskgroup.results.storage.single_files import exists, read_place
-from taskgroup.tasks.base import Task, TaskInfo, build_task
+from taskgroup.tasks.base import Task, TaskInfo, build_task, output_dimension
 
 THREAT = ThreatModel(epsilon=4 / 255)
 """Where ``--epsilon`` and ``--norm`` are left out; the radius of MTRobust's released scripts."""
@@ -134,7 +135,7 @@ def _write(
     file: Place,
     trial: Mapping[str, Any],
     infos: tuple[TaskInfo, ...],
-    model: MultitaskModel,
+    model: nn.Module,
     numbers: int,
     runs: Place,
 ) -> RunDirectory:

@@ -90,7 +90,7 @@ class TaskObjective:
             loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
         if self.tracks == "raised":
             tracked = loss
-        return Evaluation(loss, tracked.detach(), self._score(predictions, progress, len(images)))
+        return Evaluation(loss, tracked.detach(), self._score(predictions, progress, loss.detach()))
 
     def select(self, index: Tensor) -> "TaskObjective":
         """The objective of some of the images; ``index`` is ``(M,)`` int64 or ``(N,)`` bool."""
@@ -180,9 +180,9 @@ class TaskObjective:
         return task.loss(prediction.float(), target).loss_sum / target.valid[0].numel()
 
     @torch.no_grad()
-    def _score(self, predictions: Mapping[str, Tensor], progress: float, count: int) -> Tensor:
+    def _score(self, predictions: Mapping[str, Tensor], progress: float, loss: Tensor) -> Tensor:
         if self._main is None or self._metric is None:
-            return torch.full((count,), torch.nan)
+            return torch.full_like(loss, torch.nan)
         target = self.targets[self._main.name]
         prediction = predictions[self._main.name].detach().float()
         if self.scoring == "accuracy":

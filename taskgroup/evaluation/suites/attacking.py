@@ -9,7 +9,7 @@ from taskgroup.data.base import Batch
 from taskgroup.evaluation.loading import TrainedModel
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.network import fast_precision
-from taskgroup.evaluation.scoring import seeded_generator
+from taskgroup.evaluation.scoring import seeded_draws
 from taskgroup.evaluation.suites.conditions import Condition
 
 WHOLE = ""
@@ -43,9 +43,7 @@ def attacked_images(
         autocast=fast_precision(batch.images.device),
     )
     attack = ATTACKS[condition.attack]
-    generator = seeded_generator(seed, number)
+    draws = seeded_draws(seed, number)
     if isinstance(attack, EnsembleAttack):
-        return dict(
-            attack.members(objective, batch.images, budget=condition.budget, generator=generator)
-        )
-    return {WHOLE: attack(objective, batch.images, budget=condition.budget, generator=generator)}
+        return dict(attack.members(objective, batch.images, budget=condition.budget, draws=draws))
+    return {WHOLE: attack(objective, batch.images, budget=condition.budget, draws=draws)}

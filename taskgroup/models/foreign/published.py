@@ -10,10 +10,9 @@ from torch import Tensor
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.backbones.timm_backbone import TIMM
-from taskgroup.models.base import BACKBONES, ModelConfig
+from taskgroup.models.base import BACKBONES, ModelConfig, Network
 from taskgroup.models.build import build_model
 from taskgroup.models.foreign.key_families import KeyFamily, PublishedHead, family_of
-from taskgroup.models.multitask import MultitaskModel
 from taskgroup.models.torch_files import read_plain
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists, read_place
@@ -74,7 +73,7 @@ def load_published(path: Place) -> Published:
 
 def build_published(
     published: Published, config: ModelConfig, tasks: Sequence[Task], kept: Mapping[str, str]
-) -> MultitaskModel:
+) -> Network:
     """A network of ours with published weights, in eval mode; every weight must find its place.
 
     Counters of batches may be missing. Parts that our network has once must be equal wherever the

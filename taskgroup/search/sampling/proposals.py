@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from taskgroup.config import parse
+from taskgroup.draws import derive_seed
 from taskgroup.results.records import TrialResult
 from taskgroup.search.plan.baselines import missing_baselines
 from taskgroup.search.plan.draw import AtRandom, Drawn, draw, replay
@@ -26,7 +27,6 @@ from taskgroup.search.sampling.telling import describe, frozen_trial, tell_trial
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.selection import Limit, clean_limit, is_natural_baseline
 from taskgroup.training.config import TrialConfig
-from taskgroup.training.seeding import derive_seed
 
 SAMPLER_DRAWS = 10
 """Proposals of a sampler that may repeat earlier trials before a draw at random takes over."""

@@ -2,20 +2,20 @@
 
 Every worker keeps the whole network and takes some rows of every batch. What they compute together
 are sums, so the gradient is that of the whole batch, however many valid pixels each worker saw.
-Each worker's backward pass gives the part of the gradient that runs through its own images;
-:meth:`WorkerGroup.sum_gradients` adds the parts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from taskgroup.training.parallel.links import MESSAGE_VALUES, Links, connect
+from taskgroup.draws import Share
 
 T = TypeVar("T")
 
@@ -35,48 +35,71 @@ class WorkerGroup:
     Attributes:
         rank: Number of this worker, from 0; worker 0 writes checkpoints and records.
         size: Number of workers.
-        links: Their direct connections, where they share a machine.
     """
 
     rank: int = 0
     size: int = 1
-    links: Links | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def current(cls) -> "WorkerGroup":
-        """The group that torch.distributed was set up with in this process, else a group of one.
-
-        Every worker must ask as often as the others: the workers are linked again each time.
-        """
+        """The group that torch.distributed was set up with in this process, else a group of one."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
-        with _losing_workers():
-            return cls(dist.get_rank(), dist.get_world_size(), connect())
+        return cls(dist.get_rank(), dist.get_world_size())
 
     @property
     def is_first(self) -> bool:
         """Whether this worker writes what the group has to say."""
         return self.rank == 0
 
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum over workers, the same bits on each; every worker may use it in a way of its own.
+    def deal(self, num_images: int, batch_size: int) -> Iterator[tuple[int, Share]]:
+        """This worker's share of every batch of an epoch, with the position where it begins.
 
-        Gradients are summed over workers too. Differentiable any number of times.
+        Args:
+            num_images: Images of the epoch.
+            batch_size: Images per batch over all workers; the last batch holds what is left.
+        """
+        for start in range(0, num_images, batch_size):
+            whole = min(batch_size, num_images - start)
+            yield start, Share(whole, range(self.rank, whole, self.size))
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module whose backward pass averages parameter gradients over workers.
+
+        Every call must be followed by one backward pass on every worker. The first worker's
+        parameters and buffers are everybody's from now on.
         """
         if self.size == 1:
-            return values
-        summed: Tensor = _Sum.apply(values, self)
+            return module
+        with losing_workers():
+            return DistributedDataParallel(module, broadcast_buffers=False, static_graph=True)
+
+    @torch.no_grad()
+    def align(self, module: nn.Module) -> None:
+        """Give every worker the first one's parameters and buffers, in place."""
+        if self.size == 1:
+            return
+        with losing_workers():
+            for value in (*module.parameters(), *module.buffers()):
+                dist.broadcast(value.detach(), src=0)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over workers, the same on each, without a graph."""
+        summed = values.detach().clone()
+        if self.size > 1:
+            with losing_workers():
+                dist.all_reduce(summed)
         return summed
 
-    def share(self, values: Tensor) -> Tensor:
-        """Sum over workers from which every worker then computes one and the same loss.
+    def share(self, own: Tensor, *, factor: float = 1.0) -> Tensor:
+        """Sum over workers from which each goes on to compute one and the same loss.
 
-        Its gradient is passed on as it is: summing it would count the one loss once per worker.
+        The gradient is passed on to this worker's part as it is, times ``factor``: summing it would
+        count the one loss once per worker. Where gradients are averaged afterwards, the factor is
+        the number of workers.
         """
-        if self.size == 1:
-            return values
-        shared: Tensor = _Share.apply(values, self)
-        return shared
+        shared: Tensor = _Share.apply(own, self.sum(own), factor)
+        return own if self.size == 1 else shared
 
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all workers in the order of the batch that they were dealt from.
@@ -92,170 +115,89 @@ class WorkerGroup:
         """
         if self.size == 1:
             return rows
-        gathered: Tensor = _Gather.apply(rows, self)
-        return gathered
+        with losing_workers():
+            counts = [torch.zeros((), dtype=torch.int64, device=rows.device)] * self.size
+            counts = [count.clone() for count in counts]
+            dist.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+            most, total = int(max(counts)), int(sum(counts))
+            padding = rows.new_zeros(most - len(rows), *rows.shape[1:])
+            parts = differentiable.all_gather(torch.cat([rows, padding]))  # type: ignore[no-untyped-call]
+        # Worker r was dealt rows r, r + size, ...: one row of each worker in turn is the batch.
+        return torch.stack(parts, 1).flatten(0, 1)[:total]
 
     def largest(self, value: int) -> int:
         """The largest of the workers' numbers."""
         if self.size == 1:
             return value
-        return int(torch.stack(self._collect(torch.tensor(value))).max())
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        found = torch.tensor(value, device=device)
+        with losing_workers():
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return int(found)
 
     def from_first(self, value: T | None) -> T:
         """What the first worker gives here, on every worker; the others' values do not count."""
         box: list[Any] = [value]
         if self.size > 1:
-            with _losing_workers():
+            with losing_workers():
                 dist.broadcast_object_list(box, src=0)
         given: T = box[0]
         return given
 
+    def backward(self, total: Tensor) -> None:
+        """Run the backward pass of a loss; a wrapped module averages gradients meanwhile."""
+        with losing_workers():
+            total.backward()  # type: ignore[no-untyped-call]
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace the gradients of ``parameters`` by their sums over workers, in place."""
+        """Replace the gradients of ``parameters`` by their sums over workers, in one exchange."""
         if self.size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        together = [
-            gradient for gradient in gradients if not self._done_in_place(gradient, Links.add)
-        ]
-        if together:
-            flat = torch.cat([gradient.flatten() for gradient in together])
-            _scatter(self._sum(flat), together)
+        self.sum_in_place(gradients)
 
     @torch.no_grad()
-    def align(self, module: nn.Module) -> None:
-        """Give every worker the first one's parameters and buffers, in place.
-
-        Processors of different kinds draw other normal numbers from one seed and round otherwise.
-        """
-        if self.size == 1:
+    def sum_in_place(self, values: list[Tensor]) -> None:
+        """Replace tensors of one type by their sums over workers, in one exchange."""
+        if self.size == 1 or not values:
             return
-        values = [value.detach() for value in (*module.parameters(), *module.buffers())]
-        together = [value for value in values if not self._done_in_place(value, Links.spread)]
-        for dtype in dict.fromkeys(value.dtype for value in together):
-            same = [value for value in together if value.dtype == dtype]
-            sent = torch.cat([value.flatten() for value in same]).to(_wire(same[0]))
-            with _losing_workers():
-                dist.broadcast(sent, src=0)
-            _scatter(sent, same)
-
-    def barrier(self) -> None:
-        """Wait until every worker is here."""
-        if self.size > 1:
-            self._sum(torch.zeros(1))
-
-    def _sum(self, values: Tensor) -> Tensor:
-        """Sum over workers without a graph, in the order of their numbers where they are few."""
-        sent = values.detach().to(_wire(values)).contiguous()
-        with _losing_workers():
-            summed = sent.clone()
-            if self.links is not None and self.links.carry(sent):
-                self.links.add(summed.view(-1))
-            else:
-                dist.all_reduce(summed)
-        return summed.to(values.device)
-
-    def _done_in_place(self, values: Tensor, do: Callable[[Links, Tensor], None]) -> bool:
-        """Do something with a large tensor where it lies, if links carry it; whether that was done.
-
-        Parameters are laid out alike on all workers, and gradients like their parameters. Sending a
-        small tensor by itself costs more than copying it.
-        """
-        row = _row(values)
-        if self.links is None or row is None or len(row) < MESSAGE_VALUES:
-            return False
-        if not self.links.carry(row):
-            return False
-        with _losing_workers():
-            do(self.links, row)
-        return True
-
-    def _collect(self, values: Tensor) -> list[Tensor]:
-        """The tensors of all workers, of one shape, in the order of their numbers."""
-        sent = values.detach().to(_wire(values)).contiguous()
-        with _losing_workers():
-            if self.links is not None and self.links.carry(sent):
-                parts = self.links.exchange(sent)
-            else:
-                parts = [torch.empty_like(sent) for _ in range(self.size)]
-                dist.all_gather(parts, sent)
-        return [part.to(values.device) for part in parts]
+        summed = self.sum(torch.cat([value.reshape(-1) for value in values]))
+        parts = torch.split(summed, [value.numel() for value in values])
+        for value, part in zip(values, parts, strict=True):
+            value.copy_(part.view(value.shape))
 
 
 ALONE = WorkerGroup()
 """One process that trains a trial by itself."""
 
 
-class _Sum(torch.autograd.Function):
-    """Sum over workers; so is the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, group: WorkerGroup) -> Tensor:
-        ctx.group = group
-        return group._sum(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.sum(gradient), None
-
-
 class _Share(torch.autograd.Function):
-    """Sum over workers whose gradient is passed on."""
+    """A sum over workers in place of this worker's part; its gradient goes to that part."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, group: WorkerGroup) -> Tensor:
-        return group._sum(values)
+    def forward(ctx: Any, own: Tensor, summed: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return summed
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all workers; a worker gets the summed gradient of its own."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, group: WorkerGroup) -> Tensor:
-        ctx.group = group
-        counts = [int(count) for count in group._collect(torch.tensor(len(rows)))]
-        padding = rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])
-        parts = group._collect(torch.cat([rows, padding]))
-        # Worker r was dealt rows r, r + size, ...: one row of each worker in turn is the batch.
-        return torch.stack(parts, 1).flatten(0, 1)[: sum(counts)]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        group: WorkerGroup = ctx.group
-        return group.sum(gradient)[group.rank :: group.size], None
-
-
-def _scatter(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy consecutive parts of ``flat`` into ``tensors``."""
-    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.copy_(part.view(tensor.shape))
-
-
-def _row(values: Tensor) -> Tensor | None:
-    """The same numbers in the order of memory, ``(N,)``; None where there is room between them."""
-    if values.is_contiguous():
-        return values.view(-1)
-    if values.is_contiguous(memory_format=torch.channels_last):
-        return values.permute(0, 2, 3, 1).view(-1)
-    return None
-
-
-def _wire(values: Tensor) -> torch.device:
-    """Where the backend takes tensors from: nccl from GPUs, gloo from main memory."""
-    if dist.get_backend() == "nccl":
-        return values.device if values.is_cuda else torch.device("cuda")
-    return torch.device("cpu")
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.factor, None, None
 
 
 @contextmanager
-def _losing_workers() -> Iterator[None]:
-    """Turn what the backends raise when a connection breaks into WorkerLost."""
+def losing_workers() -> Iterator[None]:
+    """Turn what the backends raise when a connection breaks into WorkerLost.
+
+    Other errors, such as memory that ran out in a backward pass, are this worker's own.
+    """
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
+        if isinstance(error, RuntimeError) and not _is_broken_connection(error):
+            raise
         raise WorkerLost(f"a worker of this trial is gone: {error}") from error
+
+
+def _is_broken_connection(error: RuntimeError) -> bool:
+    """Whether a backend lost a peer: gloo has no error class of its own, only its name."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)

@@ -1,5 +1,5 @@
 """Weightings: rules that turn task losses into one loss. The imports below are the list."""
 
-from taskgroup.training.weighting import fixed, uncertainty
+from taskgroup.training.weighting import fixed, gradients, uncertainty
 
-__all__ = ["fixed", "uncertainty"]
+__all__ = ["fixed", "gradients", "uncertainty"]

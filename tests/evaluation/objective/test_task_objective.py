@@ -8,6 +8,7 @@ import torch
 from taskgroup.attacks.apgd import apgd_phases
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import (
@@ -183,7 +184,7 @@ def test_apgd_raises_an_attack_loss_of_a_network(trained, tasks, batch):
             batch.images,
             threat=ThreatModel(epsilon=8 / 255),
             steps=12,
-            generator=torch.Generator().manual_seed(0),
+            draws=Draws(torch.Generator().manual_seed(0)),
             stop_at=0.0,
         )
         before, after = (attacked(images, 0) for images in (batch.images, end.lowest))

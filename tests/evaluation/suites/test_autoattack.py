@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.errors import DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
@@ -93,7 +94,7 @@ def attack(name, network, batch, budget):
     generator = torch.Generator().manual_seed(0)
     with fixed_network(network):
         found = ATTACKS[name](
-            objective(network, batch), batch.images, budget=budget, generator=generator
+            objective(network, batch), batch.images, budget=budget, draws=Draws(generator)
         )
     return found, right(network, found, batch)
 
@@ -160,7 +161,7 @@ def test_a_network_that_answers_nan_is_not_robust(network):
             objective(broken, batch),
             batch.images,
             budget=budget,
-            generator=torch.Generator().manual_seed(0),
+            draws=Draws(torch.Generator().manual_seed(0)),
         )
         logits = objective(broken, batch).logits(found)
     assert not logits.isfinite().all() or logits.argmax(1) != batch.targets["classification"].values
@@ -171,7 +172,7 @@ def test_a_network_that_answers_nan_is_not_robust(network):
             objective(everywhere, batch),
             batch.images,
             budget=budget,
-            generator=torch.Generator().manual_seed(0),
+            draws=Draws(torch.Generator().manual_seed(0)),
         )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from taskgroup.training.weighting.base import WEIGHTINGS, WeightedTask
+from taskgroup.training.weighting.gradients import GradientWeighting
 
 TASKS = (
     WeightedTask("segmentation", 1.0, is_classification=True),
@@ -42,6 +43,32 @@ def test_weighting_is_equivariant_to_the_order_of_tasks(name):
     permuted = trained(name, [TASKS[i] for i in order], LOSSES[order])
     torch.testing.assert_close(permuted.weights(LOSSES[order]), plain.weights(LOSSES)[order])
     torch.testing.assert_close(permuted(LOSSES[order]), plain(LOSSES))
+
+
+JACOBIAN = torch.tensor([[1.0, 0.5, 0.0], [-0.8, 0.6, 0.1], [0.2, -0.3, 0.4]])
+"""Gradients of three losses by three parameters; the first two conflict."""
+OF_GRADIENTS = [name for name in WEIGHTINGS if issubclass(WEIGHTINGS[name], GradientWeighting)]
+
+
+@pytest.mark.parametrize("name", OF_GRADIENTS)
+def test_the_direction_of_gradients_does_not_depend_on_the_order_of_tasks(name):
+    order = [2, 0, 1]
+    aggregator = WEIGHTINGS[name](TASKS).aggregator
+    torch.testing.assert_close(aggregator(JACOBIAN[order]), aggregator(JACOBIAN))
+
+
+@pytest.mark.parametrize("name", OF_GRADIENTS)
+def test_the_direction_of_equal_gradients_is_theirs(name):
+    equal = JACOBIAN[:1].expand(3, 3)
+    torch.testing.assert_close(WEIGHTINGS[name](TASKS).aggregator(equal), JACOBIAN[0])
+
+
+def test_upgrad_lets_no_loss_rise_where_their_mean_does():
+    mean, upgrad = (WEIGHTINGS[name](TASKS).aggregator for name in ("mean", "upgrad"))
+    torch.testing.assert_close(mean(JACOBIAN), JACOBIAN.mean(0))
+    opposed = torch.tensor([[1.0, 0.2], [-3.0, 0.2]])
+    assert (opposed @ mean(opposed)).min() < 0
+    assert (opposed @ upgrad(opposed)).min() >= -1e-5
 
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
