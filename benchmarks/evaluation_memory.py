@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python benchmarks/evaluation_memory.py
 
-The network has random weights and the scenes' labels are spread over 150 classes: what is result
+The network has random weights and the scenes' labels are spread over 150 classes: what is measured
 is room, not robustness. Steps are few by default, because an attack's room does not grow with them.
 """
 

@@ -59,6 +59,16 @@ def test_a_shard_depends_on_nothing_but_itself(loaded):
     assert torch.equal(first.parts[0].sums["depth"], again.parts[0].sums["depth"])
 
 
+def test_pictures_of_the_first_four_images_are_kept(make_loaded, trained, batch):
+    loaded = make_loaded([trained], batch)
+    shard = next(s for s in plan_shards(plan_networks(loaded, QUICK)) if s.keeps_samples)
+    with fixed_networks(loaded):
+        samples = run_shard(loaded, shard).samples
+    assert samples.index.tolist() == [0, 1, 2, 3]
+    assert torch.equal(samples.images, batch.images[:4])
+    assert torch.equal(samples.target.values, batch.targets["segmentation"].values[:4])
+
+
 def test_the_network_is_given_back(loaded):
     loaded.networks[0].model.train()
     network_results(loaded, QUICK)

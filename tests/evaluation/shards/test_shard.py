@@ -25,3 +25,11 @@ def test_one_task_alone_is_not_attacked_twice(make_loaded, trained, batch):
     shards = plan_shards(plan_networks(loaded, EvaluationOptions("quick")))
     assert len({shard.condition.work for shard in shards}) == len(shards)
     assert not [shard for shard in shards if shard.condition.role == "tasks"]
+
+
+def test_one_condition_is_scored_on_other_networks_too(make_loaded, honest, batch):
+    plans = plan_networks(make_loaded(honest[:2], batch), EvaluationOptions("quick"))
+    shards = plan_shards(plans)
+    shared = [shard for shard in shards if shard.transfer_targets]
+    assert {(s.network, s.transfer_targets) for s in shared} == {(0, (1,)), (1, (0,))}
+    assert {shard.condition.work for shard in shared} == {plans[0].transferred.work}
