@@ -1,13 +1,26 @@
-"""Ray on this machine: starting it quietly, and how many trials fit on it at once."""
+"""What Ray has to offer, and a quiet cluster on this machine where none runs."""
 
+import logging
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 
 import ray
+from ray._private import ray_constants
 
-from taskgroup.cluster.local import QUIET, ray_on_this_machine
 from taskgroup.cluster.placement import Node
 
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Trials and shards exchange small records, so Ray's shared memory stays small."""
+QUIET: Mapping[str, str] = MappingProxyType(
+    {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # who uses no GPU hides them; Ray would warn
+        "RAY_raylet_start_wait_time_s": "180",  # on a busy machine Ray's own 30 s are not enough
+    }
+)
+"""Environment of every cluster that we start; what is set already stays."""
 TRIAL_RESOURCE = "trial"
 """What the driver of a trial with several workers claims: it waits, and must take no CPU from them.
 """
@@ -81,3 +94,73 @@ def running_ray(*, cpus: int, gpus: int, dashboard: bool = False) -> AbstractCon
         resources={TRIAL_RESOURCE: MOST_DRIVERS},
         settings={**QUIET, **_TUNE, **(_WATCHED if dashboard else {})},
     )
+
+
+@contextmanager
+def ray_on_this_machine(
+    *,
+    cpus: int,
+    gpus: int | None = None,
+    dashboard: bool = False,
+    resources: Mapping[str, float] | None = None,
+    settings: Mapping[str, str] = QUIET,
+) -> Iterator[None]:
+    """A new cluster, ended at the end; one that already runs is used and left running.
+
+    Ours listens on localhost only: nobody else on the network reaches it.
+
+    Args:
+        cpus: Cores of a new cluster.
+        gpus: GPUs of a new cluster; None takes those that Ray finds.
+        dashboard: Whether a new cluster runs Ray's dashboard, on its port or the next free one.
+        resources: What else a new cluster offers, by name.
+        settings: Environment meanwhile; what is set already stays.
+    """
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ |= {name: os.environ.get(name, value) for name, value in settings.items()}
+    ours = not ray.is_initialized()
+    try:
+        if ours:
+            with _on_localhost():
+                ray.init(
+                    address="local",  # else Ray joins whatever cluster was started on this machine
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=dashboard,
+                    resources=None if resources is None else dict(resources),
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                )
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+        _restore(before)
+
+
+@contextmanager
+def _on_localhost() -> Iterator[None]:
+    """Let a cluster that starts now have no address but that of localhost.
+
+    Ray does so on macOS and Windows. On Linux its metrics page would answer the whole network. This
+    process has read the variable already; those that the cluster consists of read it at their
+    start, and one that thinks otherwise, such as the dashboard's, finds no node at its address.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    asked, before = os.environ.get(name), ray_constants.ENABLE_RAY_CLUSTER
+    if not asked:
+        os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        _restore({name: asked})
+
+
+def _restore(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from taskgroup.config import flat
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.results.records import EpochRow
@@ -115,8 +116,8 @@ def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 def _check_same_trial(config: TrialConfig, checkpoint: Checkpoint) -> None:
-    ours = _flat(config.model_dump(mode="json"))
-    theirs = _flat(completed(checkpoint.config, source=checkpoint.source))
+    ours = flat(config.model_dump(mode="json"))
+    theirs = flat(completed(checkpoint.config, source=checkpoint.source))
     for key in sorted(set(ours) | set(theirs)):
         if key.startswith(FREE_KEYS) or ours.get(key) == theirs.get(key):
             continue
@@ -125,14 +126,3 @@ def _check_same_trial(config: TrialConfig, checkpoint: Checkpoint) -> None:
             f"is {theirs.get(key)!r} instead of {ours.get(key)!r}; resume with its own "
             "configuration"
         )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested mappings by dotted key."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves

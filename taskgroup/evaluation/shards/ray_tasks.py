@@ -11,7 +11,7 @@ import ray
 import torch
 
 from taskgroup.cluster.connection import joined
-from taskgroup.cluster.local import ray_on_this_machine
+from taskgroup.cluster.resources import ray_on_this_machine
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import ResourceError
 from taskgroup.evaluation.loading import (

@@ -38,34 +38,23 @@ class Watchdog(Callback):
         self._kill = kill
         self._heard: dict[str, float] = {}
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
-        """Begin to listen."""
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """A trial has begun."""
         self._heard[trial.trial_id] = self._clock()
 
     def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
+        self, iteration: int, trials: list[Trial], trial: Trial, result: Any, **_: Any
     ) -> None:
-        """A trial has spoken."""
-        self._heard[trial.trial_id] = self._clock()
+        """A trial has reported."""
+        self.on_trial_start(iteration, trials, trial)
 
     def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
-        """Listen no longer."""
+        """A trial has ended."""
         self._heard.pop(trial.trial_id, None)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
-        """Listen no longer."""
-        self._heard.pop(trial.trial_id, None)
+    on_trial_error = on_trial_complete
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """End whoever has been silent for too long."""
