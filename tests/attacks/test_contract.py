@@ -57,8 +57,8 @@ def test_stays_in_the_ball_and_the_box(name, budget, objective, images):
 @every_budget
 def test_an_ensemble_returns_one_of_its_members_per_image(name, budget, objective, images):
     objective.predicts = NEEDS.get(name, "class")
-    generator = torch.Generator().manual_seed(0)
-    members = dict(ATTACKS[name].members(objective, images, budget=budget, generator=generator))
+    draws = Draws(torch.Generator().manual_seed(0))
+    members = dict(ATTACKS[name].members(objective, images, budget=budget, draws=draws))
     attacked = run(name, objective, images, budget)
     for member in members.values():
         assert_inside(member, images, budget)
