@@ -48,7 +48,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "scipy": ("study", "data", "models"),
     "torchvision": ("data", "models"),
     "PIL": ("data", "models"),
-    "filelock": ("data",),
+    "filelock": ("results", "data"),
     "platformdirs": ("data",),
     "timm": ("models",),
     "pyautoattack": ("attacks",),

@@ -284,6 +284,21 @@ def test_a_checkpoint_without_a_key_that_has_a_default_today_is_resumed(trial, r
         fit(other, recorder(), resume=path)
 
 
+def test_rows_of_a_checkpoint_may_have_other_keys(trial, recorder, tmp_path):
+    path = tmp_path / "other.pt"
+    fit(trial(), recorder(), checkpoint=path)
+    old = load_checkpoint(path)
+    known = read_rows(path)
+    rows = [{**row, "moon_phase": 0.5} for row in old.training["rows"]]
+    training = old.training | {"rows": rows}
+    save_checkpoint(Checkpoint(old.config, old.tasks, old.weights, old.epoch, training), path)
+    assert read_rows(path) == known
+    del rows[1]["seconds"]
+    save_checkpoint(Checkpoint(old.config, old.tasks, old.weights, old.epoch, training), path)
+    with pytest.raises(DataError, match=r"other\.pt must have seconds"):
+        read_rows(path)
+
+
 def test_a_checkpoint_whose_configuration_is_none_of_ours_is_named(trial, recorder, tmp_path):
     path = tmp_path / "foreign.pt"
     fit(trial(), recorder(), checkpoint=path)

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -135,6 +137,52 @@ def test_a_half_done_confirm_stage_is_resumed(runs):
     assert [trial.epochs for trial in after[:11]] == [trial.epochs for trial in before]
     against = {found["label"]: found["against"] for found in answer["confirmation"]}
     assert against["segmentation+depth"] == "main only, recipe of trial 3"
+
+
+LACKING = {
+    "trials": ("planned_epochs", "stage", "parent", "attempts", "fidelity", "versions"),
+    "evaluations": ("valid", "vulnerability", "suite", "step_size"),
+    "panels": ("class_names",),
+    "transfers": ("split",),
+    "dimension": ("split",),
+    "task_gradients": ("split",),
+}
+"""Columns with a default."""
+
+
+def rewrite(path, lacking):
+    """Let a file lack columns and have one more, as another version would have written it."""
+    table = pq.read_table(path).drop_columns(list(lacking))
+    unknown = pa.array([{"mood": "good"}] * table.num_rows)
+    metadata = table.schema.metadata | {b"taskgroup.schema_version": b"99"}
+    pq.write_table(table.append_column("unknown", unknown).replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted"])
+def test_files_with_columns_more_and_less_are_read_by_every_command(runs, name):
+    """What 0.1 wrote stays readable when the records have grown."""
+    run, changed = runs / name, 0
+    for folder, lacking in LACKING.items():
+        for path in (run / folder).glob("*.parquet"):
+            rewrite(path, lacking)
+            changed += 1
+    assert changed >= 3
+    shown = json.loads(invoke("runs", "show", run, "--json"))
+    assert len(shown) == len(list((run / "trials").glob("*.parquet")))
+    assert len(json.loads(invoke("runs", "list", "--runs", runs, "--json"))) == 3
+    invoke("report", "--run", run)
+    assert "main only, adversarial" in (run / "report.html").read_text(encoding="utf-8")
+    assert RunDirectory.open(run).trials_table()["unknown"].null_count == 0
+
+
+@pytest.mark.ray
+def test_a_trial_of_a_later_version_is_resumed_and_keeps_what_it_says(runs):
+    path = runs / "interrupted" / "trials" / "00002.parquet"
+    rewrite(path, ())
+    invoke("search", "--resume", runs / "interrupted")
+    table = pq.read_table(path)
+    assert table["status"].to_pylist() == ["complete"]
+    assert table["unknown"].to_pylist() == [{"mood": "good"}]
 
 
 def test_an_interrupted_run_without_its_checkpoint_is_still_listed(runs):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from taskgroup.errors import ConfigError, ResourceError
@@ -16,37 +16,39 @@ def lock_directory(folder: Path) -> Iterator[None]:
     """Hold the exclusive lock of a local run directory.
 
     The operating system drops the lock when the process ends, however it ends, so that a killed
-    search never blocks its own resumption. The file stays and says who held it last.
+    search never blocks its own resumption. The file may stay and say who held it last.
 
     Raises:
         ConfigError: Another search holds it.
         ResourceError: The folder cannot be written.
     """
-    import fcntl
+    from filelock import FileLock, Timeout  # who only reads a run needs none
 
     path = folder / LOCK_FILE
+    lock = FileLock(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ConfigError(_refusal(folder, path)) from None
     except OSError as error:
         raise ResourceError(
             f"{path} must be writable: {reason(error)}; "
             "change its permissions, or choose another run directory"
         ) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(_refusal(folder, descriptor)) from None
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # Windows lets nobody write to a locked file
+            path.write_text(str(os.getpid()))
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _refusal(folder: Path, descriptor: int) -> str:
-    holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+def _refusal(folder: Path, path: Path) -> str:
+    holder = ""
+    with suppress(OSError, UnicodeDecodeError):
+        holder = path.read_text().strip()
     return (
-        f"{folder} must be used by one search at a time, but process {holder} is searching in it; "
+        f"{folder} must be used by one search at a time, but "
+        f"{f'process {holder}' if holder else 'another process'} is searching in it; "
         "wait for it to end, or choose another run directory"
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from taskgroup.errors import DataError, DivergedError
@@ -33,6 +34,28 @@ def planned(make_space: Make) -> TrialResult:
 def test_record_survives_the_way_between_processes(planned: TrialResult) -> None:
     record = replace(planned, epochs=(EpochRow(1, {"a/b/c": 0.5}, 1.0, 7),), overhead_seconds=0.1)
     assert from_text(to_text(record)) == record
+
+
+def test_what_another_version_wrote_survives_the_way_and_the_resumption(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    """Also where the checkpoint has an epoch that the record lacks, and another version's rows."""
+    waited = {"waited": pa.scalar(0.5, pa.float32())}
+    known = EpochRow(1, {"segmentation/clean/miou": 0.5}, 1.0, 7, extra=waited)
+    mood = {"mood": pa.scalar("good")}
+    run.write_trial(replace(planned, epochs=(known,), attempts=1, extra=mood))
+    rows = (replace(known, extra={}), EpochRow(2, {}, 1.0, 8))
+    recorder = TrialRecorder(
+        run, from_text(to_text(run.trials()[0])), clock=WorkerClock(), emit=lambda _: None
+    )
+    recorder.restore(rows)
+    recorder.epoch(EpochRow(3, {}, 1.0, 9))
+    (stored,) = run.trials()
+    assert [row.epoch for row in stored.epochs] == [1, 2, 3]
+    assert stored.extra == mood
+    assert stored.epochs[0].extra == waited
+    assert [row.extra["waited"].as_py() for row in stored.epochs] == [0.5, None, None]
+    assert stored.epochs[0].extra["waited"].type == pa.float32()
 
 
 def test_every_epoch_is_on_disk_before_it_is_told(
