@@ -52,8 +52,8 @@ def test_later_rows_stand_for_all_earlier_ones_about_the_same(storage: Storage) 
     assert BY_TARGET.latest(storage) == [replace(ROW, score=0.125), other]
 
 
-def test_without_a_key_the_last_file_stands_for_all(storage: Storage) -> None:
-    TRANSFERS.write(storage, [ROW])
+def test_without_a_key_only_the_last_file_is_read(storage: Storage) -> None:
+    storage.write("transfers/0001-torn.parquet", b"PAR1")
     TRANSFERS.write(storage, [replace(ROW, source=3), replace(ROW, source=4)])
     assert [row.source for row in TRANSFERS.latest(storage)] == [3, 4]
 

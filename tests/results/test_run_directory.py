@@ -115,6 +115,12 @@ def test_trials_round_trip_in_order_of_number(run: RunDirectory) -> None:
     ]
 
 
+def test_trials_beyond_five_digits_are_in_order_too(run: RunDirectory) -> None:
+    for number in (100_000, 99_999):
+        run.write_trial(trial(number))
+    assert [result.number for result in run.trials()] == [99_999, 100_000]
+
+
 def test_an_empty_run_has_no_trials_but_its_columns(run: RunDirectory) -> None:
     assert run.trials() == []
     assert run.evaluations() == []
@@ -141,6 +147,15 @@ def test_the_latest_evaluation_of_a_trial_stands(run: RunDirectory) -> None:
     run.write_evaluation([evaluation(1), evaluation(1, condition="clean"), other])
     run.write_evaluation([evaluation(1, score=0.125)])
     assert run.evaluations() == [evaluation(1, score=0.125), other]
+
+
+def test_an_evaluation_on_another_split_stands_beside_the_first(run: RunDirectory) -> None:
+    confirmed = evaluation(1, split="confirm")
+    run.write_evaluation([evaluation(1)], [panel(1, np.array(7, np.uint8), "classes")])
+    run.write_evaluation([confirmed])
+    assert run.evaluations() == [evaluation(1), confirmed]
+    names = {path.name for path in (run.path / "evaluations").iterdir()}
+    assert {path.name for path in (run.path / "panels").iterdir()} < names
 
 
 def test_a_foreign_name_among_evaluations_does_not_stop_writing(run: RunDirectory) -> None:

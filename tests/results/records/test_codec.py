@@ -126,7 +126,7 @@ def newer(stored: Stored) -> bytes:
     table = with_members(
         to_table(TrialResult, [trial()]),
         waited=pa.array([0.25, None]),
-        shares=pa.array([[("a", 1.0)], []], pa.map_(pa.string(), pa.float64())),
+        shares=pa.array([[("a", 1.0)], None], pa.map_(pa.string(), pa.float64())),
     )
     for name, array in EXTRA.items():
         table = table.append_column(name, array)
@@ -214,7 +214,7 @@ def test_epochs_of_like_types_mean_the_same(stored: Stored) -> None:
     [
         ("number", pa.array(["0"]), "must be int32, but is string"),
         ("number", pa.array([2**40]), "must be int32, but is int64 .*2147483647"),
-        ("seed", pa.array([0.5]), "must be int64, but is double"),
+        ("seed", pa.array([2.0]), "must be int64, but is double"),
         ("label", pa.array([3]), "must be string, but is int64"),
         ("auxiliary_tasks", pa.array([[1]]), "must be list<.*string>, but is list<.*int64>"),
         ("config", pa.array(["{"]), "must hold JSON of keys"),
