@@ -16,6 +16,12 @@ import ray.cloudpickle
 import torch
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process per core, at most four, for all tests; none more for a few or for those on Ray."""
+    is_whole = not config.option.file_or_dir and "not ray" in config.option.markexpr
+    return min(4, len(os.sched_getaffinity(0))) if is_whole else 0
+
+
 @pytest.fixture(autouse=True)
 def deterministic() -> Iterator[None]:
     """Seed every global generator; our code must not need it, third-party code may."""

@@ -14,7 +14,6 @@ import pytest
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of a server that ends with the session."""
-    pytest.importorskip("moto.server")
     with socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

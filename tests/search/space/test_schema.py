@@ -2,14 +2,13 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 
 from taskgroup.config import read_yaml
 from taskgroup.data.base import DATASETS
 from taskgroup.search.space.find import list_spaces
 from taskgroup.search.space.schema import space_schema
-
-jsonschema = pytest.importorskip("jsonschema")
 
 
 def problems(values: dict[str, Any]) -> list[str]:
