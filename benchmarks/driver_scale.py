@@ -30,7 +30,7 @@ from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.live_table import study_table
 from taskgroup.search.answer.progress import Progress
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch, to_text
 from taskgroup.search.run import search
@@ -241,8 +241,8 @@ def measure(trials: int, sampler: str, scheduler: str, marks: set[int]) -> list[
     section = {"trials": trials, "sampler": sampler, "scheduler": scheduler}
     with tempfile.TemporaryDirectory() as folder, simulated():
         ELSEWHERE.run = Path(folder) / "run"
-        result: StudyResult = search({**SPACE, "search": section}, run=ELSEWHERE.run, show=show)
-    assert len(result.trials) == trials
+        result: SearchResult = search({**SPACE, "search": section}, run=ELSEWHERE.run, show=show)
+    assert len(result.study.trials) == trials
     return meters[0].points
 
 

@@ -14,29 +14,29 @@ from pathlib import Path
 
 import numpy as np
 
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.run import search
 
 GOAL, LIMIT = 0.15, 0.5
 SMALL = ("dataset.train=64", "dataset.validation=32", "training.epochs=1")
 
 
-def measure(trials: int, sampler: str) -> tuple[StudyResult, float]:
+def measure(trials: int, sampler: str) -> tuple[SearchResult, float]:
     """One search; also the seconds from its call to the first batch of its first trial."""
     fixes = (f"search.trials={trials}", f"search.sampler={sampler}", *SMALL)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.time()
         result = search("smoke", fixes=fixes, runs=Path(folder))
-        first = min(datetime.fromisoformat(trial.started).timestamp() for trial in result.trials)
-    return result, first - begin
+        started = [datetime.fromisoformat(trial.started) for trial in result.study.trials]
+    return result, min(moment.timestamp() for moment in started) - begin
 
 
-def row(result: StudyResult, sampler: str, start: float) -> str:
+def row(result: SearchResult, sampler: str, start: float) -> str:
     """A line of the table."""
-    seconds = np.array(result.overheads)
-    training = np.mean([trial.seconds for trial in result.trials])
+    trials, seconds = result.study.trials, np.array(result.study.overheads)
+    training = np.mean([trial.seconds for trial in trials])
     return (
-        f"| {sampler} | {len(result.trials)} | {seconds.mean():.3f} | {np.median(seconds):.3f} "
+        f"| {sampler} | {len(trials)} | {seconds.mean():.3f} | {np.median(seconds):.3f} "
         f"| {seconds.max():.3f} | {training:.2f} | {start:.0f} |"
     )
 

@@ -13,11 +13,13 @@ import tempfile
 from pathlib import Path
 
 import taskgroup.analysis.charts  # noqa: F401 - registers the charts
-from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.report.grid_page import grid_tables
 from taskgroup.analysis.tables.base import Table, study_table
 from taskgroup.analysis.tables.evaluations import evaluation_table
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.loading import read_study
+from taskgroup.study.study import Study
 
 CHROMIUM = (
     "--headless",
@@ -38,7 +40,7 @@ def markdown(table: Table) -> str:
     return "\n".join([head, rule + "|", *rows, "", *table.notes])
 
 
-def write_charts(study: StudyData, stem: Path) -> list[Path]:
+def write_charts(study: Study, stem: Path) -> list[Path]:
     """One PNG per chart that has something to draw: ``<stem>_<chart>.png``."""
     written = []
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +73,7 @@ def main() -> None:
     if not tables:
         tables = [study_table(study)]
         if study.evaluations:
-            tables.append(evaluation_table(study.evaluations, study.trials))
+            tables.append(evaluation_table(study.evaluations, study.searched))
     print("\n\n".join(markdown(table) for table in tables))
     for path in write_charts(study, options.stem):
         print(f"\n![{path.stem}]({path.name})")

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "search": ("taskgroup.search.run", "search"),
-    "load_run": ("taskgroup.results.runs", "load_run"),
+    "load_run": ("taskgroup.search.loading", "load_run"),
     "evaluate": ("taskgroup.evaluation.run", "evaluate"),
 }
 

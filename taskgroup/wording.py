@@ -351,6 +351,16 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "test image"), counted(3, "test image")
+        ('one test image', '3 test images')
+    """
+    return f"one {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def breakable(text: str) -> str:
     """Names of task sets, so that a line may end between two tasks.
 

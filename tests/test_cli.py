@@ -194,9 +194,10 @@ def test_spaces_show_prints_the_file():
 
 @pytest.mark.parametrize(("failures", "status"), [(True, 1), (False, 0)])
 def test_a_search_in_which_every_trial_failed_exits_1(failures, status, monkeypatch):
-    found = SimpleNamespace(run=None, has_only_failures=failures, summary=lambda report: "summary")
+    found = SimpleNamespace(run=None, study=None, has_only_failures=failures)
     monkeypatch.setattr("taskgroup.search.run.search", lambda *args, **kwargs: found)
-    monkeypatch.setattr("taskgroup.analysis.report.build.write_report", lambda run: "report.html")
+    monkeypatch.setattr("taskgroup.search.answer.summary.summary", lambda found, report: "summary")
+    monkeypatch.setattr("taskgroup.analysis.report.build.write_report", lambda *both: "report.html")
     answer = CliRunner().invoke(app, ["search", "--space", "smoke"])
     assert (answer.exit_code, answer.stdout) == (status, "summary\n")
 

@@ -143,5 +143,7 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
 def report(run: Run = None, runs: Runs = DEFAULT_RUNS) -> None:
     """Write one HTML file with every chart of a run; opens offline."""
     from taskgroup.analysis.report.build import write_report
+    from taskgroup.search.loading import read_study
 
-    typer.echo(f"Report: {write_report(open_run(run, runs))}")
+    directory = open_run(run, runs)
+    typer.echo(f"Report: {write_report(directory, read_study(directory))}")

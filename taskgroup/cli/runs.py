@@ -31,6 +31,7 @@ def runs_show(
     as_json: Json = False,
 ) -> None:
     """Show the trials of a run."""
-    from taskgroup.analysis.tables.base import trials_table
+    from taskgroup.analysis.tables.base import study_table
+    from taskgroup.study.study import Study
 
-    print_table(trials_table(open_run(run, runs)), as_json)
+    print_table(study_table(Study.read(open_run(run, runs))), as_json)

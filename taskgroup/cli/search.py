@@ -10,7 +10,7 @@ from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs, open_run
 
 if TYPE_CHECKING:
-    from taskgroup.search.answer.summary import StudyResult
+    from taskgroup.search.answer.result import SearchResult
 
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT.")
@@ -98,15 +98,17 @@ def confirm(
     _print_result(result, as_json)
 
 
-def _print_result(result: "StudyResult", as_json: bool) -> None:
+def _print_result(result: "SearchResult", as_json: bool) -> None:
     """Write the report and print the answer; exit with 1 if every trial failed."""
     from taskgroup.analysis.report.build import write_report
+    from taskgroup.search.answer.json_answer import answer_json
+    from taskgroup.search.answer.summary import summary
 
-    report = write_report(result.run)
+    report = write_report(result.run, result.study)
     if as_json:
-        typer.echo(json.dumps(result.to_json() | {"report": str(report)}))
+        typer.echo(json.dumps(answer_json(result) | {"report": report}))
     else:
-        typer.echo(result.summary(report))
+        typer.echo(summary(result, report))
     if result.has_only_failures:
         raise typer.Exit(1)
 

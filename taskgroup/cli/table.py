@@ -116,13 +116,13 @@ def _show(
     as_json: bool,
 ) -> None:
     """Print a table, and write its numbers to the files asked for."""
-    from taskgroup.analysis.base import read_study
     from taskgroup.analysis.tables.grids import open_grid
     from taskgroup.results.storage.flat_files import check_flat_file, write_flat_file
+    from taskgroup.search.loading import read_studies
 
     for place in out or ():
         check_flat_file(place)
-    studies = [read_study(open_run(run, runs)) for run in grid_runs or (None,)]
+    studies = read_studies([open_run(run, runs) for run in grid_runs or (None,)])
     found = build(open_grid(studies, None if split is None else split.value))
     if as_json:
         typer.echo(json.dumps(found.to_json()))

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from taskgroup.errors import DataError
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import Progress, evaluate_loaded, load_subjects
-from taskgroup.evaluation.subjects import Subject, best_trial, one_trial
-from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.evaluation.subjects import Subject, no_finished_trial, one_trial
+from taskgroup.results.records import EvaluationRow
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 
 PARTS = 1000
 """What one trial counts for in the progress."""
@@ -53,7 +54,7 @@ def evaluate_trials(
         ConfigError: An unknown trial, or an option out of range.
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
-    return _evaluate(run, run.trials(), numbers, options, progress)
+    return _evaluate(run, Study.read(run), numbers, options, progress)
 
 
 def evaluate_all(
@@ -70,28 +71,24 @@ def evaluate_all(
         DataError: No trial is finished.
         ConfigError, ResourceError: As ``evaluate_trials``.
     """
-    trials = run.trials()
-    numbers = [t.number for t in trials if (t.stage, t.status) == ("search", "complete")]
-    if not numbers:
-        raise DataError(
-            f"run {run.place} must hold a finished trial, found none among {len(trials)}; "
-            "resume it with: taskgroup search --resume " + run.place
-        )
-    return _evaluate(run, trials, numbers, options, progress)
+    study = Study.read(run)
+    if not study.complete:
+        raise no_finished_trial(study)
+    numbers = [trial.number for trial in study.complete]
+    return _evaluate(run, study, numbers, options, progress)
 
 
 def _evaluate(
     run: RunDirectory,
-    trials: Sequence[TrialResult],
+    study: Study,
     numbers: Sequence[int],
     options: EvaluationOptions,
     progress: Progress | None,
 ) -> TrialScores:
     """Attack some of the trials; records are read once for all, checkpoints once each."""
-    best = best_trial(run, trials)
     known = {
         (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
-        for row in run.evaluations()
+        for row in study.evaluations
         if row.condition == "worst_case"
     }
     found: list[EvaluationRow] = []
@@ -99,7 +96,7 @@ def _evaluate(
     for place, number in enumerate(numbers):
         told = None if progress is None else _whole(progress, place, len(numbers))
         try:
-            subject = one_trial(run, number, trials, best)
+            subject = one_trial(study, number)
             found += _evaluate_one(run, subject, options, known, told)
         except DataError as error:
             problems[number] = str(error)

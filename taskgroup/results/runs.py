@@ -1,7 +1,6 @@
-"""Run directories below one folder, and one of them for a notebook."""
+"""Run directories below one folder."""
 
 from taskgroup.errors import DataError
-from taskgroup.results.loaded import LoadedRun
 from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirectory
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, within
@@ -41,16 +40,3 @@ def newest(parent: Place = DEFAULT_PARENT) -> RunDirectory:
             "start one with: taskgroup search --space quickstart"
         )
     return runs[-1]
-
-
-def load_run(path: Place | None = None) -> LoadedRun:
-    """Read a run for a notebook.
-
-    Args:
-        path: The run directory; by default the newest below ``runs``.
-
-    Raises:
-        DataError: There is none, or one of its files is torn, foreign, or of another version.
-    """
-    run = RunDirectory.open(path) if path is not None else newest()
-    return LoadedRun(run.place, tuple(run.trials()), tuple(run.evaluations()))

@@ -13,10 +13,11 @@ from taskgroup.evaluation.progress_bar import progress_bar
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.search.answer.live_table import Show, shown
 from taskgroup.search.answer.progress import Progress
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.engine.budget import TimeBudget, busy_seconds
 from taskgroup.search.engine.recording import Train
 from taskgroup.search.engine.tune import check_resources, run_study
+from taskgroup.search.loading import read_study
 from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.grid import check_grid
 from taskgroup.search.plan.preflight import check_names, robust_objective
@@ -40,8 +41,8 @@ def search(
     dashboard: Callable[[str], None] | None = None,
     train: Train = fit,
     show: Show = shown,
-    on_finish: Callable[[StudyResult], None] | None = None,
-) -> StudyResult:
+    on_finish: Callable[[SearchResult], None] | None = None,
+) -> SearchResult:
     """Run the trials of a space, or go on with those of an interrupted run.
 
     Args:
@@ -97,7 +98,7 @@ def confirm(
     address: str | None = None,
     train: Train = fit,
     show: Show = shown,
-) -> StudyResult:
+) -> SearchResult:
     """Train the best trials and the baselines of a run again, and score what no search saw.
 
     A search that was interrupted is finished first.
@@ -133,13 +134,12 @@ def _new_directory(space: SearchSpace, run: str | Path | None, runs: str | Path)
     return RunDirectory.create(runs, space.name, space.text)
 
 
-def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) -> StudyResult:
+def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) -> SearchResult:
     """Run stage after stage, each planned from the records of those before it."""
     begin = time.monotonic()
     left = planned = 0
     rungs: tuple[int, ...] = ()
-    objectives = tuple(objective.as_study for objective in space.objectives)
-    _fail_unmeasured(directory, objectives)
+    _fail_unmeasured(directory, space.objectives)
     budget = TimeBudget(space.search.max_seconds, spent=busy_seconds(directory.trials()))
     for open_stage in stages_of(space):
         stage = open_stage(directory, directory.trials())
@@ -149,17 +149,14 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         if left > 0:
             break
     problems = {} if left > 0 or budget.is_over else _score(space, directory)
-    trials = tuple(directory.trials())
-    return StudyResult(
+    study = read_study(directory)
+    return SearchResult(
         run=directory,
-        objectives=objectives,
-        trials=trials,
-        total=left + sum(trial.status != "interrupted" for trial in trials),
+        study=study,
+        total=left + sum(trial.status != "interrupted" for trial in study.trials),
         seconds=time.monotonic() - begin,
         rungs=rungs,
-        max_clean_drop=space.max_clean_drop,
         is_over_budget=left > 0 and budget.is_over,
-        evaluations=tuple(directory.evaluations()),
         unscored=problems,
         left_out=max(0, (space.search.trials or 0) - planned),
     )
@@ -193,7 +190,7 @@ def _run_stage(
         stage.title,
         total=stage.total,
         epochs=stage.space.planned_epochs,
-        objectives=tuple(objective.as_study for objective in stage.space.objectives),
+        objectives=stage.space.objectives,
         robust=robust_objective(stage.space).metric,
         records=stage.records,
         max_clean_drop=stage.space.max_clean_drop,

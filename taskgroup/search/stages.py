@@ -98,14 +98,13 @@ def _listed(
     name: str, space: SearchSpace, planned: Sequence[TrialResult], records: Sequence[TrialResult]
 ) -> Stage:
     """A stage that runs a list to the end: nothing is proposed and nothing stopped."""
-    objectives = [objective.as_study for objective in space.objectives]
     trials = renumbered(planned, records, first_number=_next_number(records))
     unhurried = space.search.model_copy(update={"scheduler": "none"})
     known = {record.number for record in records}
     return Stage(
         name,
         replace(space, search=unhurried),
-        PlannedTrials(trials, objectives),
+        PlannedTrials(trials, space.objectives),
         tuple(trial for trial in trials if trial.number in known),
     )
 

@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.wording import listed
+from taskgroup.wording import counted, listed
 
 Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
 CLEAN, WORST = "clean", "worst_case"
@@ -184,6 +184,13 @@ class Confirmed:
         """The trial that stands for all seeds."""
         return self.trials[0]
 
+    @property
+    def name(self) -> str:
+        """The label with the trial that was confirmed, unless the label names it."""
+        named = f"trial {self.first.parent}"
+        label = self.first.label
+        return label if label.endswith(named) else f"{label} ({named})"
+
 
 def confirmed_task_sets(
     trials: Iterable[TrialResult],
@@ -289,7 +296,7 @@ def attack_words(metric: str, suite: SuiteScores) -> str:
     is_clean, is_covered = "/clean/" in metric, suite.covers(metric)
     if not is_covered:
         return "without attack" if is_clean else "under the validation attack, as in the search"
-    images = f"{suite.images} images" if suite.images != 1 else "one image"
+    images = counted(suite.images, "image")
     if is_clean:
         return f"without attack on {images}"
     return f"the worst of all attacks of suite {suite.suite} on each of {images}"

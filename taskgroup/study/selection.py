@@ -1,11 +1,9 @@
 """Which trial a study ends with: one explicit rule, and what a winner may give up."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from taskgroup.config import parse_number
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.wording import format_difference, format_score
@@ -120,18 +118,6 @@ def clean_objective(objectives: Sequence[StudyObjective]) -> StudyObjective:
             return objective
     first = objectives[0]
     return replace(first, metric=first.metric.replace("/robust/", "/clean/"))
-
-
-def max_clean_drop(space: Mapping[str, Any]) -> float | None:
-    """``constraint.clean_drop`` of a space read as plain data; None without a constraint.
-
-    Example:
-        >>> max_clean_drop({"constraint": {"clean_drop": "1/50"}}), max_clean_drop({})
-        (0.02, None)
-    """
-    section = space.get("constraint")
-    value = parse_number(section.get("clean_drop")) if isinstance(section, Mapping) else None
-    return float(value) if isinstance(value, int | float) else None
 
 
 def natural_baseline(trials: Iterable[TrialResult]) -> TrialResult | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS, TRANSFERS
 from taskgroup.results.records import (
     DimensionRow,
@@ -22,6 +21,7 @@ from taskgroup.results.records import (
     pixel_bytes,
 )
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 
 TASKS = ("depth", "edges", "normals")
 SPACE = """name: rooms
@@ -305,6 +305,13 @@ def make_task_gradients(trial: TrialResult, role: str) -> list[TaskGradientRow]:
 MakeRun = Callable[..., RunDirectory]
 
 
+def judged_models(study: Study) -> list[tuple[TrialResult, str]]:
+    """The winner and the baselines, each with its role."""
+    assert study.best is not None
+    baselines = [trial for trial in study.trials if trial.role == "baseline"]
+    return [(study.best, "winner"), *((trial, "baseline") for trial in baselines)]
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Write a run directory with these trials, and an evaluation if asked for."""
@@ -316,10 +323,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         for trial in trials:
             run.write_trial(trial)
         if evaluated:
-            study = read_study(run)
-            assert study.best is not None
-            judged = [(study.best, "winner")]
-            judged += [(trial, "baseline") for trial in trials if trial.role == "baseline"]
+            judged = judged_models(Study.read(run))
             rows = [row for trial, role in judged for row in make_evaluation(trial, role)]
             transfers = make_transfers([trial for trial, _ in judged])
             curves = [row for trial, role in judged for row in make_dimension(trial, role)]
@@ -346,6 +350,12 @@ def make_trials() -> Callable[[], list[TrialResult]]:
 
 
 @pytest.fixture
-def study(make_run: MakeRun) -> StudyData:
+def study(make_run: MakeRun) -> Study:
     """The whole made-up study, evaluated."""
-    return read_study(make_run(build_trials(), evaluated=True))
+    return Study.read(make_run(build_trials(), evaluated=True))
+
+
+@pytest.fixture
+def panels(study: Study) -> list[Panel]:
+    """The pictures of its evaluation."""
+    return [panel for trial, role in judged_models(study) for panel in make_panels(trial, role)]

@@ -8,29 +8,29 @@ import plotly.graph_objects as go
 import pytest
 
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
-from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.charts.epsilon import EpsilonData, collect_epsilon, draw_epsilon
 from taskgroup.analysis.charts.learning_curves import CurvesData, collect_curves, draw_curves
 from taskgroup.analysis.charts.pareto import ParetoData, ParetoPoint, collect_pareto, draw_pareto
 from taskgroup.analysis.charts.slices import SlicesData, collect_slices, draw_slices
 from taskgroup.analysis.charts.task_set import TaskSetData, collect_task_set, draw_task_set
 from taskgroup.analysis.charts.transfer import collect_transfer, draw_transfer
-from taskgroup.errors import ConfigError
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 
 ROBUST = StudyObjective("segmentation/robust/miou")
 CLEAN = StudyObjective("segmentation/clean/miou")
 MakeTrial = Callable[..., TrialResult]
 
 
-def study_of(*trials: TrialResult, **changes: Any) -> StudyData:
-    base = StudyData("rooms-1", "runs/rooms-1", "segmentation", (ROBUST, CLEAN), trials)
+def study_of(*trials: TrialResult, **changes: Any) -> Study:
+    base = Study("rooms-1", "runs/rooms-1", "segmentation", (ROBUST, CLEAN), trials)
     return replace(base, **changes)
 
 
 @pytest.fixture
-def few(make_trial: MakeTrial) -> StudyData:
+def few(make_trial: MakeTrial) -> Study:
     """A natural baseline, an adversarial one, two searched trials and a pruned one."""
     return study_of(
         make_trial(0, clean=0.6, robust=0.05, epsilon=None, label="main only, natural"),
@@ -43,7 +43,7 @@ def few(make_trial: MakeTrial) -> StudyData:
 
 @pytest.mark.parametrize("name", CHARTS.names())
 def test_every_chart_draws_zero_one_and_many_trials(
-    name: str, study: StudyData, make_trial: MakeTrial
+    name: str, study: Study, make_trial: MakeTrial
 ) -> None:
     one = study_of(make_trial(0, ("depth",)))
     unscored = study_of(make_trial(0, epochs=0, status="failed", reason="NaN"))
@@ -69,7 +69,7 @@ def test_every_drawing_takes_no_data(draw: Callable[[Any], go.Figure], empty: ob
     assert isinstance(draw(empty), go.Figure)
 
 
-def test_pareto_marks_groups_and_front(few: StudyData) -> None:
+def test_pareto_marks_groups_and_front(few: Study) -> None:
     data = collect_pareto(few)
     assert data.points == (
         ParetoPoint(0, "main only, natural", "natural", 0.6, 0.05, True),
@@ -79,7 +79,7 @@ def test_pareto_marks_groups_and_front(few: StudyData) -> None:
     )
 
 
-def test_smaller_is_better_where_the_objective_says_so(few: StudyData) -> None:
+def test_smaller_is_better_where_the_objective_says_so(few: Study) -> None:
     errors = (replace(ROBUST, direction="minimize"), replace(CLEAN, direction="minimize"))
     data = collect_pareto(replace(few, objectives=errors))
     assert [point.trial for point in data.points if point.on_front] == [0, 1, 3]
@@ -90,7 +90,7 @@ def test_smaller_is_better_where_the_objective_says_so(few: StudyData) -> None:
     assert "lower is better" in figure.layout.yaxis.title.text
 
 
-def test_task_sets_are_rows_from_best_to_worst(few: StudyData) -> None:
+def test_task_sets_are_rows_from_best_to_worst(few: Study) -> None:
     data = collect_task_set(few)
     assert data.rows == (
         "segmentation + depth",
@@ -103,7 +103,7 @@ def test_task_sets_are_rows_from_best_to_worst(few: StudyData) -> None:
     ]
 
 
-def test_slices_show_weights_first_and_skip_what_had_no_effect(few: StudyData) -> None:
+def test_slices_show_weights_first_and_skip_what_had_no_effect(few: Study) -> None:
     idle = replace(few.trials[0], parameters={"adversary.epsilon": 1 / 255})
     data = collect_slices(replace(few, trials=(idle, *few.trials[1:])))
     assert [piece.key for piece in data.slices] == [
@@ -120,7 +120,7 @@ def test_slices_show_weights_first_and_skip_what_had_no_effect(few: StudyData) -
     ]
 
 
-def test_wide_ranges_are_logarithmic(few: StudyData) -> None:
+def test_wide_ranges_are_logarithmic(few: Study) -> None:
     for ratio, expected in ((19, False), (21, True)):
         weights = {2: 0.1, 3: 0.1 * ratio}
         trials = tuple(
@@ -132,7 +132,7 @@ def test_wide_ranges_are_logarithmic(few: StudyData) -> None:
         assert piece.is_log is expected
 
 
-def test_learning_curves_keep_every_epoch_of_every_trial(few: StudyData) -> None:
+def test_learning_curves_keep_every_epoch_of_every_trial(few: Study) -> None:
     data = collect_curves(few)
     assert [(c.trial, c.group, c.epochs[-1]) for c in data.clean_curves] == [
         (0, "natural", 8),
@@ -144,7 +144,7 @@ def test_learning_curves_keep_every_epoch_of_every_trial(few: StudyData) -> None
     assert data.robust_curves[2].scores[-1] == 0.3
 
 
-def test_epsilon_takes_the_sweep_and_leaves_the_huge_radius_out(study: StudyData) -> None:
+def test_epsilon_takes_the_sweep_and_leaves_the_huge_radius_out(study: Study) -> None:
     data = collect_epsilon(study)
     assert data.attack == "APGD-20"
     assert [curve.group for curve in data.curves] == ["best", "natural", "adversarial", "several"]
@@ -156,7 +156,7 @@ def test_epsilon_takes_the_sweep_and_leaves_the_huge_radius_out(study: StudyData
         )
 
 
-def test_many_searched_curves_share_a_place_in_the_legend(study: StudyData) -> None:
+def test_many_searched_curves_share_a_place_in_the_legend(study: Study) -> None:
     def legend(searched: int) -> list[str]:
         curve = replace(collect_epsilon(study).curves[0], group="searched", label="depth")
         best = replace(curve, group="best", trial=99)
@@ -168,7 +168,7 @@ def test_many_searched_curves_share_a_place_in_the_legend(study: StudyData) -> N
     assert legend(30) == ["searched", "trial 99: depth"]
 
 
-def test_networks_without_a_run_have_curves_of_their_own(study: StudyData) -> None:
+def test_networks_without_a_run_have_curves_of_their_own(study: Study) -> None:
     rows = [r for r in study.evaluations if r.role == "winner"]
     strangers = [replace(r, trial=-1, label=label, role="other") for label in "ab" for r in rows]
     data = collect_epsilon(replace(study, evaluations=tuple(strangers)))  # type: ignore[arg-type]
@@ -185,31 +185,7 @@ def test_names_in_figures_are_never_markup(make_trial: MakeTrial) -> None:
         assert "<b>x" not in str(figure.to_dict())
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("name: x\nobjectives: [{maximize: a/robust/b}]\n", "must name a main_task, got None"),
-        ("main_task: a\n", "must list objectives such as .* got null"),
-        ("main_task: a\nobjectives: [{maximize: a}]\n", "must list objectives"),
-        ("main_task: a\nobjectives: 3\n", "must list objectives such as .* got 3"),
-        ("- a\n", "must hold a mapping"),
-    ],
-)
-def test_a_space_without_what_charts_need_is_named(
-    text: str, problem: str, make_run: Callable[..., Any]
-) -> None:
-    with pytest.raises(ConfigError, match=rf"rooms-1/space\.yaml {problem}"):
-        read_study(make_run([], space=text))
-
-
-def test_the_main_scores_follow_the_objectives() -> None:
-    only = StudyObjective("depth/clean/abs_rel", "minimize")
-    study = replace(study_of(), objectives=(only,))
-    assert study.clean == only
-    assert study.robust == StudyObjective("depth/robust/abs_rel", "minimize")
-
-
-def test_transfer_is_a_matrix_with_the_attack_itself_on_the_diagonal(study: StudyData) -> None:
+def test_transfer_is_a_matrix_with_the_attack_itself_on_the_diagonal(study: Study) -> None:
     data = collect_transfer(study)
     assert len(data.sources) == len(data.targets) == 4
     assert data.sources == data.targets
@@ -221,7 +197,7 @@ def test_transfer_is_a_matrix_with_the_attack_itself_on_the_diagonal(study: Stud
     assert figure.data[0].text[0][0] == "20.0 %"
 
 
-def test_without_company_there_is_no_transfer(study: StudyData) -> None:
+def test_without_company_there_is_no_transfer(study: Study) -> None:
     alone = replace(study, transfers=())
     assert collect_transfer(alone).sources == ()
     assert CHARTS["transfer"](alone).figure is None

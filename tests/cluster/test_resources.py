@@ -112,12 +112,12 @@ def test_search_outlives_a_node(cluster: Cluster, values: dict[str, Any], tmp_pa
     thief.start()
     result = search(values, run=run, address=cluster.address, train=train_on_two_nodes)
     thief.join()
-    assert [trial.status for trial in result.trials] == ["complete"] * 8
+    assert [trial.status for trial in result.study.trials] == ["complete"] * 8
     begun = epochs_begun(run)
     assert len(nodes_of(run)) == 2
     moved = {number for number, found in begun.items() if len({node for node, _ in found}) == 2}
     assert len(moved) == 1
-    for trial in result.trials:
+    for trial in result.study.trials:
         assert trial.attempts == (2 if trial.number in moved else 1)
         assert [row.epoch for row in trial.epochs] == [1, 2, 3, 4]
         numbers = [epoch for _, epoch in begun[trial.number] if epoch]
@@ -209,12 +209,12 @@ def test_node_without_the_data_gets_it_from_the_object_store(
     }
     result = search(values, run=tmp_path / "run", address=cluster.address, train=read_pictures)
     cluster.remove_node(bare)
-    assert {trial.status for trial in result.trials} == {"complete"}
+    assert {trial.status for trial in result.study.trials} == {"complete"}
     notes = (tmp_path / "run" / "checkpoints").glob("*.data")
     assert {note.read_text() for note in notes} == {str(tmp_path / "none")}
     dataset = ImageFolderConfig().open("train", ["classification"])
     brightness = dataset.batch([0, 1]).images.mean().item()
-    (score,) = {trial.score("classification/robust/accuracy") for trial in result.trials}
+    (score,) = {trial.score("classification/robust/accuracy") for trial in result.study.trials}
     assert score == pytest.approx(brightness)
 
 
@@ -234,8 +234,8 @@ def test_search_from_outside_the_cluster(
     address = f"ray://127.0.0.1:{CLIENT_PORT}"
     values["search"] |= {"trials": 4, "scheduler": "asha"}
     result = search(values, run=tmp_path / "run", address=address, train=train_with_checkpoints)
-    assert {trial.status for trial in result.trials} <= {"complete", "pruned"}
-    assert len(result.trials) == 4
+    assert {trial.status for trial in result.study.trials} <= {"complete", "pruned"}
+    assert len(result.study.trials) == 4
     assert not ray.is_initialized()
     with pytest.raises(ResourceError, match="leave ray:// out"):
         search(values, run=tmp_path / "new", address=f"ray://{cluster.address}")

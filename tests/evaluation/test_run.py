@@ -31,6 +31,7 @@ from taskgroup.results.record_files import TRANSFERS, WORST_CASES
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import Storage
+from taskgroup.study.study import Study
 from taskgroup.tasks.base import Target, build_task
 
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
@@ -386,7 +387,7 @@ def test_a_checkpoint_from_elsewhere_belongs_to_no_trial(tmp_path):
 
 def test_a_winner_that_is_a_baseline_is_scored_once(run):
     write_trial(run, 0, "main only, natural", "baseline", (), "complete", 0.9)
-    subjects = winner_and_baselines(run)
+    subjects = winner_and_baselines(Study.read(run))
     assert [(subject.trial, subject.role) for subject in subjects] == [(0, "winner")]
 
 
@@ -494,7 +495,7 @@ def test_a_run_without_a_finished_trial_says_how_to_go_on(tmp_path):
 
 def test_a_space_without_objectives_is_a_mistake(tmp_path):
     run = RunDirectory.create(tmp_path, "vague", "main_task: segmentation\n")
-    with pytest.raises(ConfigError, match="must list objectives"):
+    with pytest.raises(ConfigError, match=r"space\.yaml: objectives is required; add it"):
         evaluate("best", run=run.path)
 
 

@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +23,7 @@ from taskgroup.results.records import (
     pixel_bytes,
 )
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.runs import list_runs, load_run, newest
+from taskgroup.results.runs import list_runs, newest
 
 SPACE = "name: small\nmain_task: segmentation\n"
 
@@ -316,31 +315,3 @@ def test_a_second_search_is_refused_with_the_holder(run: RunDirectory) -> None:
         pass
     with run.lock():
         pass
-
-
-def test_a_loaded_run_is_flat(run: RunDirectory) -> None:
-    run.write_trial(trial(0))
-    run.write_trial(trial(1, parameters={"adversary.epsilon": "none"}, epochs=()))
-    run.write_evaluation([evaluation(0)])
-    loaded = load_run(run.path)
-    assert loaded.trials == tuple(run.trials())
-    assert loaded.table["segmentation/robust/miou"].to_pylist() == [0.25, None]
-    assert loaded.table["adversary.epsilon"].to_pylist() == [repr(4 / 255), '"none"']
-    assert loaded.table["auxiliary_tasks"].to_pylist()[0] == ["depth"]
-    assert loaded.epochs["epoch"].to_pylist() == [1, 2]
-    assert loaded.evaluation_table["score"].to_pylist() == [0.25]
-    frame = loaded.to_pandas()
-    assert list(frame["segmentation/clean/miou"].iloc[:1]) == [0.625]
-
-
-def test_data_frames_need_pandas(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ConfigError, match=r"needs pandas.*pip install pandas, or use \.table"):
-        load_run(run.path).to_pandas()
-
-
-def test_load_run_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    RunDirectory.create("runs", "small", SPACE)
-    assert load_run().place == "runs/small-1"
-    assert load_run().table.num_rows == 0

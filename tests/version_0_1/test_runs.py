@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 import taskgroup
 from taskgroup.cli import app
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.loading import read_study
 from taskgroup.search.space.search_space import load_space
 from taskgroup.search.stages import stages_of
+from taskgroup.study.seed_groups import Scored, seed_groups
+from taskgroup.study.study import Study
 
 
 def invoke(*arguments):
@@ -115,6 +118,37 @@ def test_a_default_that_0_1_did_not_know_parts_no_configurations(runs):
         del config["training"]["poly_power"]
         directory.write_trial(replace(record, config=config))
     assert len(planned_confirmations(run).records) == 6
+
+
+def without_poly_power(record):
+    """The record as a version would have written it that did not know the key."""
+    config = json.loads(json.dumps(dict(record.config)))
+    del config["training"]["poly_power"]
+    return replace(record, config=config)
+
+
+def partner(group):
+    return None if group.partner is None else group.partner.number
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_trials_of_two_versions_are_partners(runs, half):
+    """Half of the records lack a key: confirmations and seed groups are what they were."""
+    directory = RunDirectory.open(runs / "half_confirmed")
+    before = read_study(directory)
+    for record in before.trials[half::2]:
+        directory.write_trial(without_poly_power(record))
+    after = read_study(directory)
+    assert [partner(group) for group in after.confirmed] == [
+        partner(group) for group in before.confirmed
+    ]
+    assert any(group.partner is not None for group in after.confirmed)
+    sizes = [
+        [len(group.members) for group in seed_groups(map(Scored, study.trials))]
+        for study in (before, after, Study.read(directory))
+    ]
+    assert sizes[0] == sizes[1]
+    assert len(sizes[2]) > len(sizes[1]), "as they are stored the trials are parted"
 
 
 @pytest.mark.ray

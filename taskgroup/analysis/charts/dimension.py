@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
 from taskgroup.analysis.tables.dimension import (
     LAW_TEXT,
@@ -18,6 +18,7 @@ from taskgroup.analysis.tables.dimension import (
 )
 from taskgroup.results.records import Counted, Measure
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 
 TITLE = "Output dimension"
 PANELS: tuple[tuple[Measure, str], ...] = (
@@ -56,9 +57,9 @@ class DimensionData:
         ]
 
 
-def collect_dimension(study: StudyData) -> DimensionData:
+def collect_dimension(study: Study) -> DimensionData:
     """Each model's latest curves."""
-    curves = collect_curves(study.dimensions, study.trials, main_task=study.main_task)
+    curves = collect_curves(study.dimensions, study.searched, main_task=study.main_task)
     has_tasks = any(c.first.counted == "tasks" and len(c.rows) > 1 for c in curves)
     return DimensionData(
         tuple(curve for curve in curves if curve.first.counted == "outputs" or has_tasks)
@@ -203,7 +204,7 @@ def _with_correlations(figure: go.Figure, data: DimensionData) -> go.Figure:
 
 
 @CHARTS.register("dimension")
-def dimension_chart(study: StudyData) -> Chart:
+def dimension_chart(study: Study) -> Chart:
     """Gradient norms with the fitted law, and robust scores, against outputs and tasks."""
     data = collect_dimension(study)
     if not data.curves:

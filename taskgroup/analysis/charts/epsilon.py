@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import literal, new_figure, score_axis, score_format
 from taskgroup.analysis.groups import STYLES, Group, group_of_row
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 from taskgroup.wording import attack_name, format_epsilon
 
 MOST_NAMED = 8
@@ -47,7 +48,7 @@ class EpsilonData:
     curves: tuple[EpsilonCurve, ...] = ()
 
 
-def collect_epsilon(study: StudyData) -> EpsilonData:
+def collect_epsilon(study: Study) -> EpsilonData:
     """The main task's score in each network's sweep, radius 0 included, the huge one left out."""
     score = study.robust.metric.rpartition("/")[2]
     rows = [
@@ -76,12 +77,12 @@ def _largest_drawn(rows: list[EvaluationRow]) -> float:
     return radii[-2] if len(radii) > 3 else radii[-1] if radii else 0.0
 
 
-def _curve(study: StudyData, rows: list[EvaluationRow]) -> EpsilonCurve:
+def _curve(study: Study, rows: list[EvaluationRow]) -> EpsilonCurve:
     rows = sorted(rows, key=lambda row: row.epsilon)
     return EpsilonCurve(
         rows[0].trial,
         rows[0].label,
-        group_of_row(rows[0], study.trials),
+        group_of_row(rows[0], study.searched),
         tuple(row.epsilon for row in rows),
         tuple(row.score for row in rows),
         tuple(row.low for row in rows),
@@ -144,7 +145,7 @@ def _add_curve(
 
 
 @CHARTS.register("epsilon")
-def epsilon_chart(study: StudyData) -> Chart:
+def epsilon_chart(study: Study) -> Chart:
     """Test score against the attack's radius, for the winner and the baselines."""
     data = collect_epsilon(study)
     if not data.curves:

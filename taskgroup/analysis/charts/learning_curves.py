@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import (
     literal,
     new_figure,
@@ -16,6 +16,7 @@ from taskgroup.analysis.charts.style import (
 )
 from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class CurvesData:
     robust_curves: tuple[Curve, ...] = ()
 
 
-def collect_curves(study: StudyData) -> CurvesData:
+def collect_curves(study: Study) -> CurvesData:
     """Every trial with at least one measured epoch, stopped and failed ones included."""
     return CurvesData(
         study.clean,
@@ -57,9 +58,9 @@ def collect_curves(study: StudyData) -> CurvesData:
     )
 
 
-def _curves(study: StudyData, metric: str) -> tuple[Curve, ...]:
+def _curves(study: Study, metric: str) -> tuple[Curve, ...]:
     found = []
-    for trial in study.trials:
+    for trial in study.searched:
         rows = [row for row in trial.epochs if metric in row.metrics]
         if rows:
             epochs = tuple(row.epoch for row in rows)
@@ -120,7 +121,7 @@ def _add_curve(
 
 
 @CHARTS.register("learning_curves")
-def learning_curves_chart(study: StudyData) -> Chart:
+def learning_curves_chart(study: Study) -> Chart:
     """Validation scores over epochs, one line per trial."""
     data = collect_curves(study)
     has_curves = bool(data.clean_curves or data.robust_curves)

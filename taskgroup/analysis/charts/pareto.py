@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import (
     SOFT,
     literal,
@@ -18,6 +18,7 @@ from taskgroup.analysis.charts.style import (
 from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, objective_gains
+from taskgroup.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ParetoData:
     points: tuple[ParetoPoint, ...] = ()
 
 
-def collect_pareto(study: StudyData) -> ParetoData:
+def collect_pareto(study: Study) -> ParetoData:
     """The finished trials that have both scores; infeasible ones are never on the front."""
     pair = (study.clean, study.robust)
     trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
@@ -107,7 +108,7 @@ def _add_group(figure: go.Figure, data: ParetoData, group: Group) -> None:
 
 
 @CHARTS.register("pareto")
-def pareto_chart(study: StudyData) -> Chart:
+def pareto_chart(study: Study) -> Chart:
     """Robust against clean score, one point per finished trial."""
     data = collect_pareto(study)
     return Chart(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import GRID, INK, SOFT, new_figure
 from taskgroup.study.agreement import (
     LEAST_TRIALS,
@@ -15,6 +15,7 @@ from taskgroup.study.agreement import (
     measured_epochs,
     rung_agreements,
 )
+from taskgroup.study.study import Study
 
 _DASHES = ("solid", "dash", "dot")
 
@@ -30,10 +31,10 @@ class RungAgreementData:
     lines: tuple[tuple[str, tuple[RungAgreement, ...]], ...] = ()
 
 
-def collect_rung_agreement(study: StudyData) -> RungAgreementData:
+def collect_rung_agreement(study: Study) -> RungAgreementData:
     """Agreement at every epoch that measured the objectives, over full-length trials."""
-    epochs = measured_epochs(full_length_trials(study.trials), study.objectives)
-    found = rung_agreements(study.trials, study.objectives, epochs)
+    epochs = measured_epochs(full_length_trials(study.searched), study.objectives)
+    found = rung_agreements(study.searched, study.objectives, epochs)
     known = [agreement for agreement in found if math.isfinite(agreement.spearman.value)]
     lines = [
         (objective.title, tuple(a for a in known if a.metric == objective.metric))
@@ -80,7 +81,7 @@ def _last_epoch(data: RungAgreementData) -> int:
 
 
 @CHARTS.register("rung_agreement")
-def rung_agreement_chart(study: StudyData) -> Chart:
+def rung_agreement_chart(study: Study) -> Chart:
     """Rank correlation between early and final values, by epoch."""
     data = collect_rung_agreement(study)
     trials = max((found.trials for _, line in data.lines for found in line), default=0)

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import (
     add_note,
     literal,
@@ -21,6 +21,7 @@ from taskgroup.analysis.charts.style import (
 from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 from taskgroup.wording import format_value
 
 COLUMNS = 3
@@ -75,7 +76,7 @@ def _matters(trial: TrialResult, key: str) -> bool:
     return trial.is_adversarial or not key.startswith("adversary.")
 
 
-def collect_slices(study: StudyData) -> SlicesData:
+def collect_slices(study: Study) -> SlicesData:
     """Every numeric key that was drawn at two values or more."""
     robust = study.robust
     trials = [t for t in study.complete if math.isfinite(robust.value(t))]
@@ -160,7 +161,7 @@ def _add_points(
 
 
 @CHARTS.register("slices")
-def slices_chart(study: StudyData) -> Chart:
+def slices_chart(study: Study) -> Chart:
     """Robust score against every searched number."""
     data = collect_slices(study)
     return Chart(

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import literal, new_figure
 from taskgroup.analysis.groups import model_styles
 from taskgroup.results.records import TaskGradientRow
+from taskgroup.study.study import Study
 from taskgroup.wording import format_decimals, format_number
 
 TITLE = "Gradients of tasks"
@@ -41,14 +42,14 @@ class TaskMatrix:
     images: int
 
 
-def collect_task_gradients(study: StudyData) -> tuple[TaskMatrix, ...]:
+def collect_task_gradients(study: Study) -> tuple[TaskMatrix, ...]:
     """The matrices of the networks that have several tasks."""
     return task_matrices(study.task_gradients, study)
 
 
-def task_matrices(rows: Sequence[TaskGradientRow], study: StudyData) -> tuple[TaskMatrix, ...]:
+def task_matrices(rows: Sequence[TaskGradientRow], study: Study) -> tuple[TaskMatrix, ...]:
     """One matrix per network with several tasks, in the order of every chart."""
-    styles = model_styles([(row, row.label) for row in rows], study.trials)
+    styles = model_styles([(row, row.label) for row in rows], study.searched)
     found = []
     for (trial, label), style in styles.items():
         own = [row for row in rows if (row.trial, row.label) == (trial, label)]
@@ -127,7 +128,7 @@ def _add_matrix(figure: go.Figure, matrix: TaskMatrix, row: int) -> None:
 
 
 @CHARTS.register("task_gradients")
-def task_gradients_chart(study: StudyData) -> Chart:
+def task_gradients_chart(study: Study) -> Chart:
     """Cosines between the gradients of the tasks of each network."""
     matrices = collect_task_gradients(study)
     if not matrices:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import (
     SOFT,
     literal,
@@ -19,6 +19,7 @@ from taskgroup.analysis.charts.style import (
 from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def row_name(trial: TrialResult) -> str:
     return tasks if trial.is_adversarial else f"{tasks}, natural"
 
 
-def collect_task_set(study: StudyData) -> TaskSetData:
+def collect_task_set(study: Study) -> TaskSetData:
     """The finished trials that have both scores, by task set."""
     pair = (study.clean, study.robust)
     trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
@@ -110,7 +111,7 @@ def draw_task_set(data: TaskSetData) -> go.Figure:
 
 
 @CHARTS.register("task_set")
-def task_set_chart(study: StudyData) -> Chart:
+def task_set_chart(study: Study) -> Chart:
     """Robust score of each task set, the clean one beside it."""
     data = collect_task_set(study)
     return Chart(

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from taskgroup.analysis.base import CHARTS, Chart, StudyData
+from taskgroup.analysis.base import CHARTS, Chart
 from taskgroup.analysis.charts.style import literal, new_figure
+from taskgroup.study.study import Study
 from taskgroup.wording import (
     condition_name,
     format_radius,
@@ -41,7 +42,7 @@ class TransferData:
     values: tuple[tuple[float | None, ...], ...] = ()
 
 
-def collect_transfer(study: StudyData) -> TransferData:
+def collect_transfer(study: Study) -> TransferData:
     """The latest transfer matrix of a study."""
     rows = study.transfers
     if not rows:
@@ -85,7 +86,7 @@ def draw_transfer(data: TransferData) -> go.Figure:
 
 
 @CHARTS.register("transfer")
-def transfer_chart(study: StudyData) -> Chart:
+def transfer_chart(study: Study) -> Chart:
     """Source by target, as measured by the latest evaluation of several models."""
     data = collect_transfer(study)
     title = "Attacks made for another model"

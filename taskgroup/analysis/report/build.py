@@ -1,8 +1,10 @@
 """The report: one HTML file that answers the question, shows why, and opens offline."""
 
+from collections.abc import Sequence
+
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
 from taskgroup import __version__
-from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.report import page
 from taskgroup.analysis.report.grid_page import grid_sections
 from taskgroup.analysis.report.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
@@ -16,7 +18,9 @@ from taskgroup.analysis.report.stages import (
 )
 from taskgroup.analysis.tables.base import study_table
 from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table
+from taskgroup.results.records import Panel
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 from taskgroup.wording import format_score
 
 ORDER = ("pareto", "task_set", "epsilon", "transfer", "slices", "learning_curves")
@@ -27,19 +31,22 @@ PANELS_CAPTION = (
 )
 
 
-def write_report(run: RunDirectory) -> str:
+def write_report(run: RunDirectory, study: Study) -> str:
     """Write ``report.html`` into a run directory and return where it lies.
 
+    Args:
+        run: The run directory.
+        study: What lies in it.
+
     Raises:
-        DataError: A record is torn, foreign, or of another schema version.
-        ConfigError: The run's space names no main task or no objectives.
+        DataError: The file of a picture is torn or foreign.
         ResourceError: The disk is full or not writable.
     """
-    return run.write_report(render_report(read_study(run)))
+    return run.write_report(render_report(study, run.panels()))
 
 
-def render_report(study: StudyData) -> str:
-    """The report of a study as HTML."""
+def render_report(study: Study, panels: Sequence[Panel] = ()) -> str:
+    """The report of a study as HTML, with the pictures of its evaluations."""
     headline = collect_headline(study)
     names = [*ORDER, *(name for name in CHARTS if name not in ORDER)]
     body = [
@@ -50,7 +57,7 @@ def render_report(study: StudyData) -> str:
         *(_chart(study, name) for name in names[:3]),
         _evaluation(study, "test"),
         _evaluation(study, "confirm"),
-        _panels(study),
+        _panels(study, panels),
         *(_chart(study, name) for name in names[3:]),
         _proxy(study),
         page.section("All trials", "", page.table(study_table(study))),
@@ -59,33 +66,33 @@ def render_report(study: StudyData) -> str:
     return page.page(f"{study.name}: {headline.title}", [piece for piece in body if piece])
 
 
-def _head(study: StudyData, headline: Headline) -> str:
+def _head(study: Study, headline: Headline) -> str:
     notes = () if study.best is None else (_confirmation(study),)
-    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    begun = min((trial.started for trial in study.searched if trial.started), default="")
     parts = [study.name, begun[:10], f"taskgroup {__version__}"]
     return page.head(headline, kicker=" · ".join(part for part in parts if part), notes=notes)
 
 
-def _confirmation(study: StudyData) -> str:
+def _confirmation(study: Study) -> str:
     """What the confirm stage says, or that nothing is confirmed and how to confirm it."""
-    return confirmation_sentence(study) or f"{NOT_CONFIRMED} Run: taskgroup confirm {study.path}"
+    return confirmation_sentence(study) or f"{NOT_CONFIRMED} Run: taskgroup confirm {study.place}"
 
 
-def _confirmed(study: StudyData) -> str:
-    if not any(trial.stage == "confirm" for trial in study.staged):
+def _confirmed(study: Study) -> str:
+    if not study.has_stage("confirm"):
         return ""
     content = page.table(confirm_table(study), mark_column=-1)
     return page.section("Confirmation with several seeds", CONFIRM_CAPTION, content)
 
 
-def _proxy(study: StudyData) -> str:
-    if not any(trial.stage == "proxy" for trial in study.staged):
+def _proxy(study: Study) -> str:
+    if not study.has_stage("proxy"):
         return ""
     content = page.table(proxy_table(study), mark_column=-1)
     return page.section("Stand-in against real setting", PROXY_CAPTION, content)
 
 
-def _standings(study: StudyData, headline: Headline) -> str:
+def _standings(study: Study, headline: Headline) -> str:
     if not headline.standings:
         return ""
     score = study.robust.score_name
@@ -107,13 +114,13 @@ def _standings(study: StudyData, headline: Headline) -> str:
     )
 
 
-def _chart(study: StudyData, name: str) -> str:
+def _chart(study: Study, name: str) -> str:
     chart = CHARTS[name](study)
     content = "" if chart.figure is None else page.figure(chart.figure, name)
     return page.section(chart.title, chart.caption, content)
 
 
-def _evaluation(study: StudyData, split: str) -> str:
+def _evaluation(study: Study, split: str) -> str:
     own = [r for r in study.evaluations if (r.task, r.split) == (study.main_task, split)]
     if not own:
         return ""
@@ -124,22 +131,21 @@ def _evaluation(study: StudyData, split: str) -> str:
         "Strong attacks on images that the search never saw. The worst case takes, image by image, "
         "the attack inside the threat model that hurt most."
     )
-    tables = [robustness_table(own, (*study.trials, *study.staged))]
+    tables = [robustness_table(own, study.trials)]
     if split == "test":
-        tables.append(evaluation_table(rows, study.trials))
+        tables.append(evaluation_table(rows, study.searched))
     content = "\n".join(page.table(table, mark_column=0) for table in tables)
     return page.section(f"Evaluation on the {split} split", caption, content)
 
 
-def _panels(study: StudyData) -> str:
-    if not study.panels:
+def _panels(study: Study, panels: Sequence[Panel]) -> str:
+    if not panels:
         return ""
-    return page.section(
-        "What the attack does to predictions", PANELS_CAPTION, page.panels(collect_panels(study))
-    )
+    content = page.panels(collect_panels(study, panels))
+    return page.section("What the attack does to predictions", PANELS_CAPTION, content)
 
 
-def _reproduce(study: StudyData, headline: Headline) -> str:
+def _reproduce(study: Study, headline: Headline) -> str:
     content = [
         page.facts(headline.facts),
         page.commands(headline.commands),

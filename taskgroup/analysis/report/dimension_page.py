@@ -1,12 +1,13 @@
 """The charts of output dimension as a page of their own, for checkpoints without a run."""
 
 import taskgroup.analysis.charts  # noqa: F401  (registers every chart)
-from taskgroup.analysis.base import CHARTS, StudyData
+from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.report import page
 from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, within
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 
 PAGE_FILE = "dimension.html"
 NAMES = ("dimension", "task_gradients")
@@ -22,9 +23,9 @@ def write_dimension_page(place: Place) -> str:
     storage = open_storage(place)
     rows, task_rows = DIMENSIONS.latest(storage), TASK_GRADIENTS.latest(storage)
     task = rows[-1].task if rows else ""
-    study = StudyData(
+    study = Study(
         name=str(place),
-        path=str(place),
+        place=str(place),
         main_task=task,
         objectives=(StudyObjective(f"{task}/robust/score", "maximize"),),
         dimensions=tuple(rows),

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.report import page
 from taskgroup.analysis.tables.base import Table
 from taskgroup.analysis.tables.grid_tables import (
@@ -15,6 +14,7 @@ from taskgroup.analysis.tables.grid_tables import (
 from taskgroup.analysis.tables.grids import Grid, open_grid
 from taskgroup.analysis.tables.predictors import predictors_table
 from taskgroup.errors import DataError
+from taskgroup.study.study import Study
 
 SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
     (
@@ -41,7 +41,7 @@ SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
 )
 
 
-def grid_tables(study: StudyData) -> list[tuple[str, str, Table]]:
+def grid_tables(study: Study) -> list[tuple[str, str, Table]]:
     """Titles, captions and tables that a study with several seeds has numbers for.
 
     Empty for any other study.
@@ -56,7 +56,7 @@ def grid_tables(study: StudyData) -> list[tuple[str, str, Table]]:
     return found
 
 
-def grid_sections(study: StudyData) -> str:
+def grid_sections(study: Study) -> str:
     """The same as sections of a report."""
     return "\n".join(
         page.section(title, caption, page.table(table, mark_column=-1))

@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.groups import Group, group_of
 from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.study.selection import max_clean_drop, selection_rule
+from taskgroup.study.selection import selection_rule
+from taskgroup.study.study import Study
 from taskgroup.wording import (
     budget_text,
     format_gain,
@@ -64,7 +64,7 @@ class Headline:
     commands: tuple[tuple[str, str], ...]
 
 
-def collect_headline(study: StudyData) -> Headline:
+def collect_headline(study: Study) -> Headline:
     """Put the answer of a study into words."""
     best = study.best
     if best is None:
@@ -82,12 +82,12 @@ def _title(best: TrialResult) -> str:
     return f"Most robust trial: {best.main_task} with {listed(best.auxiliary_tasks)}"
 
 
-def _no_answer(study: StudyData) -> str:
-    reasons = Counter(t.reason for t in study.trials if t.status == "failed" and t.reason)
+def _no_answer(study: Study) -> str:
+    reasons = Counter(t.reason for t in study.searched if t.status == "failed" and t.reason)
     if study.infeasible:
         return "No complete trial keeps within the constraint on the clean score."
     worst = "".join(f" {count} failed: {why}." for why, count in reasons.most_common(2))
-    return f"No trial is complete among {len(study.trials)}.{worst}"
+    return f"No trial is complete among {len(study.searched)}.{worst}"
 
 
 def _settings(best: TrialResult) -> str:
@@ -99,7 +99,7 @@ def _settings(best: TrialResult) -> str:
     return f"Trial {best.number}, {best.label}, trained {how}{words}."
 
 
-def _scores(study: StudyData, best: TrialResult) -> str:
+def _scores(study: Study, best: TrialResult) -> str:
     score = study.robust.score_name
     robust = format_score(score, best.score(study.robust.metric))
     clean = format_score(score, best.score(study.clean.metric))
@@ -110,7 +110,7 @@ def _scores(study: StudyData, best: TrialResult) -> str:
     )
 
 
-def _tested(study: StudyData, best: TrialResult) -> tuple[str, ...]:
+def _tested(study: Study, best: TrialResult) -> tuple[str, ...]:
     """The winner's test scores, once it was evaluated."""
     score = study.robust.score_name
     own: dict[str, EvaluationRow] = {}
@@ -132,15 +132,15 @@ def _with_interval(row: EvaluationRow) -> str:
     return score_interval(row.score_name, row.score, row.low, row.high)
 
 
-def _standings(study: StudyData) -> tuple[Standing, ...]:
+def _standings(study: Study) -> tuple[Standing, ...]:
     best = study.best
     if best is None:
         return ()
-    baselines = [t for t in study.complete if t.role == "baseline" and t.number != best.number]
+    baselines = [trial for trial in study.baselines if trial.number != best.number]
     return tuple(_standing(study, trial, best) for trial in (best, *baselines))
 
 
-def _standing(study: StudyData, trial: TrialResult, best: TrialResult) -> Standing:
+def _standing(study: Study, trial: TrialResult, best: TrialResult) -> Standing:
     robust = trial.score(study.robust.metric)
     gain = None if robust is None else study.robust.gain(best) - study.robust.gain(trial)
     return Standing(
@@ -153,22 +153,18 @@ def _standing(study: StudyData, trial: TrialResult, best: TrialResult) -> Standi
     )
 
 
-def _facts(study: StudyData) -> tuple[tuple[str, str], ...]:
-    counts = Counter[str](trial.status for trial in study.trials)
+def _facts(study: Study) -> tuple[tuple[str, str], ...]:
+    counts = Counter[str](trial.status for trial in study.searched)
     statuses = ("complete", "pruned", "failed", "interrupted")
-    listed = ", ".join(f"{counts[status]} {status}" for status in statuses if counts[status])
-    overheads = [t.overhead_seconds for t in study.trials if t.overhead_seconds is not None]
-    overhead = (
-        f"{format_seconds(sum(overheads) / len(overheads))} per trial"
-        if overheads
-        else "not measured"
-    )
+    ends = ", ".join(f"{counts[status]} {status}" for status in statuses if counts[status])
+    mean = study.engine_overhead
+    overhead = "not measured" if mean is None else f"{format_seconds(mean)} per trial"
     dataset = study.space.get("dataset")
     name = dataset.get("name", "-") if isinstance(dataset, dict) else "-"
     return (
-        ("trials", f"{len(study.trials)} ({listed or 'none begun'})"),
+        ("trials", f"{len(study.searched)} ({ends or 'none begun'})"),
         ("data set", str(name)),
-        ("training time", format_seconds(sum(trial.seconds for trial in study.trials))),
+        ("training time", format_seconds(sum(trial.seconds for trial in study.searched))),
         ("engine overhead", overhead),
         ("winner chosen by", selection_rule(study.objectives, limits=study.limits)),
         *_constraint(study),
@@ -176,9 +172,9 @@ def _facts(study: StudyData) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _constraint(study: StudyData) -> tuple[tuple[str, str], ...]:
+def _constraint(study: Study) -> tuple[tuple[str, str], ...]:
     """Who exceeds the study's constraint, if it has one."""
-    if max_clean_drop(study.space) is None:
+    if study.max_clean_drop is None:
         return ()
     if not study.limits:
         return (("constraint", "not applied: the natural single-task baseline is not complete"),)
@@ -186,20 +182,20 @@ def _constraint(study: StudyData) -> tuple[tuple[str, str], ...]:
     return (("infeasible", beyond or "none of the complete trials"),)
 
 
-def _versions(study: StudyData) -> str:
-    found = dict.fromkeys(pair for trial in study.trials for pair in trial.versions.items())
+def _versions(study: Study) -> str:
+    found = dict.fromkeys(pair for trial in study.searched for pair in trial.versions.items())
     return ", ".join(f"{name} {version}" for name, version in found) or "not recorded"
 
 
-def _commands(study: StudyData) -> tuple[tuple[str, str], ...]:
+def _commands(study: Study) -> tuple[tuple[str, str], ...]:
     return (
-        ("train the best again, with several seeds", f"taskgroup confirm {study.path}"),
-        ("attack the winner and the baselines", f"taskgroup evaluate best --run {study.path}"),
-        ("write this report again", f"taskgroup report --run {study.path}"),
-        ("search again", f"taskgroup search --space {study.path}/space.yaml"),
+        ("train the best again, with several seeds", f"taskgroup confirm {study.place}"),
+        ("attack the winner and the baselines", f"taskgroup evaluate best --run {study.place}"),
+        ("write this report again", f"taskgroup report --run {study.place}"),
+        ("search again", f"taskgroup search --space {study.place}/space.yaml"),
     )
 
 
-def gain_text(study: StudyData, gain: float | None) -> str:
+def gain_text(study: Study, gain: float | None) -> str:
     """A gain in the unit of the robust score."""
     return format_gain(study.robust.score_name, gain)

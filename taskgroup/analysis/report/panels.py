@@ -1,10 +1,9 @@
 """Pictures of an evaluation side by side: seen, wanted, said, attacked, said then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from taskgroup.analysis.base import StudyData
-from taskgroup.analysis.groups import Group, group_of
+from taskgroup.analysis.groups import Group, Model, group_of_row
 from taskgroup.analysis.report.pictures import (
     IGNORED,
     class_color,
@@ -13,6 +12,7 @@ from taskgroup.analysis.report.pictures import (
     scale_limits,
 )
 from taskgroup.results.records import Panel
+from taskgroup.study.study import Study
 from taskgroup.wording import attack_name, format_epsilon
 
 MAX_IMAGES = 3
@@ -72,52 +72,43 @@ class PanelData:
     classes: tuple[tuple[str, str], ...] = ()
 
 
-def collect_panels(study: StudyData) -> PanelData:
+def collect_panels(study: Study, panels: Sequence[Panel]) -> PanelData:
     """Put the first images and models of an evaluation into rows; clean answers come first."""
-    panels = study.panels
     images = sorted({panel.image for panel in panels})[:MAX_IMAGES]
-    models = _models(study)
+    models = _models(study, panels)
     attacks = dict.fromkeys(
         (panel.condition, panel.epsilon)
         for panel in panels
         if panel.content == "prediction" and panel.condition != "clean"
     )
-    blocks = tuple(_block(study, image, models, tuple(attacks)) for image in images)
+    blocks = tuple(
+        _block([panel for panel in panels if panel.image == image], models, tuple(attacks))
+        for image in images
+    )
     heads = ["prediction"]
     for condition, epsilon in attacks:
         heads += [f"{attack_name(condition, 1)} at ε = {format_epsilon(epsilon)}", "prediction"]
     return PanelData(tuple(heads), blocks, _classes(panels))
 
 
-def _models(study: StudyData) -> list[tuple[int, str]]:
+def _models(study: Study, panels: Sequence[Panel]) -> dict[Model, Group]:
     """Winner, main task alone, then the rest; never more than fit on a page."""
-    found = dict.fromkeys((panel.trial, panel.label) for panel in study.panels)
     order: tuple[Group, ...] = ("best", "adversarial", "natural", "several")
-    groups = {model: _group(study, model) for model in found}
     rank = {group: place for place, group in enumerate(order)}
-    return sorted(found, key=lambda model: rank.get(groups[model], len(rank)))[:MAX_MODELS]
-
-
-def _group(study: StudyData, model: tuple[int, str]) -> Group:
-    own = [panel for panel in study.panels if (panel.trial, panel.label) == model]
-    if any(panel.role == "winner" for panel in own):
-        return "best"
-    trials = [trial for trial in study.trials if trial.number == model[0]]
-    return group_of(trials[0], None) if trials else "other"
+    groups = {(panel.trial, panel.label): group_of_row(panel, study.searched) for panel in panels}
+    ranked = sorted(groups.items(), key=lambda pair: rank.get(pair[1], len(rank)))
+    return dict(ranked[:MAX_MODELS])
 
 
 def _block(
-    study: StudyData,
-    image: int,
-    models: Sequence[tuple[int, str]],
-    attacks: Sequence[tuple[str, float]],
+    here: Sequence[Panel], models: Mapping[Model, Group], attacks: Sequence[tuple[str, float]]
 ) -> PanelBlock:
-    here = [panel for panel in study.panels if panel.image == image]
+    """The panels of one image in rows."""
     targets = [panel for panel in here if panel.content == "target"]
     limits = scale_limits(targets[0].pixels) if targets and targets[0].pixels.ndim == 3 else (0, 1)
     seen = [p for p in here if p.content == "image" and p.condition == "clean"]
     rows = []
-    for model in models:
+    for model, group in models.items():
         own: dict[tuple[str, str, float], Panel] = {
             (panel.content, panel.condition, panel.epsilon): panel
             for panel in here
@@ -126,9 +117,9 @@ def _block(
         keys = [("prediction", "clean", 0.0)]
         keys += [(side, *attack) for attack in attacks for side in ("image", "prediction")]
         cells = tuple(_cell(own.get(key), limits) for key in keys)
-        rows.append(PanelRow(model[1], _group(study, model), cells))
+        rows.append(PanelRow(model[1], group, cells))
     first = [_cell(panels[0] if panels else None, limits) for panels in (seen, targets)]
-    return PanelBlock(image, first[0], first[1], tuple(rows))
+    return PanelBlock(here[0].image, first[0], first[1], tuple(rows))
 
 
 def _cell(panel: Panel | None, limits: tuple[float, float]) -> Cell:

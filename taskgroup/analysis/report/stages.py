@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.tables.base import Row, Table
-from taskgroup.study.agreement import agreement_text, proxy_agreement, proxy_pairs
+from taskgroup.study.agreement import agreement_text, proxy_pairs
 from taskgroup.study.confirmation import (
     Confirmed,
     MeanInterval,
     attack_words,
     best_alone,
-    confirmed_task_sets,
     verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 from taskgroup.wording import (
     MISSING,
+    counted,
     format_score,
     gain_interval,
     score_interval,
@@ -34,9 +34,9 @@ PROXY_CAPTION = (
 )
 
 
-def confirm_table(study: StudyData) -> Table:
+def confirm_table(study: Study) -> Table:
     """Each confirmed configuration: mean and interval, paired difference, what that says."""
-    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
+    found = study.confirmed
     heads = [objective.title for objective in study.objectives]
     columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "so")
     rows = tuple(_confirmed_row(study, group) for group in found)
@@ -44,7 +44,7 @@ def confirm_table(study: StudyData) -> Table:
     return Table(columns, frozenset(range(1, 3 + len(heads))), rows, notes)
 
 
-def _attack_notes(study: StudyData) -> tuple[str, ...]:
+def _attack_notes(study: Study) -> tuple[str, ...]:
     """What each column was measured under."""
     words = [
         f"{objective.title}: {attack_words(objective.metric, study.suite)}"
@@ -52,18 +52,18 @@ def _attack_notes(study: StudyData) -> tuple[str, ...]:
     ]
     text = "; ".join(words)
     waiting = len(study.suite.missing)
-    left_out = f"{waiting} confirmations are not scored by the suite yet and left out."
+    left_out = f"Left out, not scored by the suite yet: {counted(waiting, 'confirmation')}."
     return (f"{text[:1].upper()}{text[1:]}.", *([left_out] if waiting else []))
 
 
-def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
+def _confirmed_row(study: Study, group: Confirmed) -> Row:
     difference = group.differences[0] if group.differences else None
     scores = [
         _interval(objective, score)
         for objective, score in zip(study.objectives, group.scores, strict=True)
     ]
     cells = (
-        _name(group),
+        group.name,
         str(group.scores[0].seeds),
         *scores,
         _difference(study.objectives[0], difference),
@@ -82,14 +82,7 @@ def _confirmed_row(study: StudyData, group: Confirmed) -> Row:
     return Row(cells, data, None, alarms)
 
 
-def _name(group: Confirmed) -> str:
-    """The label with the trial that was confirmed, unless the label names it."""
-    named = f"trial {group.first.parent}"
-    label = group.first.label
-    return label if label.endswith(named) else f"{label} ({named})"
-
-
-def _alone_note(study: StudyData, found: tuple[Confirmed, ...]) -> tuple[str, ...]:
+def _alone_note(study: Study, found: tuple[Confirmed, ...]) -> tuple[str, ...]:
     best = best_alone(found, study.objectives[0])
     if best is None:
         return ()
@@ -105,9 +98,9 @@ def _difference(objective: StudyObjective, found: MeanInterval | None) -> str:
     return MISSING if found is None else gain_interval(objective.metric, *found[:3])
 
 
-def confirmation_sentence(study: StudyData) -> str | None:
+def confirmation_sentence(study: Study) -> str | None:
     """What the stage says about the winner, or that only others were confirmed; None without it."""
-    found = confirmed_task_sets(study.staged, study.objectives, study.suite)
+    found = study.confirmed
     if not any(group.scores[0].seeds for group in found):
         return None
     best = study.best
@@ -125,10 +118,10 @@ def confirmation_sentence(study: StudyData) -> str | None:
     )
 
 
-def proxy_table(study: StudyData) -> Table:
+def proxy_table(study: Study) -> Table:
     """Each promoted trial: its score on the stand-in and in the real setting."""
     objective = study.objectives[0]
-    pairs = proxy_pairs((*study.staged, *study.trials))
+    pairs = proxy_pairs(study.trials)
     rows = []
     for proxy, real in sorted(pairs, key=lambda pair: -objective.gain(pair[0])):
         scores = [
@@ -143,7 +136,7 @@ def proxy_table(study: StudyData) -> Table:
     return Table(columns, frozenset({1, 2, 3, 4}), tuple(rows), (proxy_sentence(study),))
 
 
-def proxy_sentence(study: StudyData) -> str:
+def proxy_sentence(study: Study) -> str:
     """The rank correlation between stand-in and real setting, in words."""
-    found = proxy_agreement((*study.staged, *study.trials), study.objectives[0])
+    found = study.proxy_agreement
     return f"Rank correlation of stand-in and real setting: {agreement_text(found)}."

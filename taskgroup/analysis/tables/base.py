@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.groups import Group, group_of
 from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
+from taskgroup.study.study import Study
 from taskgroup.wording import (
     MISSING,
     format_difference,
@@ -86,18 +86,18 @@ def runs_table(parent: str | Path) -> Table:
 
 def _run_row(run: RunDirectory) -> Row:
     try:
-        study = read_study(run)
+        study = Study.read(run)
     except TaskgroupError as error:
         cells = (run.place, MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
         return Row(cells, {"run": run.place, "error": str(error)})
     best = study.best
     score = best.score(study.robust.metric) if best is not None else None
-    begun = min((trial.started for trial in study.trials if trial.started), default="")
+    begun = min((trial.started for trial in study.searched if trial.started), default="")
     label = best.label if best is not None else ""
     data = {
         "run": run.place,
         "main_task": study.main_task,
-        "trials": len(study.trials),
+        "trials": len(study.searched),
         "complete": len(study.complete),
         "best": label or None,
         "metric": study.robust.metric,
@@ -107,7 +107,7 @@ def _run_row(run: RunDirectory) -> Row:
     cells = (
         run.place,
         study.main_task,
-        str(len(study.trials)),
+        str(len(study.searched)),
         str(len(study.complete)),
         label or MISSING,
         format_score(study.robust.score_name, score),
@@ -116,17 +116,7 @@ def _run_row(run: RunDirectory) -> Row:
     return Row(cells, data)
 
 
-def trials_table(run: RunDirectory) -> Table:
-    """The trials of a run, best robust score first.
-
-    Raises:
-        DataError: A record is torn, foreign, or of another schema version.
-        ConfigError: Its space names no main task or no objectives.
-    """
-    return study_table(read_study(run))
-
-
-def study_table(study: StudyData) -> Table:
+def study_table(study: Study) -> Table:
     """The trials of a study: best robust score first, those without one last.
 
     Where there are other stages their trials follow, and a column says which: scores of different
@@ -140,7 +130,7 @@ def study_table(study: StudyData) -> Table:
     )
     clean, robust = study.clean.title, study.robust.title
     columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
-    trials = (*study.trials, *study.staged)
+    trials = study.trials
     counts = Counter(trial.status for trial in trials)
     note = f"{len(trials)} trials: " + ", ".join(
         f"{number} {status}" for status, number in counts.items()
@@ -168,7 +158,7 @@ def _with_stages(table: Table) -> Table:
     )
 
 
-def ranked(study: StudyData, stage: Stage = "search") -> list[TrialResult]:
+def ranked(study: Study, stage: Stage = "search") -> list[TrialResult]:
     """Complete trials of one stage by falling robust score, then the rest by number."""
 
     def rank(trial: TrialResult) -> tuple[bool, float, int]:
@@ -176,11 +166,11 @@ def ranked(study: StudyData, stage: Stage = "search") -> list[TrialResult]:
         is_last = trial.status != "complete" or gain != gain
         return (is_last, 0.0 if is_last else -gain, trial.number)
 
-    own = [trial for trial in (*study.trials, *study.staged) if trial.stage == stage]
+    own = [trial for trial in study.trials if trial.stage == stage]
     return sorted(own, key=rank)
 
 
-def _trial_row(study: StudyData, trial: TrialResult, *, is_infeasible: bool) -> Row:
+def _trial_row(study: Study, trial: TrialResult, *, is_infeasible: bool) -> Row:
     clean, robust = (trial.score(axis.metric) for axis in (study.clean, study.robust))
     score = study.robust.score_name
     done = trial.epochs[-1].epoch if trial.epochs else 0

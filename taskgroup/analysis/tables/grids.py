@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.config import flat
 from taskgroup.errors import DataError
 from taskgroup.results.records import EvaluationRow
@@ -19,6 +18,7 @@ from taskgroup.study.seed_groups import (
     lines,
     seed_groups,
 )
+from taskgroup.study.study import Study
 from taskgroup.wording import budget_text, listed, metric_parts, setting_text
 
 VALIDATION = "validation"
@@ -37,7 +37,7 @@ class Grid:
             those that the search measured.
     """
 
-    studies: tuple[StudyData, ...]
+    studies: tuple[Study, ...]
     split: str
 
     @cached_property
@@ -59,7 +59,7 @@ class Grid:
     @property
     def place(self) -> str:
         """The first run directory, for commands."""
-        return self.studies[0].path
+        return self.studies[0].place
 
     def robust(self, main_task: str) -> StudyObjective:
         """The robust score of a main task, as the first study of it names it."""
@@ -108,7 +108,7 @@ class Grid:
         ]
 
 
-def open_grid(studies: Sequence[StudyData], split: str | None = None) -> Grid:
+def open_grid(studies: Sequence[Study], split: str | None = None) -> Grid:
     """Read studies as one grid.
 
     Args:
@@ -122,10 +122,10 @@ def open_grid(studies: Sequence[StudyData], split: str | None = None) -> Grid:
     evaluated = any(row.split == "test" for study in studies for row in study.evaluations)
     grid = Grid(tuple(studies), split or ("test" if evaluated else VALIDATION))
     if not grid.groups:
-        total = sum(len(study.trials) for study in studies)
+        total = sum(len(study.searched) for study in studies)
         raise DataError(
             f"{_places(studies)} must hold a finished trial, found none among {total}; "
-            f"go on with: taskgroup search --resume {studies[0].path}"
+            f"go on with: taskgroup search --resume {studies[0].place}"
         )
     return grid
 
@@ -197,7 +197,7 @@ def find_row(member: Scored, condition: str, score: str) -> EvaluationRow | None
     return None
 
 
-def _scored(studies: Sequence[StudyData], split: str) -> list[Scored]:
+def _scored(studies: Sequence[Study], split: str) -> list[Scored]:
     """Every trial of the searches with its rows on a split."""
     found = []
     for study in studies:
@@ -205,9 +205,9 @@ def _scored(studies: Sequence[StudyData], split: str) -> list[Scored]:
         for row in study.evaluations:
             if row.split == split:
                 rows.setdefault(row.trial, []).append(row)
-        for trial in study.trials:
+        for trial in study.searched:
             weights = _weights(study.space, trial.parameters) if trial.auxiliary_tasks else None
-            found.append(Scored(trial, tuple(rows.get(trial.number, ())), weights, study.path))
+            found.append(Scored(trial, tuple(rows.get(trial.number, ())), weights, study.place))
     return found
 
 
@@ -223,5 +223,5 @@ def _attacked_text(line: Line) -> str:
     return "all tasks" if line.attacked_tasks == ("all",) else listed(line.attacked_tasks)
 
 
-def _places(studies: Sequence[StudyData]) -> str:
-    return ", ".join(study.path for study in studies)
+def _places(studies: Sequence[Study]) -> str:
+    return ", ".join(study.place for study in studies)

@@ -110,7 +110,7 @@ def _check(rows: Sequence[Row], grid: Grid) -> None:
     most = max((value["pairs"] for row in rows for value in row.data["cells"]), default=0)
     if most < 3:
         raise DataError(
-            f"{', '.join(study.path for study in grid.studies)} must hold at least 3 scored "
+            f"{', '.join(study.place for study in grid.studies)} must hold at least 3 scored "
             f"configurations to rank, found {most}; search more task sets, or evaluate more trials "
             f"with: taskgroup evaluate all --run {grid.place}"
         )

@@ -22,6 +22,7 @@ from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirec
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, is_address, within
 from taskgroup.results.storage.single_files import exists
+from taskgroup.study.study import Study
 
 Progress = Callable[[int, int, str], None]
 NEXT = "see what exists with: taskgroup runs list"
@@ -190,7 +191,7 @@ def _resolve(target: str, run: Place | None, runs: Place) -> tuple[list[Subject]
     """Networks of one target, the folder that they belong to, and whether it is a run."""
     if _is_run(target):
         directory = RunDirectory.open(target)
-        return winner_and_baselines(directory), directory.place, True
+        return winner_and_baselines(Study.read(directory)), directory.place, True
     if target != "best" and not target.isdecimal() and not exists(target):
         raise DataError(
             f"{target} must be best, a trial's number, a run directory or a checkpoint, found no "

@@ -1,45 +1,39 @@
 """The answer of a search for programs: what ``--json`` prints."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taskgroup.results.records import TrialResult
-from taskgroup.search.answer.stage_lines import is_confirmed
-from taskgroup.study.agreement import RungAgreement, proxy_agreement
-from taskgroup.study.confirmation import Confirmed, MeanInterval, confirmed_task_sets
+from taskgroup.search.answer.result import SearchResult
+from taskgroup.study.agreement import RungAgreement
+from taskgroup.study.confirmation import Confirmed, MeanInterval
 from taskgroup.study.selection import selection_rule
-
-if TYPE_CHECKING:
-    from taskgroup.search.answer.summary import StudyResult
+from taskgroup.study.study import Study
 
 
-def answer_json(result: StudyResult) -> dict[str, Any]:
+def answer_json(result: SearchResult) -> dict[str, Any]:
     """The answer of a search as plain data; None stands for a number that is not known."""
-    best = result.best
+    study = result.study
+    best = study.best
     return {
-        "run": result.run.place,
-        "trials": dict(Counter(trial.status for trial in result.trials)),
+        "run": study.place,
+        "trials": dict(Counter(trial.status for trial in study.trials)),
         "total": result.total,
         "interrupted": result.is_interrupted,
         "seconds": result.seconds,
-        "engine_overhead_seconds": result.engine_overhead,
+        "engine_overhead_seconds": study.engine_overhead,
         "over_budget": result.is_over_budget,
-        "rule": selection_rule(result.objectives, limits=result.limits),
-        "infeasible": [trial.number for trial in result.infeasible],
+        "rule": selection_rule(study.objectives, limits=study.limits),
+        "infeasible": [trial.number for trial in study.infeasible],
         "rung_agreement": [_agreement_json(found) for found in result.agreements],
-        "confirmed": is_confirmed(result.trials),
-        "confirm_suite": result.suite.suite or None,
-        "confirm_images": result.suite.images or None,
-        "confirmation": [
-            _confirmed_json(result, found)
-            for found in confirmed_task_sets(result.trials, result.objectives, result.suite)
-        ],
-        "proxy_agreement": _proxy_json(result),
-        "best": None if best is None else _trial_json(result, best),
-        "pareto": [_trial_json(result, trial) for trial in result.pareto],
+        "confirmed": study.is_confirmed,
+        "confirm_suite": study.suite.suite or None,
+        "confirm_images": study.suite.images or None,
+        "confirmation": [_confirmed_json(study, found) for found in study.confirmed],
+        "proxy_agreement": _proxy_json(study),
+        "best": None if best is None else _trial_json(study, best),
+        "pareto": [_trial_json(study, trial) for trial in study.pareto],
     }
 
 
@@ -49,8 +43,8 @@ def _agreement_json(found: RungAgreement) -> dict[str, Any]:
     return {"epoch": found.epoch, "metric": found.metric, "trials": found.trials, **known}
 
 
-def _confirmed_json(result: StudyResult, found: Confirmed) -> dict[str, Any]:
-    metrics = [objective.metric for objective in result.objectives]
+def _confirmed_json(study: Study, found: Confirmed) -> dict[str, Any]:
+    metrics = [objective.metric for objective in study.objectives]
     return {
         "trial": found.first.parent,
         "label": found.first.label,
@@ -63,10 +57,10 @@ def _confirmed_json(result: StudyResult, found: Confirmed) -> dict[str, Any]:
     }
 
 
-def _proxy_json(result: StudyResult) -> dict[str, Any] | None:
-    if not any(trial.stage == "proxy" for trial in result.trials):
+def _proxy_json(study: Study) -> dict[str, Any] | None:
+    if not study.has_stage("proxy"):
         return None
-    found = proxy_agreement(result.trials, result.objectives[0])
+    found = study.proxy_agreement
     return {
         "spearman": _known(found.value),
         "low": _known(found.low),
@@ -75,13 +69,13 @@ def _proxy_json(result: StudyResult) -> dict[str, Any] | None:
     }
 
 
-def _trial_json(result: StudyResult, trial: TrialResult) -> dict[str, Any]:
+def _trial_json(study: Study, trial: TrialResult) -> dict[str, Any]:
     return {
         "number": trial.number,
         "label": trial.label,
         "task_set": list(trial.task_set),
         "parameters": dict(trial.parameters),
-        "scores": {o.metric: o.value(trial) for o in result.objectives},
+        "scores": {o.metric: o.value(trial) for o in study.objectives},
         "checkpoint": trial.checkpoint,
     }
 

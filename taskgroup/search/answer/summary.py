@@ -1,273 +1,252 @@
 """The last words of a search: the answer, how sure it is, where it lies, what to do next."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from taskgroup.results.records import EvaluationRow, Stage, TrialResult
-from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.answer.json_answer import answer_json
-from taskgroup.search.answer.stage_lines import (
-    confirm_lines,
-    is_confirmed,
-    proxy_lines,
-    stage_counts,
-    unscored_lines,
-)
+from taskgroup.results.records import TrialResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.plan.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURAL_LABEL
-from taskgroup.study.agreement import RungAgreement, agreement_line, rung_agreements
-from taskgroup.study.confirmation import SuiteScores, suite_scores
-from taskgroup.study.fronts import pareto_front
-from taskgroup.study.objectives import StudyObjective, objective_gains
-from taskgroup.study.selection import (
-    Limit,
-    infeasible_trials,
-    select_best,
-    selection_rule,
-    study_limits,
+from taskgroup.study.agreement import agreement_line, agreement_text
+from taskgroup.study.confirmation import (
+    Confirmed,
+    MeanInterval,
+    attack_words,
+    best_alone,
+    verdict_text,
 )
-from taskgroup.wording import format_difference, format_gain, format_seconds, parameters_text
+from taskgroup.study.selection import selection_rule
+from taskgroup.study.study import Study
+from taskgroup.wording import (
+    counted,
+    format_difference,
+    format_gain,
+    format_score,
+    format_seconds,
+    gain_interval,
+    parameters_text,
+    score_interval,
+)
 
 REFERENCES = (NATURAL_LABEL, ADVERSARIAL_LABEL, ALL_LABEL)
+STAGES = {"proxy": "on the stand-in", "search": "in the search", "confirm": "in the confirm stage"}
 
 
-@dataclass(frozen=True)
-class StudyResult:
-    """What a search found.
+def summary(result: SearchResult, report: str | None = None) -> str:
+    """The last words of a search, several lines.
 
-    Attributes:
-        run: The run directory.
-        objectives: What was optimised.
-        trials: Every trial's record, by number.
-        total: Trials that the study was to have.
-        seconds: Wall time of this session.
-        max_clean_drop: What the best trial may give up of the clean score; None without a limit.
-        rungs: Epochs after which trials were compared; empty where none was stopped.
-        is_over_budget: Whether ``search.max_seconds`` ended it.
-        evaluations: The rows of each trial's latest evaluation on each split.
-        unscored: Why confirmations could not be scored by their suite, by number.
-        left_out: Trials of ``search.trials`` beyond the configurations that the space has.
+    Args:
+        result: What it found.
+        report: Where the report lies, if one was written.
     """
+    study = result.study
+    blocks = [
+        _counts(result),
+        *(_no_answer(study) if study.best is None else _answer(result, study.best)),
+        *_constraint(study),
+        *_rungs(result),
+        *_places(result, report),
+        *_next_commands(result),
+    ]
+    return "\n".join(blocks)
 
-    run: RunDirectory
-    objectives: tuple[StudyObjective, ...]
-    trials: tuple[TrialResult, ...]
-    total: int
-    seconds: float
-    max_clean_drop: float | None = None
-    rungs: tuple[int, ...] = ()
-    is_over_budget: bool = False
-    evaluations: tuple[EvaluationRow, ...] = ()
-    unscored: Mapping[int, str] = field(default_factory=dict)
-    left_out: int = 0
 
-    @property
-    def suite(self) -> SuiteScores:
-        """What the suite of the confirm stage left of its trials."""
-        return suite_scores(self.trials, self.evaluations)
-
-    @property
-    def limits(self) -> tuple[Limit, ...]:
-        """The constraint, once the baseline that it refers to is complete."""
-        return study_limits(self.trials, self.objectives, self.max_clean_drop)
-
-    @property
-    def infeasible(self) -> list[TrialResult]:
-        """Complete trials that gave up more than the constraint allows."""
-        return infeasible_trials(self.trials, self.limits)
-
-    @property
-    def agreements(self) -> tuple[RungAgreement, ...]:
-        """How well the order at each rung foretells the final one."""
-        has_proxy = any(trial.stage == "proxy" for trial in self.trials)
-        stage: Stage = "proxy" if has_proxy else "search"  # the one that rungs thin out
-        return rung_agreements(self.trials, self.objectives, self.rungs, stage=stage)
-
-    @property
-    def best(self) -> TrialResult | None:
-        """The best trial by the recorded rule; None if none is complete and feasible."""
-        return select_best(self.trials, self.objectives, limits=self.limits)
-
-    @property
-    def pareto(self) -> tuple[TrialResult, ...]:
-        """Complete feasible trials of the search that no other one beats in every objective."""
-        beyond = {trial.number for trial in self.infeasible}
-        complete = [
-            trial
-            for trial in self.trials
-            if trial.status == "complete" and trial.stage == "search" and trial.number not in beyond
-        ]
-        front = pareto_front(objective_gains(complete, self.objectives))
-        return tuple(trial for trial, kept in zip(complete, front, strict=True) if kept)
-
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether the study has trials left to run."""
-        return sum(trial.status != "interrupted" for trial in self.trials) < self.total
-
-    @property
-    def has_only_failures(self) -> bool:
-        """Whether trials ran and every one of them failed."""
-        return bool(self.trials) and all(trial.status == "failed" for trial in self.trials)
-
-    @property
-    def overheads(self) -> tuple[float, ...]:
-        """Engine overhead in seconds of every trial that was not its worker's first."""
-        found = (trial.overhead_seconds for trial in self.trials)
-        return tuple(seconds for seconds in found if seconds is not None)
-
-    @property
-    def engine_overhead(self) -> float | None:
-        """Mean over trials of the time between a worker's last record and the next first batch."""
-        return float(np.mean(self.overheads)) if self.overheads else None
-
-    def to_json(self) -> dict[str, Any]:
-        """The answer as plain data."""
-        return answer_json(self)
-
-    def summary(self, report: str | None = None) -> str:
-        """The last words of the search, several lines.
-
-        Args:
-            report: Where the report lies, if one was written.
-        """
-        answer = self._answer() if self.best is not None else self._no_answer()
-        checks = [*self._constraint(), *self._agreement()]
-        blocks = [self._counts(), *answer, *checks, *self._places(report), self._next_commands()]
-        return "\n".join(blocks)
-
-    def _counts(self) -> str:
-        counts = Counter(trial.status for trial in self.trials)
-        parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
-        ended = sum(counts[key] for key in ("complete", "pruned", "failed"))
-        words = f"{ended} of {self.total} trials ({parts}) in {format_seconds(self.seconds)}"
-        stages = stage_counts(self.trials)
-        words += f": {stages}" if stages else ""
-        if self.is_over_budget:
-            return f"Stopped by search.max_seconds after {words}."
-        if self.left_out:
-            words += (
-                f". Every configuration of the space was tried: {self.left_out} of the "
-                f"{self.left_out + self.total} trials that search.trials asks for are left out"
-            )
-        return f"Stopped after {words}." if self.is_interrupted else f"Done: {words}."
-
-    def _constraint(self) -> list[str]:
-        """Which trials gave up too much, or why that is not known."""
-        if self.max_clean_drop is None:
-            return []
-        if not self.limits:
-            return [
-                "",
-                f"Constraint not applied: {NATURAL_LABEL}, whose clean score it refers to, "
-                "is not complete",
-            ]
-        limit = self.limits[0]
-        metric = limit.objective.metric
-        lines = [
-            f"  infeasible: trial {trial.number}, {trial.label}: "
-            f"{format_difference(metric, limit.drop(trial))} worse"
-            for trial in self.infeasible
-        ]
-        head = f"Constraint: {limit.text} ({NATURAL_LABEL})"
-        return ["", head, *(lines or ["  every complete trial is feasible"])]
-
-    def _agreement(self) -> list[str]:
-        """Rank correlation of every rung with the end, with a warning where it is low."""
-        if not self.agreements:
-            return []
-        lines = [f"  {agreement_line(found)}" for found in self.agreements]
-        if any(found.is_low for found in self.agreements):
-            lines.append(
-                "  warning: where it is low, rungs stop trials nearly at random; raise "
-                "search.grace_epochs, or search with scheduler none"
-            )
-        return ["", "Rank agreement of rungs with the end:", *lines]
-
-    def _answer(self) -> list[str]:
-        best = self.best
-        assert best is not None
-        lines = [
-            "",
-            f"Best: trial {best.number}, {best.label}: {self._scores(best)}",
-            f"  {parameters_text(best.parameters)}",
-            *self._gains(best),
-            f"  chosen by: {selection_rule(self.objectives, limits=self.limits)}",
-            *self._doubt(),
-            *proxy_lines(self.trials, self.objectives[0]),
-            *confirm_lines(self.trials, self.objectives, self.suite),
-            *unscored_lines(self.suite, self.unscored, self.run.place),
-        ]
-        if len(self.objectives) > 1:
-            lines += ["", "Pareto set:", *(self._point(trial) for trial in self.pareto)]
-        return lines
-
-    def _doubt(self) -> list[str]:
-        """What the scores of a search cannot say, until a confirm stage has."""
-        if is_confirmed(self.trials):
-            return [
-                "  one seed, chosen by these scores, which flatters them: see the confirm stage"
-            ]
-        return [
-            "  not confirmed: one seed, chosen on the validation split it is reported on; run "
-            f"'taskgroup confirm {self.run.place}'",
-            "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
-            f"--run {self.run.place}' for stronger attacks",
-        ]
-
-    def _gains(self, best: TrialResult) -> list[str]:
-        """How the best trial stands against the three fixed references."""
-        first = self.objectives[0]
-        return [
-            f"  {first.metric} {format_gain(first.metric, first.value(best) - first.value(trial))} "
-            f"against trial {trial.number}, {trial.label} ({first.text(trial)})"
-            for trial in self.trials
-            if trial.label in REFERENCES
-            and (trial.stage, trial.status) == ("search", "complete")
-            and trial != best
-        ]
-
-    def _no_answer(self) -> list[str]:
-        reasons = Counter(t.reason for t in self.trials if t.status == "failed" and t.reason)
-        if self.infeasible:
-            return ["", "No complete trial is feasible, so there is no answer."]
-        lines = ["", "No trial is complete, so there is no answer."]
-        return lines + [f"  failed {count} x: {why}" for why, count in reasons.most_common(3)]
-
-    def _point(self, trial: TrialResult) -> str:
-        return f"  trial {trial.number}, {trial.label}: {self._scores(trial)}"
-
-    def _scores(self, trial: TrialResult) -> str:
-        return ", ".join(f"{o.metric} {o.text(trial)}" for o in self.objectives)
-
-    def _places(self, report: str | None) -> list[str]:
-        best = self.best
-        lines = ["", f"Run directory: {self.run.place}"]
-        if best is not None and best.checkpoint is not None:
-            lines.append(f"Checkpoint:    {self.run.place_of(best.checkpoint)}")
-        if report is not None:
-            lines.append(f"Report:        {report}")
-        lines.append(f"Engine overhead: {self._overhead_text()}")
-        return lines
-
-    def _overhead_text(self) -> str:
-        mean = self.engine_overhead
-        if mean is None:
-            return "not measured, every trial was the first of its worker"
-        return f"{format_seconds(mean)} per trial (mean of {len(self.overheads)})"
-
-    def _next_commands(self) -> str:
-        path = self.run.place
-        commands: Sequence[str] = (
-            *([self._resume_command()] if self.is_interrupted else []),
-            *([f"taskgroup evaluate best --run {path}"] if self.best is not None else []),
-            f"taskgroup runs show {path}",
+def _counts(result: SearchResult) -> str:
+    counts = Counter[str](trial.status for trial in result.study.trials)
+    parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
+    ended = counts.total() - counts["interrupted"]
+    words = f"{ended} of {result.total} trials ({parts}) in {format_seconds(result.seconds)}"
+    words += _stage_counts(result.study)
+    if result.is_over_budget:
+        return f"Stopped by search.max_seconds after {words}."
+    if result.left_out:
+        words += (
+            f". Every configuration of the space was tried: {result.left_out} of the "
+            f"{result.left_out + result.total} trials that search.trials asks for are left out"
         )
-        return "\nNext:\n" + "\n".join(f"  {command}" for command in commands)
+    return f"Stopped after {words}." if result.is_interrupted else f"Done: {words}."
 
-    def _resume_command(self) -> str:
-        budget = " --fix search.max_seconds=SECONDS" if self.is_over_budget else ""
-        return f"taskgroup search --resume {self.run.place}{budget}"
+
+def _stage_counts(study: Study) -> str:
+    """How many trials ended in each stage; empty where there was only the search."""
+    counts = Counter[str](t.stage for t in study.trials if t.status != "interrupted")
+    if set(counts) <= {"search"}:
+        return ""
+    named = [f"{counts[stage]} {name}" for stage, name in STAGES.items() if counts[stage]]
+    return f": {', '.join(named)}"
+
+
+def _answer(result: SearchResult, best: TrialResult) -> list[str]:
+    study = result.study
+    lines = [
+        "",
+        f"Best: {_scored(study, best)}",
+        f"  {parameters_text(best.parameters)}",
+        *_gains(study, best),
+        f"  chosen by: {selection_rule(study.objectives, limits=study.limits)}",
+        *_doubt(study),
+        *_proxy(study),
+        *_confirmation(study),
+        *_unscored(result),
+    ]
+    if len(study.objectives) > 1:
+        lines += ["", "Pareto set:", *(f"  {_scored(study, trial)}" for trial in study.pareto)]
+    return lines
+
+
+def _scored(study: Study, trial: TrialResult) -> str:
+    scores = ", ".join(f"{o.metric} {o.text(trial)}" for o in study.objectives)
+    return f"trial {trial.number}, {trial.label}: {scores}"
+
+
+def _gains(study: Study, best: TrialResult) -> list[str]:
+    """How the best trial stands against the three fixed references."""
+    first = study.objectives[0]
+    return [
+        f"  {first.metric} {format_gain(first.metric, first.value(best) - first.value(trial))} "
+        f"against trial {trial.number}, {trial.label} ({first.text(trial)})"
+        for trial in study.complete
+        if trial.label in REFERENCES and trial.number != best.number
+    ]
+
+
+def _doubt(study: Study) -> list[str]:
+    """What the scores of a search cannot say, until a confirm stage has."""
+    if study.is_confirmed:
+        return ["  one seed, selected on these scores, so optimistic: see the confirm stage"]
+    return [
+        "  not confirmed: one seed, selected on these validation scores, so optimistic; run "
+        f"'taskgroup confirm {study.place}'",
+        "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
+        f"--run {study.place}' for stronger attacks",
+    ]
+
+
+def _proxy(study: Study) -> list[str]:
+    """Whether the stand-in ranked trials as the real setting does; empty without a proxy stage."""
+    if not study.has_stage("proxy"):
+        return []
+    found = agreement_text(study.proxy_agreement)
+    return ["", f"Proxy against real setting, {study.objectives[0].metric}: {found}"]
+
+
+def _confirmation(study: Study) -> list[str]:
+    """Means, intervals and paired differences of the confirm stage; empty without one."""
+    if not study.confirmed:
+        return []
+    seeds = max(group.scores[0].seeds for group in study.confirmed)
+    first = study.objectives[0]
+    head = f"Confirm stage: {first.metric} on the confirm split, mean of {seeds} seeds"
+    lines = [
+        "",
+        f"{head} (95 % t interval over seeds):",
+        f"  {attack_words(first.metric, study.suite)}",
+    ]
+    for group in study.confirmed:
+        lines += _group_lines(group, first.metric)
+    alone = best_alone(study.confirmed, first)
+    if alone is not None:  # a task set should beat the best recipe of the main task alone as well
+        mean = format_score(first.metric, alone.scores[0].mean)
+        lines.append(f"  best without auxiliary tasks: {alone.first.label}, {mean}")
+    return lines
+
+
+def _group_lines(group: Confirmed, metric: str) -> list[str]:
+    score = group.scores[0]
+    lines = [f"  {group.name}: {_measured(score, score_interval(metric, *score[:3]))}"]
+    if group.partner is not None:
+        gain = group.differences[0]
+        difference = _measured(gain, gain_interval(metric, *gain[:3]))
+        lines.append(f"    {difference} against {group.partner.label}, the same recipe and seeds")
+        lines.append(f"    {verdict_text(group)}")
+    return lines + [f"    {suspicion}" for suspicion in group.suspicions]
+
+
+def _measured(found: MeanInterval, text: str) -> str:
+    """The text of a mean over seeds, or what there is in its place."""
+    if found.seeds == 0:
+        return "not measured"
+    return text if found.low == found.low else f"{text} (one seed, no interval)"
+
+
+def _unscored(result: SearchResult) -> list[str]:
+    """Which confirmations the suite has not scored, and how to resume; empty where none is left."""
+    suite, problems = result.study.suite, result.unscored
+    lines = []
+    if problems:
+        reason = next(iter(problems.values()))
+        count = counted(len(problems), "confirmation")
+        lines.append(f"  left out, because they cannot be scored: {count}: {reason}")
+    waiting = [number for number in suite.missing if number not in problems]
+    if waiting:
+        lines.append(
+            f"  left out, because suite {suite.suite} has not scored them yet: "
+            f"{counted(len(waiting), 'confirmation')}; "
+            f"resume with: taskgroup confirm {result.study.place}"
+        )
+    return lines
+
+
+def _no_answer(study: Study) -> list[str]:
+    reasons = Counter(t.reason for t in study.trials if t.status == "failed" and t.reason)
+    if study.infeasible:
+        return ["", "No complete trial is feasible, so there is no answer."]
+    lines = ["", "No trial is complete, so there is no answer."]
+    return lines + [f"  {count} failed: {why}" for why, count in reasons.most_common(3)]
+
+
+def _constraint(study: Study) -> list[str]:
+    """Which trials gave up too much, or why that is not known."""
+    if study.max_clean_drop is None:
+        return []
+    if not study.limits:
+        return [
+            "",
+            f"Constraint not applied: {NATURAL_LABEL}, whose clean score it refers to, "
+            "is not complete",
+        ]
+    limit = study.limits[0]
+    lines = [
+        f"  infeasible: trial {trial.number}, {trial.label}: "
+        f"{format_difference(limit.objective.metric, limit.drop(trial))} worse"
+        for trial in study.infeasible
+    ]
+    head = f"Constraint: {limit.text} ({NATURAL_LABEL})"
+    return ["", head, *(lines or ["  every complete trial is feasible"])]
+
+
+def _rungs(result: SearchResult) -> list[str]:
+    """Rank correlation of every rung with the end, with a warning where it is low."""
+    agreements = result.agreements
+    if not agreements:
+        return []
+    lines = [f"  {agreement_line(found)}" for found in agreements]
+    if any(found.is_low for found in agreements):
+        lines.append(
+            "  warning: where it is low, rungs stop trials nearly at random; raise "
+            "search.grace_epochs, or set search.scheduler to none"
+        )
+    return ["", "Rank agreement of rungs with the end:", *lines]
+
+
+def _places(result: SearchResult, report: str | None) -> list[str]:
+    best, overhead = result.study.best, result.study.engine_overhead
+    lines = ["", f"Run directory: {result.run.place}"]
+    if best is not None and best.checkpoint is not None:
+        lines.append(f"Checkpoint:    {result.run.place_of(best.checkpoint)}")
+    if report is not None:
+        lines.append(f"Report:        {report}")
+    if overhead is None:
+        return [*lines, "Engine overhead: not measured, every trial was the first of its worker"]
+    count = len(result.study.overheads)
+    return [*lines, f"Engine overhead: {format_seconds(overhead)} per trial (mean of {count})"]
+
+
+def _next_commands(result: SearchResult) -> list[str]:
+    place = result.run.place
+    budget = " --fix search.max_seconds=SECONDS" if result.is_over_budget else ""
+    commands: Sequence[str] = (
+        *([f"taskgroup search --resume {place}{budget}"] if result.is_interrupted else []),
+        *([f"taskgroup evaluate best --run {place}"] if result.study.best is not None else []),
+        f"taskgroup runs show {place}",
+    )
+    return ["", "Next:", *(f"  {command}" for command in commands)]

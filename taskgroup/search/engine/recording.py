@@ -18,7 +18,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists
 from taskgroup.search.plan.planning import last_epoch
-from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.objectives import StudyObjective, study_keys
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
 from taskgroup.training.reporter import Reporter
@@ -179,28 +179,23 @@ def _resumable(recorder: TrialRecorder, checkpoint: Place) -> Place | None:
     return checkpoint if rows else None
 
 
-def is_best(epochs: Sequence[EpochRow], objective: StudyObjective | None) -> bool:
+def is_best(epochs: Sequence[EpochRow], objective: StudyObjective) -> bool:
     """Whether the last epoch is the best so far; never where it has no finite score."""
-    if objective is None:
-        return False
     scores = [row.metrics.get(objective.metric, math.nan) for row in epochs]
     gains = [objective.sign * score for score in scores if math.isfinite(score)]
     return math.isfinite(scores[-1]) and gains[-1] == max(gains)
 
 
-def first_objective(run: RunDirectory) -> StudyObjective | None:
-    """The first objective of a run's space, by which the best epoch is kept, if it has one."""
+def first_objective(run: RunDirectory) -> StudyObjective:
+    """The first objective of a run's space, by which the best epoch is kept."""
     return _first_objective(run.uri)
 
 
 @lru_cache(maxsize=16)
-def _first_objective(uri: str) -> StudyObjective | None:
+def _first_objective(uri: str) -> StudyObjective:
     """Read once per process: it never changes during a run."""
-    entries = parse_yaml(RunDirectory.open(uri).space_text(), source=uri).get("objectives")
-    for entry in entries if isinstance(entries, list) else ():
-        for direction, metric in entry.items():
-            return StudyObjective(str(metric), direction)
-    return None
+    space = parse_yaml(RunDirectory.open(uri).space_text(), source=uri)
+    return study_keys(space, source=uri).objectives[0].objective
 
 
 def why_failed(error: BaseException) -> str:

@@ -83,6 +83,7 @@ def build_scheduler(
     """
     if space.search.scheduler == "none":
         return StudyScheduler(None, budget, space.search.reduction)
-    objectives = [objective.as_study for objective in space.objectives]
-    halving = Halving(objectives, space.rungs, reduction=space.search.reduction, records=records)
+    halving = Halving(
+        space.objectives, space.rungs, reduction=space.search.reduction, records=records
+    )
     return StudyScheduler(halving, budget, space.search.reduction)

@@ -42,9 +42,8 @@ def plan_confirmations(
     """
     baselines = [record for record in records if record.role == "baseline"]
     searched = [record for record in records if record.role == "searched"]
-    objectives = [objective.as_study for objective in space.objectives]
-    limits = study_limits(records, objectives, space.max_clean_drop, stage="search")
-    best = rank_trials(searched, objectives, limits=limits)
+    limits = study_limits(records, space.objectives, space.max_clean_drop, stage="search")
+    best = rank_trials(searched, space.objectives, limits=limits)
     chosen = [*baselines, *best[: confirm.top]]
     partners = [partner_of(record) for record in chosen if record.auxiliary_tasks]
     return [

@@ -109,9 +109,8 @@ def plan_promotions(
         replace(planned, parent=parents.get(planned.label)) for planned in plan_baselines(space)
     ]
     searched = [record for record in records if record.role == "searched"]
-    objectives = [objective.as_study for objective in space.objectives]
-    limits = study_limits(records, objectives, space.max_clean_drop, stage="proxy")
-    best = rank_trials(searched, objectives, limits=limits)
+    limits = study_limits(records, space.objectives, space.max_clean_drop, stage="proxy")
+    best = rank_trials(searched, space.objectives, limits=limits)
     return [*baselines, *(_promoted(space, record) for record in best[: proxy.top])]
 
 

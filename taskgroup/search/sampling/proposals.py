@@ -61,7 +61,7 @@ class Proposals:
             first_number: Least number of a new trial, where other stages have taken some.
         """
         self._space = space
-        self._objectives = [objective.as_study for objective in space.objectives]
+        self._objectives = space.objectives
         self._running: dict[int, Trial] = {}
         self._untold: list[tuple[TrialResult, Trial | None]] = []
         self._num_replayed = 0

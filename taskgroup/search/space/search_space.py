@@ -12,13 +12,9 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.search.space.distributions import Choice, Distribution, Subset, leaves, read_tree
 from taskgroup.search.space.find import find_space
 from taskgroup.search.space.fixes import apply_fixes, with_value
-from taskgroup.search.space.study_config import (
-    ConstraintConfig,
-    ObjectiveConfig,
-    SearchConfig,
-    StudyConfig,
-)
+from taskgroup.search.space.study_config import SearchConfig, StudyConfig
 from taskgroup.study.halving import rung_epochs
+from taskgroup.study.objectives import ConstraintConfig, StudyObjective
 from taskgroup.training.config import TrialConfig
 
 FIXED_KEYS = (
@@ -49,7 +45,7 @@ class SearchSpace:
     """
 
     name: str
-    objectives: tuple[ObjectiveConfig, ...]
+    objectives: tuple[StudyObjective, ...]
     search: SearchConfig
     resources: ResourcesConfig
     constraint: ConstraintConfig | None
@@ -153,7 +149,7 @@ def _read(values: Mapping[str, Any], text: str) -> SearchSpace:
     _check_baseline(tree, study.baseline)
     return SearchSpace(
         name=study.name,
-        objectives=study.objectives,
+        objectives=tuple(entry.objective for entry in study.objectives),
         search=study.search,
         resources=study.resources,
         constraint=study.constraint,

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from taskgroup.cluster.placement import ResourcesConfig
-from taskgroup.config import Config, Fraction255
-from taskgroup.results.records import Direction
-from taskgroup.study.objectives import StudyObjective
+from taskgroup.config import Config
+from taskgroup.study.objectives import ConstraintConfig, Objectives
 
 Count = Annotated[int, Field(ge=1)]
 _CHEAPER = ("width", "epochs", "image_size", "attack_steps")
@@ -59,44 +58,6 @@ class ConfirmConfig(Config):
     """Images of the confirm split that the suite attacks; all where it has fewer."""
 
 
-class ObjectiveConfig(Config):
-    """One entry of ``objectives:``, {maximize: metric} or {minimize: metric}."""
-
-    maximize: str | None = None
-    """Metric of which more is better, such as segmentation/robust/miou."""
-    minimize: str | None = None
-    """Metric of which less is better, such as depth/robust/abs_rel."""
-
-    @model_validator(mode="after")
-    def _check_one(self) -> Self:
-        if (self.maximize is None) == (self.minimize is None):
-            raise ValueError("an objective must be {maximize: metric} or {minimize: metric}")
-        return self
-
-    @property
-    def metric(self) -> str:
-        """Name of the metric, ``<task>/<clean|robust>/<score>``."""
-        return self.maximize or self.minimize or ""
-
-    @property
-    def direction(self) -> Direction:
-        """Whether more of it is better."""
-        return "maximize" if self.maximize is not None else "minimize"
-
-    @property
-    def as_study(self) -> StudyObjective:
-        """The same, as the study's own type."""
-        return StudyObjective(self.metric, self.direction)
-
-
-class ConstraintConfig(Config):
-    """The ``constraint:`` section: what robustness may cost."""
-
-    clean_drop: Annotated[Fraction255, Field(ge=0)]
-    """How much worse than that of the natural single-task baseline the main task's clean score may
-    be, in the score's own unit: 0.02 is two points of mIoU. Trials beyond it never win."""
-
-
 class SearchConfig(Config):
     """The ``search:`` section: how many trials, who proposes them, who stops them."""
 
@@ -145,7 +106,7 @@ class StudyConfig(Config):
     """Name of the study; run directories are called after it."""
     description: str = ""
     """One line for `taskgroup spaces list`."""
-    objectives: Annotated[tuple[ObjectiveConfig, ...], Field(min_length=1, max_length=3)]
+    objectives: Objectives
     """What is optimised; the first one decides the winner."""
     search: SearchConfig
     """Trials, sampler, scheduler."""

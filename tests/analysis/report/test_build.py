@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.report.build import render_report, write_report
 from taskgroup.analysis.report.headline import NOT_CONFIRMED, collect_headline
 from taskgroup.analysis.report.panels import collect_panels
@@ -23,8 +23,9 @@ from taskgroup.analysis.report.pictures import (
     encode_png,
     scale_limits,
 )
-from taskgroup.errors import DataError
+from taskgroup.cli import app
 from taskgroup.results.records import Panel, TrialResult, pixel_bytes
+from taskgroup.study.study import Study
 
 MakeTrial = Callable[..., TrialResult]
 
@@ -48,18 +49,19 @@ class Page(HTMLParser):
             self.text += data
 
 
-def test_the_report_is_one_file_that_needs_nothing_else(study: StudyData) -> None:
-    html = render_report(study)
+def test_the_report_is_one_file_that_needs_nothing_else(study: Study, panels: list[Panel]) -> None:
+    html = render_report(study, panels)
     page = Page(html)
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert "default-src 'none'" in html
+    assert page.addresses
     assert page.tags.count("link") == 0
     assert html.count("plotly.js v") == 1
     assert len(re.findall(r'<div id="chart-', html)) == 9
     assert len(html) < 8_000_000
 
 
-def test_the_answer_stands_on_top(study: StudyData) -> None:
+def test_the_answer_stands_on_top(study: Study) -> None:
     text = Page(render_report(study)).text
     assert "Most robust trial: segmentation with normals" in text
     assert "Trial 16, segmentation+normals, trained on PGD-3 at ε = 4/255" in text
@@ -70,17 +72,17 @@ def test_the_answer_stands_on_top(study: StudyData) -> None:
     assert NOT_CONFIRMED in text
     assert "18 (15 complete, 2 pruned, 1 failed)" in text
     assert "0.12 s per trial" in text
-    assert f"taskgroup evaluate best --run {study.path}" in text
+    assert f"taskgroup evaluate best --run {study.place}" in text
 
 
-def test_a_winner_without_company_says_so(make_trial: MakeTrial, study: StudyData) -> None:
+def test_a_winner_without_company_says_so(make_trial: MakeTrial, study: Study) -> None:
     alone = make_trial(0, label="main only, adversarial", robust=0.9)
     headline = collect_headline(replace(study, trials=(alone, *study.trials[1:])))
     assert headline.title == "No task set beat segmentation alone"
     assert headline.standings[0].label == "main only, adversarial"
 
 
-def test_a_suspect_number_carries_its_warning(study: StudyData) -> None:
+def test_a_suspect_number_carries_its_warning(study: Study) -> None:
     rows = tuple(replace(r, verdict="gradient masking suspected: noise") for r in study.evaluations)
     sentence = collect_headline(replace(study, evaluations=rows)).sentences[-1]
     assert sentence.endswith("Warning: gradient masking suspected: noise.")
@@ -89,14 +91,14 @@ def test_a_suspect_number_carries_its_warning(study: StudyData) -> None:
     assert '<span class="alarm">' not in render_report(study)
 
 
-def test_attacks_for_other_models_have_a_section_of_their_own(study: StudyData) -> None:
+def test_attacks_for_other_models_have_a_section_of_their_own(study: Study) -> None:
     page = render_report(study)
     assert "Attacks made for another model" in page
     assert 'id="chart-transfer"' in page
     assert 'id="chart-transfer"' not in render_report(replace(study, transfers=()))
 
 
-def test_each_split_has_its_own_section(study: StudyData) -> None:
+def test_each_split_has_its_own_section(study: Study) -> None:
     rows = tuple(replace(row, split="confirm") for row in study.evaluations)
     both = replace(study, evaluations=(*study.evaluations, *rows))
     page = render_report(both)
@@ -109,7 +111,7 @@ def test_small_studies_have_reports(
 ) -> None:
     failed = make_trial(0, status="failed", reason="the loss became NaN", epochs=0)
     run = make_run([failed][:trials])
-    assert write_report(run) == run.report_path
+    assert write_report(run, Study.read(run)) == run.report_path
     text = Page(Path(run.report_path).read_text(encoding="utf-8")).text
     assert "No answer yet" in text
     assert ("1 failed: the loss became NaN." in text) is bool(trials)
@@ -120,7 +122,7 @@ def test_names_cannot_write_html(make_run: Callable[..., Any], make_trial: MakeT
     trial = make_trial(0, (hostile,), label=hostile, reason=hostile)
     space = f"main_task: segmentation\nname: '{hostile}'\n"
     space += "objectives: [{maximize: segmentation/robust/miou}]\n"
-    html = render_report(read_study(make_run([trial], space=space, evaluated=True)))
+    html = render_report(Study.read(make_run([trial], space=space, evaluated=True)))
     assert "alert(1)" in html
     assert "<script>alert(1)" not in html
     assert Page(html).tags.count("script") == 1 + html.count('<div id="chart-')
@@ -131,13 +133,14 @@ def test_a_torn_record_stops_the_report(
 ) -> None:
     run = make_run([make_trial(0)])
     (run.path / "trials" / "00000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"00000\.parquet must be a parquet file"):
-        write_report(run)
+    answer = CliRunner().invoke(app, ["report", "--run", run.place])
+    assert answer.exit_code == 2
+    assert "00000.parquet must be a parquet file" in answer.stderr
     assert not Path(run.report_path).exists()
 
 
-def test_panels_come_by_image_with_the_winner_first(study: StudyData) -> None:
-    data = collect_panels(study)
+def test_panels_come_by_image_with_the_winner_first(study: Study, panels: list[Panel]) -> None:
+    data = collect_panels(study, panels)
     assert [block.image for block in data.blocks] == [0, 1]
     assert [row.group for row in data.blocks[0].rows] == [
         "best", "adversarial", "natural", "several",
@@ -164,12 +167,12 @@ def make_panel(values: Any, kind: str, task: str = "depth") -> Panel:
     )  # type: ignore[arg-type]
 
 
-def test_classes_of_whole_images_are_words(study: StudyData) -> None:
+def test_classes_of_whole_images_are_words(study: Study) -> None:
     panel = make_panel(np.uint8(1), "classes", "classification")
-    (block,) = collect_panels(replace(study, panels=(panel,))).blocks
+    (block,) = collect_panels(study, [panel]).blocks
     assert block.target.text == "dog"
     unknown = replace(panel, values=b"\xff")
-    (block,) = collect_panels(replace(study, panels=(unknown,))).blocks
+    (block,) = collect_panels(study, [unknown]).blocks
     assert block.target.text == "unknown"
 
 

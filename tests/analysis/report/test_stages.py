@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskgroup.analysis.base import CHARTS, StudyData, read_study
+from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.report.build import render_report
 from taskgroup.analysis.report.stages import (
     confirm_table,
@@ -16,12 +16,13 @@ from taskgroup.analysis.report.stages import (
 )
 from taskgroup.analysis.tables.base import study_table
 from taskgroup.results.records import EvaluationRow, TrialResult
+from taskgroup.study.study import Study
 
 MakeTrial = Callable[..., TrialResult]
 
 
 @pytest.fixture
-def staged(make_run: Callable[..., Any], make_trial: MakeTrial) -> StudyData:
+def staged(make_run: Callable[..., Any], make_trial: MakeTrial) -> Study:
     """Two stand-ins, their trials in the real setting, and confirmations with three seeds."""
 
     def made(number: int, tasks: tuple[str, ...], robust: float, **changes: Any) -> TrialResult:
@@ -45,20 +46,25 @@ def staged(make_run: Callable[..., Any], make_trial: MakeTrial) -> StudyData:
             made(4 + 2 * seed, (), 0.20, parent=2, label="main only, adversarial", **changes)
         )
         trials.append(made(5 + 2 * seed, ("depth",), 0.25 + 0.01 * seed, parent=3, **changes))
-    return read_study(make_run(trials))
+    return Study.read(make_run(trials))
 
 
-def test_charts_show_the_search_alone(staged: StudyData) -> None:
-    assert [trial.number for trial in staged.trials] == [2, 3]
+def alone_of(study: Study) -> Study:
+    """The same without the trials of other stages."""
+    return replace(study, trials=study.searched)
+
+
+def test_charts_show_the_search_alone(staged: Study) -> None:
+    assert [trial.number for trial in staged.searched] == [2, 3]
     assert staged.best is not None
     assert staged.best.number == 3
     for name in CHARTS.names():
-        shown, alone = CHARTS[name](staged).figure, CHARTS[name](replace(staged, staged=())).figure
+        shown, alone = CHARTS[name](staged).figure, CHARTS[name](alone_of(staged)).figure
         assert (shown is None) == (alone is None)
         assert shown is None or alone is None or shown.to_json() == alone.to_json()
 
 
-def test_confirmation_is_a_table_with_a_verdict(staged: StudyData) -> None:
+def test_confirmation_is_a_table_with_a_verdict(staged: Study) -> None:
     table = confirm_table(staged)
     alone, depth = table.rows
     assert alone.cells[:2] == ("main only, adversarial (trial 2)", "3")
@@ -72,18 +78,18 @@ def test_confirmation_is_a_table_with_a_verdict(staged: StudyData) -> None:
     )
 
 
-def test_report_says_confirmed_only_then(staged: StudyData) -> None:
+def test_report_says_confirmed_only_then(staged: Study) -> None:
     html = render_report(staged)
     assert "depth helps segmentation" in html
     assert "Confirmation with several seeds" in html
     assert "Not confirmed" not in html
-    searched = render_report(replace(staged, staged=()))
+    searched = render_report(alone_of(staged))
     assert "helps" not in searched
-    assert f"Run: taskgroup confirm {staged.path}" in searched
-    assert confirmation_sentence(replace(staged, staged=())) is None
+    assert f"Run: taskgroup confirm {staged.place}" in searched
+    assert confirmation_sentence(alone_of(staged)) is None
 
 
-def test_report_compares_stand_ins_with_the_real_setting(staged: StudyData) -> None:
+def test_report_compares_stand_ins_with_the_real_setting(staged: Study) -> None:
     table = proxy_table(staged)
     assert [row.cells for row in table.rows] == [
         ("segmentation+depth", "1", "90.0 %", "3", "30.0 %"),
@@ -93,15 +99,15 @@ def test_report_compares_stand_ins_with_the_real_setting(staged: StudyData) -> N
     assert "Stand-in against real setting" in render_report(staged)
 
 
-def test_trials_of_all_stages_are_listed_stage_by_stage(staged: StudyData) -> None:
+def test_trials_of_all_stages_are_listed_stage_by_stage(staged: Study) -> None:
     table = study_table(staged)
     assert table.columns[:3] == ("trial", "label", "stage")
     assert [row.cells[2] for row in table.rows] == ["search"] * 2 + ["confirm"] * 6 + ["proxy"] * 2
     assert [row.cells[0] for row in table.rows][:2] == ["3", "2"]
-    assert "stage" not in study_table(replace(staged, staged=())).columns
+    assert "stage" not in study_table(alone_of(staged)).columns
 
 
-def test_confirmation_by_a_suite_says_so_and_warns_in_red(staged: StudyData) -> None:
+def test_confirmation_by_a_suite_says_so_and_warns_in_red(staged: Study) -> None:
     rows = tuple(
         EvaluationRow(
             trial=trial.number, label=trial.label, role="other", condition="worst_case",
@@ -127,4 +133,4 @@ def test_confirmation_by_a_suite_says_so_and_warns_in_red(staged: StudyData) -> 
     assert "Evaluation on the confirm split" in html
     assert "segmentation+depth, seed 1002" in html
     partial = confirm_table(replace(study, evaluations=rows[:-1]))
-    assert "1 confirmations are not scored by the suite yet and left out." in partial.notes
+    assert "Left out, not scored by the suite yet: one confirmation." in partial.notes

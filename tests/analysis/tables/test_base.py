@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from taskgroup.analysis.base import StudyData, read_study
-from taskgroup.analysis.tables.base import Row, Table, runs_table, study_table, trials_table
+from taskgroup.analysis.tables.base import Row, Table, runs_table, study_table
 from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table, transfer_table
 from taskgroup.analysis.tables.terminal import drawn
 from taskgroup.results.records import TrialResult
+from taskgroup.study.study import Study
 from taskgroup.wording import format_epsilon, format_gain, format_score, format_value
 
 
@@ -23,7 +23,7 @@ def printed(table: Table, width: int = 220) -> str:
     return captured.get()
 
 
-def test_trials_are_ranked_and_the_rest_follows(study: StudyData) -> None:
+def test_trials_are_ranked_and_the_rest_follows(study: Study) -> None:
     table = study_table(study)
     scores = [row.data["robust"] for row in table.rows if row.data["status"] == "complete"]
     assert scores == sorted(scores, reverse=True)
@@ -43,18 +43,11 @@ def test_runs_are_listed_newest_first_and_broken_ones_say_so(
     broken = make_run([], space="main_task: a\n")
     table = runs_table(run.path.parent)
     assert [row.data["run"] for row in table.rows] == [str(broken.path), str(run.path)]
-    assert "must list objectives" in table.rows[0].data["error"]
+    assert "objectives is required; add it" in table.rows[0].data["error"]
     assert table.rows[1].data["complete"] == 15
     assert table.rows[1].data["best"] == "segmentation+normals"
     assert "segmentation +normals" in printed(table)
     assert runs_table(run.path / "missing").rows == ()
-
-
-def test_trials_table_reads_the_run(
-    make_run: Callable[..., Any], make_trials: Callable[[], list[TrialResult]]
-) -> None:
-    run = make_run(make_trials())
-    assert trials_table(run) == study_table(read_study(run))
 
 
 def test_a_table_that_does_not_fit_is_drawn_row_by_row() -> None:
@@ -112,7 +105,7 @@ def test_short_words_are_not_broken_for_a_path() -> None:
         assert "/a/path/longer" in text
 
 
-def test_narrow_terminals_cut_nothing_off(study: StudyData) -> None:
+def test_narrow_terminals_cut_nothing_off(study: Study) -> None:
     for table in (
         study_table(study),
         evaluation_table(study.evaluations, study.trials),
@@ -124,7 +117,7 @@ def test_narrow_terminals_cut_nothing_off(study: StudyData) -> None:
         assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_terminal_tables_show_names_as_written(study: StudyData) -> None:
+def test_terminal_tables_show_names_as_written(study: Study) -> None:
     named = replace(study.trials[0], label="[bold]x[/bold]")
     assert "[bold]x[/bold]" in printed(study_table(replace(study, trials=(named,))))
 

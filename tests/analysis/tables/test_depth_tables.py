@@ -8,12 +8,12 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.tables.grid_tables import attacks_table, relative_table, vulnerability_table
 from taskgroup.analysis.tables.grids import open_grid
 from taskgroup.cli import app
 from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 
 SPACE = """name: depth
 dataset: {name: scenes}
@@ -95,7 +95,7 @@ def rows(found: TrialResult) -> list[EvaluationRow]:
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> StudyData:
+def study(tmp_path: Path) -> Study:
     """Depth alone and with segmentation, three seeds each, evaluated."""
     trials = [
         trial(number, tasks, number % 3)
@@ -105,10 +105,10 @@ def study(tmp_path: Path) -> StudyData:
     for record in trials:
         run.write_trial(record)
     run.write_evaluation([row for record in trials for row in rows(record)])
-    return read_study(run)
+    return Study.read(run)
 
 
-def test_attacks_table_of_an_error_says_lower_is_better(study: StudyData) -> None:
+def test_attacks_table_of_an_error_says_lower_is_better(study: Study) -> None:
     """Layout T2 of MTRobust: rows are attacks, the worst of them last."""
     found = attacks_table(open_grid([study]))
     assert found.table.columns == ("main task", "trained", "attack", "alone", "+segmentation")
@@ -126,7 +126,7 @@ def test_attacks_table_of_an_error_says_lower_is_better(study: StudyData) -> Non
     assert not any("higher" in note for note in found.table.notes)
 
 
-def test_vulnerability_table_of_an_error(study: StudyData) -> None:
+def test_vulnerability_table_of_an_error(study: Study) -> None:
     found = vulnerability_table(open_grid([study]))
     assert [row.cells[2] for row in found.table.rows] == [
         "PGD 20, 4/255",
@@ -140,7 +140,7 @@ def test_vulnerability_table_of_an_error(study: StudyData) -> None:
 
 @pytest.mark.parametrize(("split", "robust"), [(None, -20.0), ("validation", -30.0)])
 def test_a_smaller_error_is_a_change_above_zero(
-    study: StudyData, split: str | None, robust: float
+    study: Study, split: str | None, robust: float
 ) -> None:
     """Clean (0.5 - 0.4) / 0.5, worst case (1.25 - 1.5) / 1.25, the search's PGD (1 - 1.3) / 1."""
     found = relative_table(open_grid([study], split))
@@ -166,11 +166,11 @@ def read_back(path: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(("command", "count"), [("attacks", 6), ("vulnerability", 4)])
 def test_commands_write_what_they_print(
-    study: StudyData, tmp_path: Path, command: str, count: int
+    study: Study, tmp_path: Path, command: str, count: int
 ) -> None:
     places = [tmp_path / "table.csv", tmp_path / "table.parquet"]
     out = [word for place in places for word in ("--out", str(place))]
-    done = CliRunner().invoke(app, ["table", command, study.path, "--json", *out])
+    done = CliRunner().invoke(app, ["table", command, study.place, "--json", *out])
     assert done.exit_code == 0
     printed = json.loads(done.stdout)
     assert len(printed) == count
@@ -182,7 +182,7 @@ def test_commands_write_what_they_print(
             for name, value in record.items():
                 same = float(row[name]) if isinstance(value, float) else str(row[name])
                 assert same == (value if isinstance(value, float) else str(value)), name
-    shown = CliRunner().invoke(app, ["table", command, study.path, "--out", str(places[0])])
+    shown = CliRunner().invoke(app, ["table", command, study.place, "--out", str(places[0])])
     assert shown.exit_code == 0
     assert "+segmentation" in shown.stdout
     assert f"Written to {places[0]}" in shown.stdout

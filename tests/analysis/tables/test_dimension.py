@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.charts.dimension import collect_dimension, draw_dimension
 from taskgroup.analysis.charts.task_gradients import (
     collect_task_gradients,
@@ -24,13 +23,14 @@ from taskgroup.errors import DataError
 from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.base import open_storage
+from taskgroup.study.study import Study
 from taskgroup.wording import format_score
 
 C = 0.02
 MakeRun = Callable[..., RunDirectory]
 
 
-def test_curves_hold_the_fitted_correlation(study: StudyData) -> None:
+def test_curves_hold_the_fitted_correlation(study: Study) -> None:
     curves = collect_curves(study.dimensions, study.trials, main_task="segmentation")
     gradients = [c for c in curves if c.first.measure == "gradient_norm"]
     assert len({curve.style.name for curve in curves}) == 4
@@ -46,7 +46,7 @@ def test_curves_hold_the_fitted_correlation(study: StudyData) -> None:
     assert all(c.law is None for c in curves if c.first.measure == "robust_score")
 
 
-def test_the_main_task_goes_before_other_tasks(study: StudyData) -> None:
+def test_the_main_task_goes_before_other_tasks(study: Study) -> None:
     other = [replace(row, task="depth") for row in study.dimensions]
     both = [*study.dimensions, *other]
     assert {c.first.task for c in collect_curves(both, (), main_task="segmentation")} == {
@@ -56,7 +56,7 @@ def test_the_main_task_goes_before_other_tasks(study: StudyData) -> None:
     assert collect_curves((), (), main_task="segmentation") == []
 
 
-def test_the_chart_has_tasks_only_where_a_network_has_several(study: StudyData) -> None:
+def test_the_chart_has_tasks_only_where_a_network_has_several(study: Study) -> None:
     data = collect_dimension(study)
     assert data.counted == ["outputs", "tasks"]
     assert len(data.of("outputs", "robust_score")) == 4
@@ -69,7 +69,7 @@ def test_the_chart_has_tasks_only_where_a_network_has_several(study: StudyData) 
     assert len(names) == len(set(names)) == 4
 
 
-def test_tables_show_first_middle_and_last(study: StudyData) -> None:
+def test_tables_show_first_middle_and_last(study: Study) -> None:
     curves = collect_curves(study.dimensions, study.trials, main_task="segmentation")
     table = dimension_table(curves, "outputs", "gradient_norm")
     assert table.columns == ("model", "M=1", "M=16", "M=256", "c")
@@ -89,7 +89,7 @@ def test_tables_show_first_middle_and_last(study: StudyData) -> None:
     assert all(len(row.data["points"]) > 1 for row in tasks.rows)
 
 
-def test_notes_tell_of_images_left_out_and_of_the_published_way(study: StudyData) -> None:
+def test_notes_tell_of_images_left_out_and_of_the_published_way(study: Study) -> None:
     rows = [
         replace(row, images=2 if row.count > 16 else 3, seed_compatible=True)
         for row in study.dimensions
@@ -101,7 +101,7 @@ def test_notes_tell_of_images_left_out_and_of_the_published_way(study: StudyData
     assert dimension_table([], "outputs", "gradient_norm").rows == ()
 
 
-def test_looks_never_repeat_a_colour_while_there_are_others(study: StudyData) -> None:
+def test_looks_never_repeat_a_colour_while_there_are_others(study: Study) -> None:
     base = study.dimensions[0]
     rows = [(replace(base, trial=-1, role="other", label=f"net {n}"), f"net {n}") for n in range(5)]
     styles = model_styles(rows, ())
@@ -109,7 +109,7 @@ def test_looks_never_repeat_a_colour_while_there_are_others(study: StudyData) ->
     assert [style.name for style in styles.values()] == [f"net {n}" for n in range(5)]
 
 
-def test_task_matrices(study: StudyData) -> None:
+def test_task_matrices(study: Study) -> None:
     matrices = collect_task_gradients(study)
     assert matrices
     assert all(len(matrix.tasks) > 1 for matrix in matrices)
@@ -124,7 +124,7 @@ def test_task_matrices(study: StudyData) -> None:
     assert table.rows[0].data["cosines"][every.tasks[0]] in (1.0, 0.25)
 
 
-def test_a_folder_gets_a_page_that_needs_nothing_else(study: StudyData, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_gets_a_page_that_needs_nothing_else(study: Study, tmp_path) -> None:  # type: ignore[no-untyped-def]
     storage = open_storage(tmp_path / "charts")
     hostile = [replace(row, label="<b>net</b>") for row in study.dimensions]
     DIMENSIONS.write(storage, hostile)
@@ -138,7 +138,7 @@ def test_a_folder_gets_a_page_that_needs_nothing_else(study: StudyData, tmp_path
     assert "default-src 'none'" in html
 
 
-def test_a_torn_file_is_named(study: StudyData, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_torn_file_is_named(study: Study, tmp_path) -> None:  # type: ignore[no-untyped-def]
     storage = open_storage(tmp_path)
     DIMENSIONS.write(storage, study.dimensions)
     (path,) = (tmp_path / "dimension").iterdir()

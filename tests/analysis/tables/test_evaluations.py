@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from taskgroup.analysis.base import StudyData
 from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_table, transfer_table
+from taskgroup.study.study import Study
 
 
-def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyData) -> None:
+def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: Study) -> None:
     table = evaluation_table(study.evaluations, study.trials)
     assert table.columns[3:] == (
         "best: segmentation+normals",
@@ -29,14 +29,14 @@ def test_evaluation_puts_conditions_in_rows_and_models_in_columns(study: StudyDa
     assert "segmentation mIoU, higher is better, on 256 test images" in table.notes[0]
 
 
-def test_json_knows_no_nan(study: StudyData) -> None:
+def test_json_knows_no_nan(study: Study) -> None:
     rows = [replace(row, score=float("nan")) for row in study.evaluations]
     table = evaluation_table(rows)
     assert table.to_json()[0]["scores"][0]["score"] is None
     assert "NaN" not in json.dumps(table.to_json())
 
 
-def test_a_failed_sanity_check_marks_the_row(study: StudyData) -> None:
+def test_a_failed_sanity_check_marks_the_row(study: Study) -> None:
     verdict = "gradient masking suspected: noise beats the attack"
     rows = [replace(row, verdict=verdict) for row in study.evaluations if row.role == "winner"]
     table = evaluation_table(rows)
@@ -51,7 +51,7 @@ def test_no_evaluation_is_an_empty_table() -> None:
     assert transfer_table([]).rows == ()
 
 
-def test_clean_stands_beside_robust(study: StudyData) -> None:
+def test_clean_stands_beside_robust(study: Study) -> None:
     table = robustness_table(study.evaluations, study.trials)
     assert table.columns == (
         "model", "ε", "clean mIoU", "robust mIoU", "relative vulnerability", "verdict",
@@ -67,7 +67,7 @@ def test_clean_stands_beside_robust(study: StudyData) -> None:
     assert table.rows[0].group == "best"
 
 
-def test_scores_stand_with_and_without_background(study: StudyData) -> None:
+def test_scores_stand_with_and_without_background(study: Study) -> None:
     rows = [
         row
         for full in study.evaluations
@@ -83,7 +83,7 @@ def test_scores_stand_with_and_without_background(study: StudyData) -> None:
     assert first["robust"]["miou_foreground"] == pytest.approx(first["robust"]["miou"] / 2)
 
 
-def test_every_ball_has_its_line(study: StudyData) -> None:
+def test_every_ball_has_its_line(study: Study) -> None:
     rows = [
         row
         for one in study.evaluations
@@ -94,7 +94,7 @@ def test_every_ball_has_its_line(study: StudyData) -> None:
     assert [line.cells[1] for line in robustness_table(rows).rows] == ["4/255", "0.5 in L2"]
 
 
-def test_a_suspect_verdict_is_red(study: StudyData) -> None:
+def test_a_suspect_verdict_is_red(study: Study) -> None:
     verdict = "gradient masking suspected: noise beats the attack"
     rows = [replace(row, verdict=verdict) for row in study.evaluations if row.role == "winner"]
     (line,) = robustness_table(rows).rows
@@ -102,7 +102,7 @@ def test_a_suspect_verdict_is_red(study: StudyData) -> None:
     assert line.alarms == {len(line.cells) - 1}
 
 
-def test_transfer_is_source_by_target(study: StudyData) -> None:
+def test_transfer_is_source_by_target(study: Study) -> None:
     table = transfer_table(study.transfers)
     assert len(table.rows) == len(table.columns) - 1 == 4
     for place, line in enumerate(table.rows):
@@ -112,7 +112,7 @@ def test_transfer_is_source_by_target(study: StudyData) -> None:
     assert "Only the diagonal" in table.notes[0]
 
 
-def test_several_balls_stand_one_after_the_other(study: StudyData) -> None:
+def test_several_balls_stand_one_after_the_other(study: Study) -> None:
     """A suite at several radii: each ball ends with its worst case, the sweep comes last."""
     rows = [
         row

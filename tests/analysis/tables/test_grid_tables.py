@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from taskgroup.analysis.base import StudyData, read_study
 from taskgroup.analysis.report.grid_page import grid_sections
 from taskgroup.analysis.tables.grid_tables import attacks_table, relative_table, vulnerability_table
 from taskgroup.analysis.tables.grids import open_grid
@@ -19,6 +18,7 @@ from taskgroup.cli import app
 from taskgroup.errors import DataError
 from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 
 SPACE = """name: little
 dataset: {{name: scenes}}
@@ -114,7 +114,7 @@ def rows(found: TrialResult, *, score: str = "miou", verdict: str = "ok") -> lis
     ]
 
 
-Build = Callable[..., StudyData]
+Build = Callable[..., Study]
 
 
 @pytest.fixture
@@ -128,14 +128,14 @@ def build(tmp_path: Path) -> Build:
         main: str = "segmentation",
         score: str = "miou",
         direction: str = "maximize",
-    ) -> StudyData:
+    ) -> Study:
         space = SPACE.format(main=main, score=score, direction=direction)
         run = RunDirectory.create(tmp_path, "little", space)
         for record in trials:
             run.write_trial(record)
         if evaluated:
             run.write_evaluation(evaluated)
-        return read_study(run)
+        return Study.read(run)
 
     return make
 
@@ -338,7 +338,7 @@ def test_mistakes_say_what_to_run(build: Build) -> None:
 
 
 def test_command_prints_a_table_and_writes_its_numbers(build: Build, tmp_path: Path) -> None:
-    place = build(grid_trials()).path
+    place = build(grid_trials()).place
     out = tmp_path / "relative.csv"
     done = CliRunner().invoke(app, ["table", "relative", place, "--json", "--out", str(out)])
     assert done.exit_code == 0
@@ -350,7 +350,7 @@ def test_command_prints_a_table_and_writes_its_numbers(build: Build, tmp_path: P
 
 
 def test_command_answers_mistakes_in_one_line(build: Build, tmp_path: Path) -> None:
-    place = build(grid_trials()).path
+    place = build(grid_trials()).place
     done = CliRunner().invoke(app, ["table", "relative", place, "--out", "table.xls"])
     assert (done.exit_code, done.stdout) == (2, "")
     assert "ends in .csv or .parquet" in done.stderr

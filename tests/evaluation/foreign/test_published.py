@@ -16,6 +16,7 @@ from taskgroup.models.base import ModelConfig
 from taskgroup.models.build import build_model
 from taskgroup.models.foreign.key_families import CITYSCAPES_MEAN, CITYSCAPES_STD
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.study.study import Study
 from taskgroup.tasks.base import TaskInfo, build_task
 
 SCENES = "{name: scenes, image_size: 32, test: 2, train: 1, seed: 77}"
@@ -91,7 +92,11 @@ def test_a_file_becomes_a_run_with_one_trial(file, tmp_path):
         "complete",
         (INFO.num_classes + 1) * 32 * 32,
     )
-    refused(lambda: winner_and_baselines(run), DataError, r"a search scored; .* evaluate 0 --run")
+    refused(
+        lambda: winner_and_baselines(Study.read(run)),
+        DataError,
+        r"a search scored; .* evaluate 0 --run",
+    )
 
 
 def test_the_command_prints_the_tables_of_a_run_and_goes_on_in_it(file, tmp_path):

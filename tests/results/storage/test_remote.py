@@ -16,12 +16,13 @@ from taskgroup.cli import app
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.runs import list_runs, load_run, newest
+from taskgroup.results.runs import list_runs, newest
 from taskgroup.results.storage import lease
 from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.single_files import read_place, write_place
+from taskgroup.search.loading import load_run
 
-SPACE = "name: small\nmain_task: segmentation\n"
+SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
 TRIAL = TrialResult(7, "x", "baseline", {}, {}, "depth", (), 1, "failed", "loss became NaN")
 
 

@@ -58,7 +58,7 @@ def test_a_trials_workers_may_be_on_two_nodes(
     result = search(
         "smoke", fixes=fixes, run=place, address=cluster.address, train=train_in(tmp_path)
     )
-    assert [trial.status for trial in result.trials] == ["complete"]
+    assert [trial.status for trial in result.study.trials] == ["complete"]
     nodes = [(tmp_path / str(rank)).read_text() for rank in range(2)]
     assert len(set(nodes)) == 2
     run = RunDirectory.open(place)

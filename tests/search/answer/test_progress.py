@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +10,8 @@ import torch
 from rich.console import Console
 
 from taskgroup.results.records import EpochRow, TrialResult
-from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.live_table import row_texts, shown, study_table
 from taskgroup.search.answer.progress import Progress
-from taskgroup.search.answer.summary import StudyResult
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.objectives import StudyObjective
@@ -129,84 +126,16 @@ def test_terminal_gets_a_live_table(planned: list[TrialResult]) -> None:
     assert "complete" in text.getvalue()
 
 
-def result(tmp_path: Path, *trials: TrialResult, total: int) -> StudyResult:
-    run = RunDirectory.create(tmp_path, "little", "name: little\n")
-    return StudyResult(run, OBJECTIVES, trials, total, 75.0)
-
-
-def test_summary_gives_answer_doubt_places_and_commands(
-    tmp_path: Path, planned: list[TrialResult]
-) -> None:
-    found = result(
-        tmp_path,
-        ended(planned[0], 0.05),
-        replace(ended(planned[1], 0.3), checkpoint="checkpoints/00001.pt", overhead_seconds=0.1),
-        replace(ended(planned[2], 0.2), overhead_seconds=0.3),
-        total=3,
-    )
-    text = found.summary(tmp_path / "report.html")
-    assert text.startswith("Done: 3 of 3 trials (3 complete, 0 pruned, 0 failed) in 1 min 15 s.")
-    assert "Best: trial 1, main only, adversarial: segmentation/robust/miou 30.0 %" in text
-    assert (
-        "segmentation/robust/miou +25.0 points against trial 0, main only, natural (5.0 %)" in text
-    )
-    assert "highest segmentation/robust/miou; ties: fewer tasks" in text
-    assert "not confirmed: " in text
-    assert f"taskgroup confirm {found.run.path}" in text
-    assert f"taskgroup evaluate best --run {found.run.path}" in text
-    assert str(found.run.path / "checkpoints/00001.pt") in text
-    assert str(tmp_path / "report.html") in text
-    assert "Engine overhead: 0.2 s per trial (mean of 2)" in text
-    assert "--resume" not in text
-
-
-def test_pareto_set_leaves_beaten_trials_out(tmp_path: Path, planned: list[TrialResult]) -> None:
-    beaten = replace(
-        ended(planned[2], 0.2), epochs=(EpochRow(1, {ROBUST: 0.2, CLEAN: 0.1}, 1.0, 1),)
-    )
-    found = result(tmp_path, ended(planned[0], 0.1), ended(planned[1], 0.3), beaten, total=3)
-    assert [trial.number for trial in found.pareto] == [0, 1]
-    assert found.to_json()["best"]["number"] == 1
-    assert found.to_json()["confirmed"] is False
-
-
-def test_interrupted_search_says_how_to_go_on(tmp_path: Path, planned: list[TrialResult]) -> None:
-    found = result(tmp_path, ended(planned[0], 0.1), after(planned[1], 0.2), total=5)
-    assert found.is_interrupted
-    assert found.summary().startswith("Stopped after 1 of 5 trials")
-    assert f"taskgroup search --resume {found.run.path}" in found.summary()
-
-
 @pytest.mark.parametrize("sign", [1, -1])
-def test_rungs_that_mislead_are_warned_of(
-    tmp_path: Path, planned: list[TrialResult], sign: int
-) -> None:
+def test_caption_warns_of_rungs_that_mislead(planned: list[TrialResult], sign: int) -> None:
     """The better a trial is after an epoch, the better it ends, or the worse."""
-    trials = [
-        ended(replace(trial, planned_epochs=2), 0.1 * n, 0.5 + sign * 0.1 * n)
-        for n, trial in enumerate(planned[1:5])
-    ]
     progress = make_progress(total=9, rungs=(1,))
-    for trial in trials:
-        progress.update(trial)
+    for n, trial in enumerate(planned[1:5]):
+        progress.update(ended(replace(trial, planned_epochs=2), 0.1 * n, 0.5 + sign * 0.1 * n))
     caption = str(study_table(progress, max_rows=9).caption)
     correlation = "1.00" if sign == 1 else f"{MINUS}1.00"
     assert f"rank agreement of rung 1 with the end: {correlation} (4 trials)" in caption
     assert ("LOW rank agreement" in caption) == (sign == -1)
-    text = replace(result(tmp_path, *trials, total=4), rungs=(1,)).summary()
-    assert f"rung of epoch 1, {ROBUST}: Spearman {correlation}" in text
-    warning = "  warning: where it is low, rungs stop trials nearly at random; raise "
-    assert (warning in text, "over 4 trials (low)" in text) == (sign == -1,) * 2
-
-
-def test_search_without_a_complete_trial_says_why(
-    tmp_path: Path, planned: list[TrialResult]
-) -> None:
-    failed = [replace(r, status="failed", reason="no data") for r in planned[:2]]
-    text = result(tmp_path, *failed, total=2).summary()
-    assert "No trial is complete, so there is no answer." in text
-    assert "failed 2 x: no data" in text
-    assert "evaluate best" not in text
 
 
 def test_running_tallies_are_what_counting_anew_gives(
@@ -230,10 +159,3 @@ def test_running_tallies_are_what_counting_anew_gives(
         )  # fmt: skip
         assert progress.best == anew.best
         assert progress.num_ended == anew.num_ended
-
-
-def test_a_search_of_failures_only_says_so(tmp_path: Path, planned: list[TrialResult]) -> None:
-    broken = [replace(trial, status="failed", reason="NaN") for trial in planned[:2]]
-    assert result(tmp_path, *broken, total=2).has_only_failures
-    assert not result(tmp_path, *broken, ended(planned[2], 0.3), total=3).has_only_failures
-    assert not result(tmp_path, total=3).has_only_failures

@@ -22,7 +22,8 @@ from taskgroup.config import to_yaml
 from taskgroup.errors import ConfigError, DivergedError, ResourceError
 from taskgroup.results.records import EpochRow
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
+from taskgroup.search.answer.summary import summary
 from taskgroup.search.run import search
 from taskgroup.search.single import train_one
 
@@ -76,34 +77,34 @@ def engine() -> Iterator[None]:
 @pytest.fixture
 def run_search(
     values: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., StudyResult]:
-    def run(*fixes: str, train: Any = pretend, **changes: Any) -> StudyResult:
+) -> Callable[..., SearchResult]:
+    def run(*fixes: str, train: Any = pretend, **changes: Any) -> SearchResult:
         return search({**values, **changes}, fixes=fixes, runs=tmp_path, train=train)
 
     return run
 
 
-def told_trials(result: StudyResult) -> list[FrozenTrial]:
+def told_trials(result: SearchResult) -> list[FrozenTrial]:
     storage = JournalStorage(JournalFileBackend(str(result.run.journal_path)))
     return list(optuna.load_study(study_name="little", storage=storage).trials)
 
 
-def told(result: StudyResult) -> dict[int, TrialState]:
+def told(result: SearchResult) -> dict[int, TrialState]:
     return {trial.user_attrs["number"]: trial.state for trial in told_trials(result)}
 
 
 @pytest.mark.ray
 def test_search_runs_every_trial_in_warm_workers(
-    engine: None, run_search: Callable[..., StudyResult], capfd: pytest.CaptureFixture[str]
+    engine: None, run_search: Callable[..., SearchResult], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    finished: list[StudyResult] = []
+    finished: list[SearchResult] = []
     result = run_search("search.trials=14", "search.sampler=tpe")
-    assert [trial.number for trial in result.trials] == list(range(14))
-    assert {trial.status for trial in result.trials} == {"complete"}
+    assert [trial.number for trial in result.study.trials] == list(range(14))
+    assert {trial.status for trial in result.study.trials} == {"complete"}
     assert not result.is_interrupted
-    assert len(result.overheads) >= 12, "two workers start, all other trials are warm"
-    assert result.engine_overhead is not None
-    assert result.engine_overhead < 0.5
+    assert len(result.study.overheads) >= 12, "two workers start, all other trials are warm"
+    assert result.study.engine_overhead is not None
+    assert result.study.engine_overhead < 0.5
     assert set(told(result)) == set(range(1, 14))
     out, err = capfd.readouterr()
     assert out == "", "stdout belongs to the command"
@@ -113,26 +114,26 @@ def test_search_runs_every_trial_in_warm_workers(
 
 @pytest.mark.ray
 def test_asha_stops_weak_trials_and_spares_baselines(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search("search={trials: 16, sampler: random, scheduler: asha}")
-    baselines = [trial for trial in result.trials if trial.role == "baseline"]
+    baselines = [trial for trial in result.study.trials if trial.role == "baseline"]
     assert len(baselines) == 6
     assert {trial.status for trial in baselines} == {"complete"}
-    pruned = [trial for trial in result.trials if trial.status == "pruned"]
+    pruned = [trial for trial in result.study.trials if trial.status == "pruned"]
     assert pruned
     for trial in pruned:
         assert len(trial.epochs) < trial.planned_epochs
         assert trial.reason is not None
         assert trial.reason.startswith("not in the best 1/3 at the rung of epoch")
         assert told(result)[trial.number] == TrialState.PRUNED
-    full = [t for t in result.trials if len(t.epochs) == t.planned_epochs]
+    full = [t for t in result.study.trials if len(t.epochs) == t.planned_epochs]
     assert {trial.status for trial in full} == {"complete"}
 
 
 @pytest.mark.ray
 def test_several_objectives_are_stopped_by_dominance_within_a_constraint(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     """Clean scores fall as robust ones rise, so that the most robust trials are infeasible."""
     result = run_search(
@@ -141,21 +142,21 @@ def test_several_objectives_are_stopped_by_dominance_within_a_constraint(
         objectives=[{"maximize": ROBUST}, {"maximize": CLEAN}],
         constraint={"clean_drop": 0.2},
     )
-    statuses = {trial.status for trial in result.trials}
+    statuses = {trial.status for trial in result.study.trials}
     assert statuses == {"complete", "pruned"}
-    full = [t for t in result.trials if len(t.epochs) == t.planned_epochs]
+    full = [t for t in result.study.trials if len(t.epochs) == t.planned_epochs]
     assert {trial.status for trial in full} == {"complete"}
-    assert result.infeasible
-    assert result.best is not None
-    assert result.best.score(CLEAN) >= 0.8  # type: ignore[operator]
+    assert result.study.infeasible
+    assert result.study.best is not None
+    assert result.study.best.score(CLEAN) >= 0.8  # type: ignore[operator]
     assert {found.trials for found in result.agreements} == {
-        sum(t.is_adversarial for t in result.trials if t.status == "complete")
+        sum(t.is_adversarial for t in result.study.trials if t.status == "complete")
     }
-    text = result.summary()
-    assert f"infeasible: trial {result.infeasible[0].number}" in text
+    text = summary(result)
+    assert f"infeasible: trial {result.study.infeasible[0].number}" in text
     assert "rung of epoch 1, segmentation/robust/miou: Spearman" in text
     trials = {trial.user_attrs["number"]: trial for trial in told_trials(result)}
-    for trial in result.trials[1:]:  # the natural baseline is no point of this space
+    for trial in result.study.trials[1:]:  # the natural baseline is no point of this space
         limited = {"clean_drop"} if trial.status == "complete" else set()
         assert set(trials[trial.number].constraints) == limited
         assert len(trials[trial.number].user_attrs["vectors"]) == len(trial.epochs)
@@ -163,91 +164,91 @@ def test_several_objectives_are_stopped_by_dominance_within_a_constraint(
 
 @pytest.mark.ray
 def test_time_budget_stops_cleanly_and_can_be_raised(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     fixes = ("search.trials=40", "search.max_seconds=6", "training.epochs=40")
     result = run_search(*fixes, train=pretend_slowly)
     assert result.is_over_budget
     assert result.is_interrupted
-    cut = [trial for trial in result.trials if trial.status == "interrupted"]
+    cut = [trial for trial in result.study.trials if trial.status == "interrupted"]
     assert cut
     for trial in cut:
         assert str(trial.reason).startswith("search.max_seconds was over after epoch")
     assert TrialState.RUNNING not in told(result).values()
-    assert "Stopped by search.max_seconds after" in result.summary()
-    assert "--fix search.max_seconds=SECONDS" in result.summary()
+    assert "Stopped by search.max_seconds after" in summary(result)
+    assert "--fix search.max_seconds=SECONDS" in summary(result)
     same = search(resume=result.run.path, train=pretend_slowly)
     assert same.is_over_budget
     fixes = ("search.max_seconds=600", "search.trials=3")
     more = search(resume=result.run.path, fixes=fixes, train=pretend)
     assert not more.is_interrupted
-    assert {trial.status for trial in more.trials} == {"complete"}
-    assert len(more.trials) == max(3, len(result.trials))
+    assert {trial.status for trial in more.study.trials} == {"complete"}
+    assert len(more.study.trials) == max(3, len(result.study.trials))
 
 
 @pytest.mark.ray
 def test_diverged_trial_is_recorded_and_the_study_goes_on(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(train=diverge_without_auxiliaries)
-    failed = [trial for trial in result.trials if trial.status == "failed"]
+    failed = [trial for trial in result.study.trials if trial.status == "failed"]
     assert [trial.number for trial in failed][:2] == [0, 1]
     assert {trial.reason for trial in failed} == {"the loss became NaN in epoch 1"}
     assert told(result)[1] == TrialState.FAIL
-    assert sum(trial.status == "complete" for trial in result.trials) >= 3
+    assert sum(trial.status == "complete" for trial in result.study.trials) >= 3
     assert not result.is_interrupted
 
 
 @pytest.mark.ray
 def test_killed_worker_costs_its_trial_only(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(
         "search.trials=6", "search.max_retries=1", train=die_without_auxiliaries,
         auxiliary_tasks={"subset": ["depth", "edges"], "min_size": 1},
     )  # fmt: skip
-    assert [trial.status for trial in result.trials] == ["failed"] * 2 + ["complete"] * 4
-    assert {trial.reason for trial in result.trials[:2]} == {
+    assert [trial.status for trial in result.study.trials] == ["failed"] * 2 + ["complete"] * 4
+    assert {trial.reason for trial in result.study.trials[:2]} == {
         "the worker process died after epoch 0 (killed, out of memory, or its machine was lost); "
         "attempt 2"
     }
-    assert {trial.attempts for trial in result.trials[:2]} == {2}
-    assert {trial.attempts for trial in result.trials[2:]} == {1}
+    assert {trial.attempts for trial in result.study.trials[:2]} == {2}
+    assert {trial.attempts for trial in result.study.trials[2:]} == {1}
 
 
 @pytest.mark.ray
-def test_grid_ends_by_itself(engine: None, run_search: Callable[..., StudyResult]) -> None:
+def test_grid_ends_by_itself(engine: None, run_search: Callable[..., SearchResult]) -> None:
     result = run_search(
         "training.learning_rate=0.01", "adversary.steps=1", "loss_weights=0.5",
         "search={sampler: grid}", "auxiliary_tasks={subset: [depth]}",
     )  # fmt: skip
-    assert len(result.trials) == result.total == 2 * 2 + 1
+    assert len(result.study.trials) == result.total == 2 * 2 + 1
 
 
 @pytest.mark.ray
 def test_search_ends_when_the_space_has_no_more(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(
         "training.learning_rate=0.01", "adversary.steps=1", "loss_weights=0.5",
         "search={sampler: random, trials: 9}", "auxiliary_tasks={subset: [depth]}",
     )  # fmt: skip
-    assert len(result.trials) == result.total == 2 * 2 + 1
+    assert len(result.study.trials) == result.total == 2 * 2 + 1
     assert not result.is_interrupted
     assert (
         "Every configuration of the space was tried: 4 of the 9 trials that search.trials asks "
-        "for are left out." in result.summary()
+        "for are left out." in summary(result)
     )
 
 
 @pytest.mark.ray
 def test_finished_search_resumes_to_itself(
-    engine: None, run_search: Callable[..., StudyResult], tmp_path: Path
+    engine: None, run_search: Callable[..., SearchResult], tmp_path: Path
 ) -> None:
     result = run_search("search.trials=3")
-    heard: list[StudyResult] = []
+    heard: list[SearchResult] = []
     again = search(resume=result.run.path, train=pretend, on_finish=heard.append)
-    assert again.trials == result.trials
+    assert again.study.trials == result.study.trials
     assert heard == [again]
     with pytest.raises(ConfigError, match="give --resume alone"):
         search("smoke", resume=result.run.path)
@@ -256,7 +257,7 @@ def test_finished_search_resumes_to_itself(
 SCRIPT = """
 from taskgroup.search.run import search
 if __name__ == "__main__":
-    print(search({arguments}).summary())
+    print(summary(search({arguments})))
 """
 
 

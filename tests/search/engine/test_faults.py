@@ -23,7 +23,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
 from taskgroup.search.answer.live_table import Listener, Show, shown
 from taskgroup.search.answer.progress import Progress
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.run import search
 
 pytestmark = pytest.mark.ray
@@ -104,10 +104,10 @@ def engine() -> Iterator[None]:
 
 
 @pytest.fixture
-def run_search(values: dict[str, Any], tmp_path: Path) -> Callable[..., StudyResult]:
+def run_search(values: dict[str, Any], tmp_path: Path) -> Callable[..., SearchResult]:
     def run(
         *fixes: str, train: Any = pretend, runs: Path = tmp_path, show: Show = shown
-    ) -> StudyResult:
+    ) -> SearchResult:
         fixes = ("search.trials=6", "search.sampler=random", *fixes)
         return search(values, fixes=fixes, runs=runs, train=train, show=show)
 
@@ -132,13 +132,13 @@ def remount(folder: Path, option: str) -> None:
 
 
 def test_hanging_worker_is_ended_and_recorded(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(
         "search.epoch_timeout=4", "search.max_retries=0", train=hang_without_auxiliaries
     )
-    hung = [trial for trial in result.trials if not trial.auxiliary_tasks]
-    others = [trial for trial in result.trials if trial.auxiliary_tasks]
+    hung = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
+    others = [trial for trial in result.study.trials if trial.auxiliary_tasks]
     assert {trial.status for trial in hung} == {"failed"}
     assert all("said nothing for 4 s" in (trial.reason or "") for trial in hung)
     assert others
@@ -146,21 +146,21 @@ def test_hanging_worker_is_ended_and_recorded(
 
 
 def test_trial_out_of_memory_is_recorded(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(train=want_too_much_memory)
-    failed = [trial for trial in result.trials if trial.status == "failed"]
+    failed = [trial for trial in result.study.trials if trial.status == "failed"]
     assert failed
     assert not any(trial.auxiliary_tasks for trial in failed)
     assert all("Unable to allocate" in (trial.reason or "") for trial in failed)
-    assert len(failed) < len(result.trials) == 6
+    assert len(failed) < len(result.study.trials) == 6
 
 
 def test_killed_trial_is_recorded_with_its_epochs(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search("search.max_retries=0", train=be_killed_without_auxiliaries)
-    killed = [trial for trial in result.trials if not trial.auxiliary_tasks]
+    killed = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
     assert {(trial.status, trial.reason, len(trial.epochs)) for trial in killed} == {
         ("failed", "the worker process died after epoch 1 (killed, out of memory, or its machine "
          "was lost); attempt 1", 1)
@@ -168,19 +168,19 @@ def test_killed_trial_is_recorded_with_its_epochs(
     check_others(result, killed)
 
 
-def check_others(result: StudyResult, failed: Sequence[TrialResult]) -> None:
+def check_others(result: SearchResult, failed: Sequence[TrialResult]) -> None:
     """The study went on after some trials failed, and its records say so."""
-    others = [trial for trial in result.trials if trial not in failed]
+    others = [trial for trial in result.study.trials if trial not in failed]
     assert len(others) >= 2
     assert {trial.status for trial in others} == {"complete"}
     assert not result.is_interrupted
-    assert tuple(result.run.trials()) == result.trials
+    assert tuple(result.run.trials()) == result.study.trials
 
 
 @pytest.mark.parametrize("days", [-1, 1])
 def test_clock_that_jumps_changes_no_duration_and_ends_nothing(
     engine: None,
-    run_search: Callable[..., StudyResult],
+    run_search: Callable[..., SearchResult],
     monkeypatch: pytest.MonkeyPatch,
     days: int,
 ) -> None:
@@ -194,8 +194,8 @@ def test_clock_that_jumps_changes_no_duration_and_ends_nothing(
     result = run_search(*limits, train=train, show=calling(jump, after=2))
     assert time.time() == pytest.approx(now() + days * DAY, abs=60), "the driver's clock jumped"
     check_others(result, ())
-    assert all(0 <= trial.seconds < DAY / 2 for trial in result.trials)
-    assert all(0 <= overhead < DAY / 2 for overhead in result.overheads)
+    assert all(0 <= trial.seconds < DAY / 2 for trial in result.study.trials)
+    assert all(0 <= overhead < DAY / 2 for overhead in result.study.overheads)
 
 
 def calling(function: Callable[[], None], *, after: int) -> Show:
@@ -216,29 +216,29 @@ def calling(function: Callable[[], None], *, after: int) -> Show:
 
 
 def test_checkpoint_that_does_not_fit_fails_its_trial_only(
-    engine: None, run_search: Callable[..., StudyResult], small_disk: Path
+    engine: None, run_search: Callable[..., SearchResult], small_disk: Path
 ) -> None:
     """One trial at a time, so that none meets the moment in which another has filled the disk."""
     train = save_too_much_without_auxiliaries
     result = run_search("resources.cpus=2", train=train, runs=small_disk)
-    large = [trial for trial in result.trials if not trial.auxiliary_tasks]
+    large = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
     assert {trial.status for trial in large} == {"failed"}
     assert all("no space left on device; free space" in str(trial.reason) for trial in large)
     check_others(result, large)
 
 
 def test_trial_whose_machine_cannot_write_is_recorded(
-    engine: None, run_search: Callable[..., StudyResult]
+    engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
     result = run_search(train=lose_the_disk_without_auxiliaries)
-    refused = [trial for trial in result.trials if not trial.auxiliary_tasks]
+    refused = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
     assert {trial.status for trial in refused} == {"failed"}
     assert all("must be writable: read-only file system" in str(t.reason) for t in refused)
     check_others(result, refused)
 
 
 def test_disk_that_becomes_read_only_loses_nothing_that_finished(
-    engine: None, run_search: Callable[..., StudyResult], small_disk: Path
+    engine: None, run_search: Callable[..., SearchResult], small_disk: Path
 ) -> None:
     def seal() -> None:
         subprocess.run(["mount", "--bind", str(small_disk), str(small_disk)], check=True)
@@ -253,7 +253,7 @@ def test_disk_that_becomes_read_only_loses_nothing_that_finished(
 
 
 def test_full_disk_loses_nothing_that_finished(
-    engine: None, run_search: Callable[..., StudyResult], small_disk: Path
+    engine: None, run_search: Callable[..., SearchResult], small_disk: Path
 ) -> None:
     with pytest.raises(ResourceError, match="free space"):
         run_search(train=leave_a_megabyte, runs=small_disk)
@@ -273,13 +273,13 @@ def check_goes_on(disk: Path, finished: Sequence[TrialResult], *, train: Any) ->
     """The run ends once its disk is well again, and what had finished is what it was."""
     (folder,) = disk.iterdir()
     result = search(resume=folder, train=train)
-    assert len(result.trials) == 6
-    assert all(result.trials[trial.number] == trial for trial in finished)
+    assert len(result.study.trials) == 6
+    assert all(result.study.trials[trial.number] == trial for trial in finished)
     assert not result.is_interrupted
 
 
 def test_read_only_directory_is_told_before_anything_starts(
-    run_search: Callable[..., StudyResult], small_disk: Path
+    run_search: Callable[..., SearchResult], small_disk: Path
 ) -> None:
     remount(small_disk, "ro")
     with pytest.raises(ResourceError, match="read-only file system; change"):

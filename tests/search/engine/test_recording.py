@@ -19,11 +19,7 @@ from taskgroup.search.plan.planning import from_text, to_text
 from taskgroup.search.space.search_space import SearchSpace
 
 Make = Callable[..., SearchSpace]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    return RunDirectory.create(tmp_path, "little", "name: little\n")
+SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
 
 
 @pytest.fixture
@@ -203,7 +199,7 @@ def test_newest_and_best_checkpoint_are_kept_and_no_other(
     scores: tuple[float | None, ...],
     best: tuple[int | None, ...],
 ) -> None:
-    space = f"name: little\nobjectives: [{{{direction}: segmentation/robust/miou}}]\n"
+    space = SPACE.replace("maximize", direction)
     listed = keep_checkpoints(RunDirectory.create(tmp_path, "little", space), planned, *scores)
     assert listed == [
         {"00001.pt": f"epoch {epoch}"} | ({"00001.best.pt": f"epoch {kept}"} if kept else {})
@@ -214,8 +210,7 @@ def test_newest_and_best_checkpoint_are_kept_and_no_other(
 def test_best_checkpoint_of_a_trial_that_starts_anew_is_forgotten(
     tmp_path: Path, planned: TrialResult
 ) -> None:
-    space = "name: little\nobjectives: [{maximize: segmentation/robust/miou}]\n"
-    run = RunDirectory.create(tmp_path, "little", space)
+    run = RunDirectory.create(tmp_path, "little", SPACE)
     for which in ("newest", "best"):
         run.storage.write(run.checkpoint_name(planned.number, which), b"torn")  # type: ignore[arg-type]
     listed = keep_checkpoints(run, replace(planned, attempts=1), None, 0.1)

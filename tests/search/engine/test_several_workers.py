@@ -135,7 +135,7 @@ def test_trials_of_two_workers_complete_fail_and_stop(
         assert len(pids) == 4 * 2
         wait_for(lambda: ray.available_resources().get("CPU") == 4)
         wait_for(lambda: not any(lives(pid) for pid in pids))
-    natural, failed, *others = result.trials
+    natural, failed, *others = result.study.trials
     assert natural.status == "complete"
     assert [row.epoch for row in natural.epochs] == [1, 2, 3, 4]
     assert (run / "checkpoints" / "00000.pt").exists()
@@ -144,7 +144,7 @@ def test_trials_of_two_workers_complete_fail_and_stop(
     assert (complete.status, pruned.status) == ("complete", "pruned")
     assert [row.epoch for row in pruned.epochs] == [1]
     assert pruned.epochs[0].metrics[ROBUST] == pytest.approx(0.2), "a sum over two workers"
-    assert tuple(RunDirectory.open(run).trials()) == result.trials, "nobody wrote afterwards"
+    assert tuple(RunDirectory.open(run).trials()) == result.study.trials, "nobody wrote afterwards"
 
 
 def hang_in(folder: Path) -> Callable[..., None]:
@@ -174,7 +174,7 @@ def test_workers_that_hang_are_ended_together(values: dict[str, Any], tmp_path: 
         wait_for(lambda: ray.available_resources().get("CPU") == 2)
         pids = [int(mark.name.removeprefix("pid-")) for mark in tmp_path.glob("pid-*")]
         wait_for(lambda: not any(lives(pid) for pid in pids))
-    (hung,) = result.trials
+    (hung,) = result.study.trials
     assert hung.status == "failed"
     assert "(ended: it had said nothing for 25 s, search.epoch_timeout)" in str(hung.reason)
     assert not result.is_interrupted

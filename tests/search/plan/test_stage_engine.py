@@ -11,6 +11,8 @@ import ray.cloudpickle
 from taskgroup.cluster.resources import running_ray
 from taskgroup.errors import ConfigError
 from taskgroup.results.records import EpochRow
+from taskgroup.search.answer.json_answer import answer_json
+from taskgroup.search.answer.summary import summary
 from taskgroup.search.run import confirm, search
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -43,20 +45,20 @@ def test_all_stages_run_and_go_on_by_the_same_command(
     run = tmp_path / "run"
     result = search(values, run=run, train=pretend)
     assert not result.is_interrupted
-    stages = [trial.stage for trial in result.trials]
+    stages = [trial.stage for trial in result.study.trials]
     assert stages == ["proxy"] * 6 + ["search"] * 5 + ["confirm"] * 10
-    assert {trial.status for trial in result.trials if trial.stage != "proxy"} == {"complete"}
+    assert {trial.status for trial in result.study.trials if trial.stage != "proxy"} == {"complete"}
     assert "[confirm stage 10/10] trial " in capfd.readouterr().err
-    assert "Confirm stage: " in result.summary()
+    assert "Confirm stage: " in summary(result)
 
-    assert search(values, run=run, train=pretend).trials == result.trials
-    assert search(resume=run, train=pretend).trials == result.trials
+    assert search(values, run=run, train=pretend).study.trials == result.study.trials
+    assert search(resume=run, train=pretend).study.trials == result.study.trials
     with pytest.raises(ConfigError, match=r"training\.epochs is 4 there and 5 now"):
         search(values, run=run, fixes=["training.epochs=5"], train=pretend)
 
     more = confirm(run, seeds=3, train=pretend)
-    assert more.trials[: len(result.trials)] == result.trials
-    assert len(more.trials) == len(result.trials) + 5
+    assert more.study.trials[: len(result.study.trials)] == result.study.trials
+    assert len(more.study.trials) == len(result.study.trials) + 5
 
 
 @pytest.mark.ray
@@ -65,8 +67,8 @@ def test_finished_search_is_confirmed_later(
 ) -> None:
     values["search"] = {"trials": 4, "sampler": "random"}
     result = search(values, runs=tmp_path, train=pretend)
-    assert result.to_json()["confirmed"] is False
+    assert answer_json(result)["confirmed"] is False
     confirmed = confirm(result.run.path, train=pretend)
-    assert confirmed.to_json()["confirmed"] is True
-    assert confirmed.trials[:4] == result.trials
+    assert answer_json(confirmed)["confirmed"] is True
+    assert confirmed.study.trials[:4] == result.study.trials
     assert "search.confirm.top from not set to 2" in confirmed.run.space_text()

@@ -22,7 +22,7 @@ from ray._private.authentication.http_token_authentication import (
 from taskgroup.cluster.dashboard import dashboard_address, metrics_pages
 from taskgroup.cluster.resources import running_ray
 from taskgroup.results.records import EpochRow
-from taskgroup.search.answer.summary import StudyResult
+from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.run import search
 from taskgroup.search.watch.gauges import GAUGES
 from taskgroup.training.parallel.group import WorkerGroup
@@ -120,7 +120,7 @@ def lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def result(engine: None, folder: Path, lines: list[str]) -> StudyResult:
+def result(engine: None, folder: Path, lines: list[str]) -> SearchResult:
     space = {
         "name": "little",
         "dataset": {"name": "scenes", "image_size": 32, "train": 64, "validation": 16, "test": 16},
@@ -140,11 +140,13 @@ def result(engine: None, folder: Path, lines: list[str]) -> StudyResult:
     return search(space, run=folder / "watched", train=train, dashboard=lines.append)
 
 
-def test_trials_see_their_names_and_numbers_from_outside(result: StudyResult) -> None:
-    assert [(trial.status, trial.reason) for trial in result.trials] == [("complete", None)] * 3
+def test_trials_see_their_names_and_numbers_from_outside(result: SearchResult) -> None:
+    assert [(trial.status, trial.reason) for trial in result.study.trials] == [
+        ("complete", None)
+    ] * 3
 
 
-def test_addresses_are_printed_and_on_loopback(result: StudyResult, lines: list[str]) -> None:
+def test_addresses_are_printed_and_on_loopback(result: SearchResult, lines: list[str]) -> None:
     assert [line.split(" (")[0] for line in lines] == [
         f"Dashboard: http://{dashboard_address()}",
         f"Metrics:   {metrics_pages()[0]}",
@@ -153,7 +155,7 @@ def test_addresses_are_printed_and_on_loopback(result: StudyResult, lines: list[
     assert "<html" in fetch(f"http://{dashboard_address()}/")
 
 
-def test_study_gauges_carry_the_values_of_the_search(result: StudyResult) -> None:
+def test_study_gauges_carry_the_values_of_the_search(result: SearchResult) -> None:
     finished = ("watched", "search", "complete")
 
     def told() -> Any:
@@ -167,7 +169,7 @@ def test_study_gauges_carry_the_values_of_the_search(result: StudyResult) -> Non
     assert of_this_run == {("watched", "search", ROBUST): 0.25}
 
 
-def test_mlflow_has_a_run_for_every_trial(result: StudyResult, folder: Path) -> None:
+def test_mlflow_has_a_run_for_every_trial(result: SearchResult, folder: Path) -> None:
     import mlflow  # takes seconds
 
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
@@ -182,7 +184,7 @@ def test_mlflow_has_a_run_for_every_trial(result: StudyResult, folder: Path) -> 
     assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
 
 
-def test_wandb_has_a_run_for_every_trial(result: StudyResult) -> None:
+def test_wandb_has_a_run_for_every_trial(result: SearchResult) -> None:
     found = list(result.run.path.glob("wandb/offline-run-*/*.wandb"))
     assert len(found) == 3
     content = b"".join(path.read_bytes() for path in found)
@@ -190,7 +192,7 @@ def test_wandb_has_a_run_for_every_trial(result: StudyResult) -> None:
     assert ROBUST.encode() in content
 
 
-def test_event_files_lie_in_the_run_directory(result: StudyResult) -> None:
+def test_event_files_lie_in_the_run_directory(result: SearchResult) -> None:
     assert len(list(result.run.path.glob("tensorboard/*/events.out.tfevents.*"))) == 3
 
 
@@ -226,5 +228,5 @@ def test_workers_and_their_train_run_bear_the_trials_name(
     values |= {"search": {"trials": 1, "sampler": "random"}, "resources": {"workers": 2}}
     address = f"http://{dashboard_address()}/logical/actors?nocache=1"
     result = search(values, run=folder / "two", train=partial(see_oneself, address=address))
-    assert [(trial.status, trial.reason) for trial in result.trials] == [("complete", None)]
+    assert [(trial.status, trial.reason) for trial in result.study.trials] == [("complete", None)]
     assert [name[:12] for name in wait_for(train_runs)] == ["trial-00000-"]

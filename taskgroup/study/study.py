@@ -1,0 +1,253 @@
+"""One study, read once: what every answer, table, chart and report is made from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from taskgroup.config import flat, parse_yaml
+from taskgroup.results import flat_tables
+from taskgroup.results.flat_tables import DataFrame, FlatTable
+from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS, TRANSFERS
+from taskgroup.results.records import (
+    DimensionRow,
+    EvaluationRow,
+    Stage,
+    TaskGradientRow,
+    TransferRow,
+    TrialResult,
+)
+from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.study.agreement import (
+    RankCorrelation,
+    RungAgreement,
+    proxy_agreement,
+    rung_agreements,
+)
+from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_sets, suite_scores
+from taskgroup.study.fronts import pareto_front
+from taskgroup.study.objectives import StudyObjective, objective_gains, study_keys
+from taskgroup.study.selection import Limit, infeasible_trials, select_best, study_limits
+from taskgroup.wording import metric_parts
+
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Fills the configuration of a trial with today's defaults."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run's space and records.
+
+    Attributes:
+        name: Name of the run directory.
+        place: Where it lies, as the reader wrote it: a path, or an address.
+        main_task: The task to protect.
+        objectives: What was optimised; never empty, the first decides the winner.
+        trials: Every trial of every stage, by number.
+        evaluations: The rows of each trial's latest evaluation on each split.
+        transfers: The latest transfer matrix.
+        dimensions: Each trial's latest curves against the number of outputs or tasks.
+        task_gradients: Each trial's latest norms and angles of task gradients.
+        max_clean_drop: What a winner may give up of the clean score; None without a constraint.
+        space: The search space as plain data.
+        space_text: The same as it was written.
+    """
+
+    name: str
+    place: str
+    main_task: str
+    objectives: tuple[StudyObjective, ...]
+    trials: tuple[TrialResult, ...] = ()
+    evaluations: tuple[EvaluationRow, ...] = ()
+    transfers: tuple[TransferRow, ...] = ()
+    dimensions: tuple[DimensionRow, ...] = ()
+    task_gradients: tuple[TaskGradientRow, ...] = ()
+    max_clean_drop: float | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
+    space_text: str = ""
+
+    @classmethod
+    def read(cls, run: RunDirectory, complete: Complete | None = None) -> "Study":
+        """Read everything but pictures from a run directory.
+
+        Args:
+            run: The run directory.
+            complete: As for :func:`comparable`; None leaves configurations as they were stored.
+
+        Raises:
+            DataError: A record is torn or foreign.
+            ConfigError: ``space.yaml`` names no main task, or its objectives or constraint are
+                wrong.
+        """
+        text, source = run.space_text(), run.place_of(SPACE_FILE)
+        space = parse_yaml(text, source=source)
+        keys = study_keys(space, source=source)
+        study = cls(
+            name=run.name,
+            place=run.place,
+            main_task=keys.main_task,
+            objectives=tuple(entry.objective for entry in keys.objectives),
+            trials=tuple(run.trials()),
+            evaluations=tuple(run.evaluations()),
+            transfers=tuple(TRANSFERS.latest(run.storage)),
+            dimensions=tuple(DIMENSIONS.latest(run.storage)),
+            task_gradients=tuple(TASK_GRADIENTS.latest(run.storage)),
+            max_clean_drop=keys.max_clean_drop,
+            space=space,
+            space_text=text,
+        )
+        return study if complete is None else comparable([study], complete)[0]
+
+    @property
+    def searched(self) -> tuple[TrialResult, ...]:
+        """The trials of the search itself, whose scores can be compared, by number."""
+        return tuple(trial for trial in self.trials if trial.stage == "search")
+
+    @property
+    def staged(self) -> tuple[TrialResult, ...]:
+        """The trials of the proxy and confirm stages, whose scores cost something else."""
+        return tuple(trial for trial in self.trials if trial.stage != "search")
+
+    @property
+    def complete(self) -> tuple[TrialResult, ...]:
+        """The trials of the search that ran to their end, by number."""
+        return tuple(trial for trial in self.searched if trial.status == "complete")
+
+    @property
+    def baselines(self) -> tuple[TrialResult, ...]:
+        """The complete fixed references of the search."""
+        return tuple(trial for trial in self.complete if trial.role == "baseline")
+
+    def has_stage(self, stage: Stage) -> bool:
+        """Whether any trial belongs to a stage."""
+        return any(trial.stage == stage for trial in self.trials)
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """The constraint, once the baseline that it refers to is complete."""
+        return study_limits(self.trials, self.objectives, self.max_clean_drop)
+
+    @cached_property
+    def infeasible(self) -> tuple[TrialResult, ...]:
+        """Complete trials of the search that gave up more than the constraint allows."""
+        return tuple(infeasible_trials(self.trials, self.limits))
+
+    @cached_property
+    def best(self) -> TrialResult | None:
+        """The trial that stands for the study, or None while none is complete and feasible."""
+        return select_best(self.trials, self.objectives, limits=self.limits)
+
+    @cached_property
+    def pareto(self) -> tuple[TrialResult, ...]:
+        """Complete feasible trials of the search that no other one beats in every objective."""
+        beyond = {trial.number for trial in self.infeasible}
+        feasible = [trial for trial in self.complete if trial.number not in beyond]
+        front = pareto_front(objective_gains(feasible, self.objectives))
+        return tuple(trial for trial, kept in zip(feasible, front, strict=True) if kept)
+
+    @cached_property
+    def suite(self) -> SuiteScores:
+        """What the suite of the confirm stage left of its trials."""
+        return suite_scores(self.trials, self.evaluations)
+
+    @cached_property
+    def confirmed(self) -> tuple[Confirmed, ...]:
+        """What the confirm stage measured, configuration by configuration."""
+        return confirmed_task_sets(self.trials, self.objectives, self.suite)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the confirm stage has measured anything."""
+        return any((t.stage, t.status) == ("confirm", "complete") for t in self.trials)
+
+    @property
+    def proxy_agreement(self) -> RankCorrelation:
+        """Rank correlation of the first objective between stand-ins and the real setting."""
+        return proxy_agreement(self.trials, self.objectives[0])
+
+    @property
+    def overheads(self) -> tuple[float, ...]:
+        """Engine overhead in seconds of every trial that was not its worker's first.
+
+        That is the time between the worker's last record and this trial's first batch.
+        """
+        found = (trial.overhead_seconds for trial in self.trials)
+        return tuple(seconds for seconds in found if seconds is not None)
+
+    @property
+    def engine_overhead(self) -> float | None:
+        """Mean engine overhead in seconds, if any was measured."""
+        return fmean(self.overheads) if self.overheads else None
+
+    def rung_agreements(self, epochs: Sequence[int]) -> tuple[RungAgreement, ...]:
+        """How well the order after some epochs foretells the end, in the stage with rungs."""
+        stage: Stage = "proxy" if self.has_stage("proxy") else "search"
+        return rung_agreements(self.trials, self.objectives, epochs, stage=stage)
+
+    @property
+    def robust(self) -> StudyObjective:
+        """The main task's score under attack: the first objective that is one."""
+        return self._main_score("robust")
+
+    @property
+    def clean(self) -> StudyObjective:
+        """The main task's score without attack, by the metric of the robust one."""
+        return self._main_score("clean")
+
+    def _main_score(self, kind: str) -> StudyObjective:
+        """The objective of that kind, or its like on the first objective's task and score."""
+        first = self.objectives[0]
+        task, _, score = metric_parts(first.metric)
+        like = StudyObjective(f"{task}/{kind}/{score}", first.direction)
+        return next((o for o in self.objectives if f"/{kind}/" in o.metric), like)
+
+    @property
+    def table(self) -> FlatTable:
+        """One row per trial: plain columns, drawn values by dotted key, last metrics by name."""
+        return flat_tables.trials_table(self.trials)
+
+    @property
+    def epochs(self) -> FlatTable:
+        """One row per trial and epoch: metrics by name, seconds, peak memory in bytes."""
+        return flat_tables.epochs_table(self.trials)
+
+    @property
+    def evaluation_table(self) -> FlatTable:
+        """One row per score."""
+        return flat_tables.scores_table(self.evaluations)
+
+    def to_pandas(self) -> DataFrame:
+        """``table`` as a pandas data frame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        return flat_tables.to_pandas(self.table)
+
+
+def comparable(studies: Sequence[Study], complete: Complete) -> tuple[Study, ...]:
+    """Studies whose configurations can be compared: where some have keys that others lack, all.
+
+    A version that adds a key leaves it out of no record that it writes, so trials of one
+    configuration differ in their keys where a newer version resumed an older one's run.
+
+    Args:
+        studies: What is read together.
+        complete: Fills a configuration with today's defaults; called only where keys differ, since
+            it may have to import much.
+    """
+    if _have_same_keys([trial.config for study in studies for trial in study.trials]):
+        return tuple(studies)
+    return tuple(
+        replace(study, trials=tuple(replace(t, config=complete(t.config)) for t in study.trials))
+        for study in studies
+    )
+
+
+def _have_same_keys(configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether configurations have the same keys, but for those that name the trial's own tasks."""
+    named = ("loss_weights", "task_options")
+    plain = {frozenset(flat({k: v for k, v in c.items() if k not in named})) for c in configs}
+    options = {frozenset(flat(o)) for c in configs for o in c.get("task_options", {}).values()}
+    return len(plain) <= 1 and len(options) <= 1
