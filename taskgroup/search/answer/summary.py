@@ -60,8 +60,8 @@ def _counts(result: SearchResult) -> str:
         return f"Stopped by search.max_seconds after {words}."
     if result.left_out:
         words += (
-            f". Every configuration of the space was tried: {result.left_out} of the "
-            f"{result.left_out + result.total} trials that search.trials asks for are left out"
+            ". Every configuration of the space has been tried, "
+            f"{result.left_out} fewer than search.trials"
         )
     return f"Stopped after {words}." if result.is_interrupted else f"Done: {words}."
 
