@@ -168,17 +168,17 @@ def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("command", ["search --resume", "report --run", "runs show"])
-def test_a_run_of_an_older_version_is_one_line(command, tmp_path):
-    old = RunDirectory.create(tmp_path, "old", run("spaces", "show", "smoke").output)
-    old.write_trial(TrialResult(0, "x", "baseline", {}, {}, "segmentation", (), 1, "complete"))
-    (path,) = (old.path / "trials").iterdir()
-    table = pq.read_table(path)
-    metadata = {**table.schema.metadata, b"taskgroup.schema_version": b"1"}
-    pq.write_table(table.replace_schema_metadata(metadata), path)
-    result = run(*command.split(), str(old.path))
+def test_a_record_that_lacks_what_it_needs_is_one_line(command, tmp_path):
+    run_directory = RunDirectory.create(tmp_path, "old", run("spaces", "show", "smoke").output)
+    lacking = TrialResult(0, "x", "baseline", {}, {}, "segmentation", (), 1, "complete")
+    run_directory.write_trial(lacking)
+    (path,) = (run_directory.path / "trials").iterdir()
+    pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
+    result = run(*command.split(), str(run_directory.path))
     assert result.exit_code == 2
-    assert f"{path} must be a parquet file" in result.stderr
-    assert "but it has version 1; read it with the taskgroup release that wrote it" in result.stderr
+    assert (
+        f"{path}: column label must be there, but is missing; move the file away" in result.stderr
+    )
     assert result.stderr.count("\n") == 1
 
 
