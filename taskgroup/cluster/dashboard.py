@@ -1,10 +1,9 @@
-"""Ray's dashboard: starting it with a search, where it is, and what trials are called in it."""
+"""Ray's dashboard: starting it with a search, and where it is."""
 
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 
 import ray
 from ray._private import ray_constants
@@ -77,33 +76,3 @@ def metrics_pages() -> tuple[str, ...]:
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"] and node["MetricsExportPort"] > 0
     )
-
-
-def name_actor(name: str) -> None:
-    """Call this actor ``name`` in the dashboard from now on.
-
-    Ray asks an actor for its text once, when it starts, but a warm actor runs one trial after
-    another. The dashboard takes a new text whenever it hears of the actor, so this process
-    publishes what the cluster knows of it, with the new text. Costs some milliseconds. A name is
-    not worth a trial: whatever goes wrong here is left alone.
-    """
-    with suppress(Exception):
-        context = ray.get_runtime_context()
-        _publish_name(bytes.fromhex(context.get_actor_id() or ""), name, context.gcs_address)
-
-
-def _publish_name(actor: bytes, name: str, cluster: str) -> None:
-    from ray._private import gcs_utils
-    from ray._private.state import state
-
-    modules = ("gcs_pb2", "pubsub_pb2", "gcs_service_pb2", "gcs_service_pb2_grpc")
-    gcs, pubsub, requests, services = (
-        import_module(f"ray.core.generated.{module}") for module in modules
-    )
-    known = gcs.ActorTableData.FromString(state.get_actor_info(ray.ActorID(actor)))
-    known.repr_name = name
-    channel = pubsub.GCS_ACTOR_CHANNEL
-    message = pubsub.PubMessage(channel_type=channel, key_id=actor, actor_message=known)
-    request = requests.GcsPublishRequest(pub_messages=[message])
-    with gcs_utils.create_gcs_channel(cluster) as connection:
-        services.ControlPlanePubSubGcsServiceStub(connection).GcsPublish(request, timeout=5)

@@ -7,7 +7,7 @@ epochs, as in a one-worker trial, and nobody writes to its record after the deci
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,6 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError
 
-from taskgroup.cluster.dashboard import name_actor
 from taskgroup.cluster.placement import ResourcesConfig
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import TaskgroupError
@@ -29,7 +28,7 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial, why_failed
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.engine.trainable import report_record
-from taskgroup.search.plan.planning import from_text, to_text, trial_name
+from taskgroup.search.plan.planning import from_text, to_text
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.parallel.group import WorkerGroup, WorkerLost
 from taskgroup.training.reporter import Reporter
@@ -41,7 +40,6 @@ def run_trial_with_workers(
     train: Train,
     folder: str,
     surroundings: Surroundings,
-    named: bool,
     resources: ResourcesConfig,
     scratch: str,
     caretaker: Any,
@@ -53,7 +51,6 @@ def run_trial_with_workers(
         train: Trains one trial as one worker of a group.
         folder: Absolute path of the run directory.
         surroundings: What the trial takes along from the driver.
-        named: Whether there is a dashboard, in which these processes bear the trial's name.
         resources: Number of workers and what each takes.
         scratch: Folder for Ray Train's own files.
         caretaker: The search's actor from :func:`start_caretaker`.
@@ -67,12 +64,15 @@ def run_trial_with_workers(
 
     surroundings.enter()
     planned = from_text(config[RECORD])
-    name = trial_name(planned) if named else ""
-    if name:
-        name_actor(name)
     gate: Any = ray.remote(num_cpus=0)(_Gate).remote()
-    begin = partial(_begin, surroundings=surroundings, name=name)
-    work = partial(_work, begin=begin, gate=gate, planned=planned, train=train, folder=folder)
+    work = partial(
+        _work,
+        surroundings=surroundings,
+        gate=gate,
+        planned=planned,
+        train=train,
+        folder=folder,
+    )
     run = partial(
         run_workers,
         work,
@@ -207,24 +207,17 @@ def _fail(record: TrialResult, reason: str | None, folder: str) -> None:
     report_record(failed, run=run.name)
 
 
-def _begin(group: WorkerGroup, *, surroundings: Surroundings, name: str) -> None:
-    """Settle in on the worker's machine."""
-    surroundings.enter()
-    if name:
-        name_actor(f"{name} · worker {group.rank}")
-
-
 def _work(
     group: WorkerGroup,
     *,
-    begin: Callable[[WorkerGroup], None],
+    surroundings: Surroundings,
     gate: Any,
     planned: TrialResult,
     train: Train,
     folder: str,
 ) -> None:
     """What each worker does: train together, and the first one keeps the record."""
-    begin(group)
+    surroundings.enter()
     if group.is_first:
         _lead(group, gate=gate, planned=planned, train=train, folder=folder)
     else:

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from ray import tune
 
-from taskgroup.cluster.dashboard import name_actor
 from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial
 from taskgroup.search.engine.searcher import RECORD
-from taskgroup.search.plan.planning import from_text, last_epoch, to_text, trial_name
+from taskgroup.search.plan.planning import from_text, last_epoch, to_text
 from taskgroup.search.watch.gauges import publish_trial
 
 _CLOCK = WorkerClock()  # outlives trials, as the actor does; that is what it measures
@@ -25,7 +24,6 @@ def run_trial(
     train: Train,
     folder: str,
     surroundings: Surroundings,
-    named: bool,
     cpus: int,
     gpus: float,
 ) -> None:
@@ -36,7 +34,6 @@ def run_trial(
         train: Trains one trial.
         folder: Absolute path of the run directory.
         surroundings: What the trial takes along from the driver.
-        named: Whether there is a dashboard, in which this process bears the trial's name.
         cpus: Threads that torch may use.
         gpus: Share of GPUs; 0 hides every one, so that trials do not crowd one unasked.
     """
@@ -45,22 +42,17 @@ def run_trial(
     surroundings.enter()
     torch.set_num_threads(cpus)
     planned, run = from_text(config[RECORD]), RunDirectory.open(folder)
-    if named:
-        name_actor(trial_name(planned))
-    emit = partial(report_record, run=run.name, named=named)
+    emit = partial(report_record, run=run.name)
     record_trial(train, run, planned, clock=_CLOCK, emit=emit)
 
 
-def report_record(record: TrialResult, *, run: str, named: bool = False) -> None:
+def report_record(record: TrialResult, *, run: str) -> None:
     """Publish how the trial goes, and send Tune the record, which decides everything.
 
     Args:
         record: The record so far.
         run: Name of the run.
-        named: Whether to give the trial's name again, to a dashboard that started late.
     """
-    if named:
-        name_actor(trial_name(record))
     publish_trial(run, record)
     metrics = dict(record.epochs[-1].metrics) if record.epochs else {}
     epoch = last_epoch(record)

@@ -9,7 +9,6 @@ from functools import partial
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from taskgroup.cluster.dashboard import dashboard_address
 from taskgroup.cluster.placement import concurrent_trials
 from taskgroup.cluster.resources import (
     available_cpus,
@@ -180,7 +179,6 @@ def _trainable(
         "train": train,
         "folder": run.uri,
         "surroundings": surroundings,
-        "named": dashboard_address() is not None,
     }
     if resources.workers > 1:
         function = tune.with_parameters(
