@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed.nn.functional as differentiable
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -89,6 +88,9 @@ def convert_batch_norms(network: nn.Module, device: torch.device) -> nn.Module:
             derivative and counts an empty batch as nothing; anything else :class:`WorkerBatchNorm`.
     """
     if device.type == "cuda":
+        # timm's knows its norms with activations too; it takes seconds to import.
+        from timm.layers.norm_act import convert_sync_batchnorm
+
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     for parent in list(network.modules()):
