@@ -49,85 +49,62 @@ Out = Annotated[
     list[str] | None,
     typer.Option(help="File to write the numbers to: .csv or .parquet (repeatable)."),
 ]
+TABLES = {
+    "relative": "Main task by task set: change in clean and robust score relative to the main task "
+    "alone.",
+    "attacks": "Attack by task set: the main task's score under each attack of the evaluations.",
+    "vulnerability": "Relative vulnerability of the main task: (attacked - clean) / clean error, "
+    "by attack.",
+    "predictors": "Rank correlation of cheap numbers, such as clean or early scores, with the "
+    "robust score.",
+}
+"""Help of each table."""
+SCORED_BY_SEARCH = ("relative", "predictors")
 
 
-@table_app.command("relative")
-def relative(
-    grid_runs: GridRuns = None,
-    split: ScoredSplit = None,
-    out: Out = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Main task by task set: change in clean and robust score relative to the main task alone."""
-    from taskgroup.analysis.tables.grid_tables import relative_table
+def _add_command(name: str) -> None:
+    """Add the command of one table; they differ in the splits that have what it shows."""
+    is_scored = name in SCORED_BY_SEARCH
+    default = None if is_scored else EvaluatedName.test
 
-    _show(relative_table, grid_runs, runs, split, out, as_json)
+    def command(
+        grid_runs: GridRuns = None,
+        split: SplitName | EvaluatedName | None = default,
+        out: Out = None,
+        runs: Runs = DEFAULT_RUNS,
+        as_json: Json = False,
+    ) -> None:
+        from taskgroup.analysis.tables.grids import open_grid
+        from taskgroup.results.storage.flat_files import check_flat_file, write_flat_file
+        from taskgroup.search.loading import read_studies
 
+        for place in out or ():
+            check_flat_file(place)
+        studies = read_studies([open_run(run, runs) for run in grid_runs or (None,)])
+        found = _build(name)(open_grid(studies, None if split is None else split.value))
+        if as_json:
+            typer.echo(json.dumps(found.to_json()))
+        else:
+            print_table(found.table, as_json)
+        for place in out or ():
+            write_flat_file(place, found.records)
+            typer.echo(f"Written to {place}", err=as_json)
 
-@table_app.command("attacks")
-def attacks(
-    grid_runs: GridRuns = None,
-    split: EvaluatedSplit = EvaluatedName.test,
-    out: Out = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Attack by task set: the main task's score under each attack of the evaluations."""
-    from taskgroup.analysis.tables.grid_tables import attacks_table
-
-    _show(attacks_table, grid_runs, runs, split, out, as_json)
-
-
-@table_app.command("vulnerability")
-def vulnerability(
-    grid_runs: GridRuns = None,
-    split: EvaluatedSplit = EvaluatedName.test,
-    out: Out = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Relative vulnerability of the main task: (attacked - clean) / clean error, by attack."""
-    from taskgroup.analysis.tables.grid_tables import vulnerability_table
-
-    _show(vulnerability_table, grid_runs, runs, split, out, as_json)
+    command.__annotations__["split"] = ScoredSplit if is_scored else EvaluatedSplit
+    table_app.command(name, help=TABLES[name])(command)
 
 
-@table_app.command("predictors")
-def predictors(
-    grid_runs: GridRuns = None,
-    split: ScoredSplit = None,
-    out: Out = None,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-) -> None:
-    """Rank correlation of cheap numbers, such as clean or early scores, with the robust score."""
-    from taskgroup.analysis.tables.predictors import predictors_table
+def _build(name: str) -> "Callable[[Grid], GridTable]":
+    """What makes a table of a grid."""
+    from taskgroup.analysis.tables import grid_tables, predictors
 
-    _show(predictors_table, grid_runs, runs, split, out, as_json)
+    return {
+        "relative": grid_tables.relative_table,
+        "attacks": grid_tables.attacks_table,
+        "vulnerability": grid_tables.vulnerability_table,
+        "predictors": predictors.predictors_table,
+    }[name]
 
 
-def _show(
-    build: "Callable[[Grid], GridTable]",
-    grid_runs: list[str] | None,
-    runs: str,
-    split: SplitName | EvaluatedName | None,
-    out: list[str] | None,
-    as_json: bool,
-) -> None:
-    """Print a table, and write its numbers to the files asked for."""
-    from taskgroup.analysis.tables.grids import open_grid
-    from taskgroup.results.storage.flat_files import check_flat_file, write_flat_file
-    from taskgroup.search.loading import read_studies
-
-    for place in out or ():
-        check_flat_file(place)
-    studies = read_studies([open_run(run, runs) for run in grid_runs or (None,)])
-    found = build(open_grid(studies, None if split is None else split.value))
-    if as_json:
-        typer.echo(json.dumps(found.to_json()))
-    else:
-        print_table(found.table, as_json)
-    for place in out or ():
-        write_flat_file(place, found.records)
-        typer.echo(f"Written to {place}", err=as_json)
+for _name in TABLES:
+    _add_command(_name)

@@ -253,6 +253,7 @@ def test_finished_search_resumes_to_itself(
 
 
 SCRIPT = """
+from taskgroup.search.answer.summary import summary
 from taskgroup.search.run import search
 if __name__ == "__main__":
     print(summary(search({arguments})))
