@@ -43,15 +43,16 @@ def search(
     show: Show = shown,
     on_finish: Callable[[SearchResult], None] | None = None,
 ) -> SearchResult:
-    """Run the trials of a space, or go on with those of an interrupted run.
+    """Run the trials of a space, or resume those of an interrupted run.
 
     Args:
-        space: YAML file, shipped name, or plain data; by default that of the run to go on with.
+        space: YAML file, shipped name, or plain data; by default that of the run to resume.
         fixes: ``key=value`` pins of the space's keys.
-        run: Run directory, new or to go on with; by default the next free name below ``runs``.
+        run: Run directory to create or resume; by default the next free name below ``runs``.
         runs: Folder of run directories.
-        resume: Run directory to go on with: what ended there never runs again, what was interrupted
-            goes on from its last epoch. Its space must be the same but for ``resume.CHANGEABLE``.
+        resume: Run directory to resume: trials that ended never run again, interrupted ones
+            continue from their last epoch. Its space must be the same but for
+            ``resume.CHANGEABLE``.
         address: Ray cluster to search on, ``auto``, ``host:port`` or ``ray://host:port``; by
             default one is started on this machine, which no other search finds.
         dashboard: Runs Ray's dashboard during the search and is called with each line about where
@@ -64,7 +65,7 @@ def search(
         What was found, also after Ctrl-C.
 
     Raises:
-        ConfigError: The space is wrong or not that of the run to go on with, or another search is
+        ConfigError: The space is wrong or not that of the run to resume, or another search is
             in the run directory.
         DataError: The space, the data set or the run to resume is missing or damaged.
         ResourceError: No cluster answers at the address, a trial does not fit the machines, or the
@@ -163,7 +164,7 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
 
 
 def _score(space: SearchSpace, directory: RunDirectory) -> Mapping[int, str]:
-    """Attack what the confirm stage trained; Ctrl-C stops it, and a later call goes on."""
+    """Attack what the confirm stage trained; Ctrl-C stops it, and a later call resumes."""
     confirm = space.search.confirm
     if confirm is None:
         return {}

@@ -1,4 +1,4 @@
-"""Which stages a search has, and what each of them runs, found anew from the records.
+"""Which stages a search has, and what each of them runs, planned from the records.
 
 A stage keeps no state: killed at any moment, it is planned again from the records on disk, and what
 ended is not run again.

@@ -1,6 +1,6 @@
 """Whether two measurements put the same trials into the same order.
 
-Rungs rely on early values that foretell the final order, a proxy stage on a cheap stand-in that
+Rungs rely on early values that predict the final order, a proxy stage on a cheap stand-in that
 ranks like the real setting.
 """
 
@@ -90,7 +90,7 @@ LOW = 0.5
 
 @dataclass(frozen=True)
 class RungAgreement:
-    """How well the order at an epoch foretells the final one.
+    """How well the order at an epoch predicts the final one.
 
     Attributes:
         epoch: Epoch of the rung.
@@ -124,7 +124,7 @@ def rung_agreements(
 ) -> tuple[RungAgreement, ...]:
     """Rank correlations between values at some epochs and final values, over full-length trials.
 
-    Pruned trials have no final value, so with a stopping scheduler the survivors stand for all;
+    Pruned trials have no final value, so with a stopping scheduler only the survivors count;
     baselines, which run in full whatever their values, make up for some of that. A baseline that
     trains naturally where searched trials do not, or the reverse, is left out: it would be another
     population.

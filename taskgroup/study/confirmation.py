@@ -275,7 +275,7 @@ def best_alone(confirmed: Sequence[Confirmed], objective: StudyObjective) -> Con
 
 
 def verdict_text(found: Confirmed) -> str:
-    """What the stage says about a task set, in words; empty for one task alone.
+    """What the stage says about a task set, in words; empty for the main task alone.
 
     Only an interval of the paired difference that leaves 0 out makes it help or hurt.
     """
@@ -285,7 +285,7 @@ def verdict_text(found: Confirmed) -> str:
     named = listed(tasks)
     end = "" if len(tasks) > 1 else "s"
     if found.verdict == "too few seeds":
-        return "too few seeds are complete to say anything"
+        return "too few complete seeds for a verdict"
     if found.verdict == "no evidence":
         return f"no evidence that {named} help{end} {found.first.main_task}"
     return f"{named} {found.verdict.removesuffix('s')}{end} {found.first.main_task}"

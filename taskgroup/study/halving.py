@@ -182,7 +182,7 @@ class Halving:
         """Enter a trial at every rung that it came to.
 
         Returns:
-            The rung at which it should stop, or None; a rung judges a trial once.
+            The rung at which it should stop, or None; a rung decides about a trial once.
         """
         if record.role == "baseline":
             return None

@@ -176,7 +176,7 @@ def study_limits(
 def infeasible_trials(
     trials: Iterable[TrialResult], limits: Sequence[Limit], *, stage: Stage = "search"
 ) -> list[TrialResult]:
-    """Complete trials of a stage that exceed a limit; those cut short are not judged."""
+    """Complete trials of a stage that exceed a limit; those that were cut short do not count."""
     return [
         trial
         for trial in trials

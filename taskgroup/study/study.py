@@ -181,7 +181,7 @@ class Study:
         return fmean(self.overheads) if self.overheads else None
 
     def rung_agreements(self, epochs: Sequence[int]) -> tuple[RungAgreement, ...]:
-        """How well the order after some epochs foretells the end, in the stage with rungs."""
+        """How well the order after some epochs predicts the final one, in the stage with rungs."""
         stage: Stage = "proxy" if self.has_stage("proxy") else "search"
         return rung_agreements(self.trials, self.objectives, epochs, stage=stage)
 

@@ -195,7 +195,7 @@ def make_panels(trial: TrialResult, role: str) -> list[Panel]:
     return panels
 
 
-def make_transfers(judged: list[TrialResult]) -> list[TransferRow]:
+def make_transfers(models: list[TrialResult]) -> list[TransferRow]:
     """Each model on images attacked for each; others' images hurt half as much."""
     return [
         TransferRow(
@@ -217,8 +217,8 @@ def make_transfers(judged: list[TrialResult]) -> list[TransferRow]:
             images=256,
             seed=0,
         )
-        for source in judged
-        for target in judged
+        for source in models
+        for target in models
     ]
 
 
@@ -305,7 +305,7 @@ def make_task_gradients(trial: TrialResult, role: str) -> list[TaskGradientRow]:
 MakeRun = Callable[..., RunDirectory]
 
 
-def judged_models(study: Study) -> list[tuple[TrialResult, str]]:
+def evaluated_models(study: Study) -> list[tuple[TrialResult, str]]:
     """The winner and the baselines, each with its role."""
     assert study.best is not None
     baselines = [trial for trial in study.trials if trial.role == "baseline"]
@@ -323,15 +323,15 @@ def make_run(tmp_path: Path) -> MakeRun:
         for trial in trials:
             run.write_trial(trial)
         if evaluated:
-            judged = judged_models(Study.read(run))
-            rows = [row for trial, role in judged for row in make_evaluation(trial, role)]
-            transfers = make_transfers([trial for trial, _ in judged])
-            curves = [row for trial, role in judged for row in make_dimension(trial, role)]
-            angles = [row for trial, role in judged for row in make_task_gradients(trial, role)]
+            models = evaluated_models(Study.read(run))
+            rows = [row for trial, role in models for row in make_evaluation(trial, role)]
+            transfers = make_transfers([trial for trial, _ in models])
+            curves = [row for trial, role in models for row in make_dimension(trial, role)]
+            angles = [row for trial, role in models for row in make_task_gradients(trial, role)]
             DIMENSIONS.write(run.storage, curves)
             TASK_GRADIENTS.write(run.storage, angles)
             TRANSFERS.write(run.storage, transfers)
-            run.write_evaluation(rows, [p for t, role in judged for p in make_panels(t, role)])
+            run.write_evaluation(rows, [p for t, role in models for p in make_panels(t, role)])
         return run
 
     return make
@@ -358,4 +358,4 @@ def study(make_run: MakeRun) -> Study:
 @pytest.fixture
 def panels(study: Study) -> list[Panel]:
     """The pictures of its evaluation."""
-    return [panel for trial, role in judged_models(study) for panel in make_panels(trial, role)]
+    return [panel for trial, role in evaluated_models(study) for panel in make_panels(trial, role)]

@@ -155,7 +155,7 @@ def epsilon_chart(study: Study) -> Chart:
     return Chart(
         "Score against radius",
         f"The main task on the test split under {data.attack} at growing radius; the band is the "
-        "bootstrap 95 % interval over images. A curve must fall to the level of a constant "
-        "prediction, or the attack, not the network, has given up.",
+        "bootstrap 95 % interval over images. Where a curve does not fall to the level of a "
+        "constant prediction, the attack has failed, and the network need not be robust.",
         draw_epsilon(data),
     )

@@ -114,6 +114,6 @@ def pareto_chart(study: Study) -> Chart:
     return Chart(
         "What robustness costs",
         "Every finished trial on the validation split: right is better without attack, up is "
-        "better under attack. No trial on the dotted line is beaten in both by another.",
+        "better under attack. No trial on the dotted line is beaten in both scores by another.",
         draw_pareto(data) if data.points else None,
     )

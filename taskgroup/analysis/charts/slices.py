@@ -167,6 +167,6 @@ def slices_chart(study: Study) -> Chart:
     return Chart(
         "Loss weights, attack budget and optimiser",
         "Each panel shows one searched key; a weight appears only for trials that trained its "
-        "task. Everything else differs between the points of a panel too: read them as hints.",
+        "task. Other keys differ between the points of a panel too: read them as hints.",
         draw_slices(data) if data.slices else None,
     )

@@ -140,7 +140,7 @@ def task_gradients_chart(study: Study) -> Chart:
         "Cosines between the tasks' gradients by the image, per image and then averaged over "
         f"{matrices[0].images} images; norms are those of each task's mean loss. The last columns "
         "compare each task with the gradient of all: summed, where the largest one rules, and "
-        "balanced, where each has unit length. Tasks that agree are hurt by one perturbation; "
+        "balanced, where each has unit length. One perturbation hurts all tasks that agree; "
         "tasks that do not must share it."
     )
     return Chart(TITLE, caption, draw_task_gradients(matrices))

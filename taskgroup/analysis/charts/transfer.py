@@ -17,9 +17,9 @@ from taskgroup.wording import (
 
 CAPTION = (
     "The model of the column on images that were attacked for the model of the row. The diagonal "
-    "is the attack on the model itself; everything else says how far adversarial images travel and "
-    "is never part of a robustness score. A column whose lowest score is off the diagonal belongs "
-    "to a model on which its own attack has failed."
+    "is the attack on the model itself; everything else says how well adversarial images transfer "
+    "and is never part of a robustness score. Where the lowest score of a column is off the "
+    "diagonal, the attack on the model itself has failed."
 )
 
 

@@ -20,8 +20,8 @@ SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
     (
         relative_table,
         "Task sets against the main task alone",
-        "By how much of itself the main task's score is better with auxiliary tasks than without, "
-        "under the same recipe and seed by seed. An interval with 0 inside is no evidence.",
+        "By how many percent the main task's score is better with auxiliary tasks than without, "
+        "under the same recipe, paired by seed. An interval that contains 0 is no evidence.",
     ),
     (
         attacks_table,
@@ -31,12 +31,12 @@ SECTIONS: tuple[tuple[Callable[[Grid], GridTable], str, str], ...] = (
     (
         vulnerability_table,
         "Relative vulnerability",
-        "By how much of itself the main task's error grows under each attack.",
+        "The main task's (attacked - clean) / clean error under each attack.",
     ),
     (
         predictors_table,
         "What ranks configurations like robustness",
-        "Whether cheap numbers would have put the configurations into the same order.",
+        "Whether cheap numbers put the configurations in the same order.",
     ),
 )
 

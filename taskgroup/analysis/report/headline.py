@@ -19,8 +19,8 @@ from taskgroup.wording import (
 )
 
 NOT_CONFIRMED = (
-    "Not confirmed: one seed per trial, and the winner was chosen by the validation scores "
-    "shown here, which flatters them."
+    "Not confirmed: one seed per trial, and the winner was selected on the validation scores "
+    "shown here, so they are optimistic."
 )
 
 
@@ -54,7 +54,7 @@ class Headline:
         sentences: What won, at which settings, and how it scores.
         standings: The winner, then the complete baselines by number.
         facts: Counts, overhead and rule as pairs of name and value.
-        commands: How to go on or do it again, as pairs of purpose and command.
+        commands: What to run next or again, as pairs of purpose and command.
     """
 
     title: str
@@ -85,9 +85,9 @@ def _title(best: TrialResult) -> str:
 def _no_answer(study: Study) -> str:
     reasons = Counter(t.reason for t in study.searched if t.status == "failed" and t.reason)
     if study.infeasible:
-        return "No complete trial keeps within the constraint on the clean score."
+        return "No complete trial satisfies the constraint on the clean score."
     worst = "".join(f" {count} failed: {why}." for why, count in reasons.most_common(2))
-    return f"No trial is complete among {len(study.searched)}.{worst}"
+    return f"None of {len(study.searched)} trials is complete.{worst}"
 
 
 def _settings(best: TrialResult) -> str:
@@ -162,7 +162,7 @@ def _facts(study: Study) -> tuple[tuple[str, str], ...]:
     dataset = study.space.get("dataset")
     name = dataset.get("name", "-") if isinstance(dataset, dict) else "-"
     return (
-        ("trials", f"{len(study.searched)} ({ends or 'none begun'})"),
+        ("trials", f"{len(study.searched)} ({ends or 'none started'})"),
         ("data set", str(name)),
         ("training time", format_seconds(sum(trial.seconds for trial in study.searched))),
         ("engine overhead", overhead),

@@ -25,7 +25,7 @@ CONFIRM_CAPTION = (
     "Trained again with seeds that the search never used and scored once, after the last epoch, on "
     "the confirm split, which the search never saw. A task set is compared, seed by seed, with the "
     "main task alone under the same recipe: only tasks and loss weights differ. Intervals are "
-    "95 % t intervals over seeds and hold one by one: of twenty, one misses by chance."
+    "95 % t intervals over seeds; each holds by itself: one in twenty misses by chance."
 )
 PROXY_CAPTION = (
     "Trials were searched on a cheap stand-in; the best of them and every baseline were trained "
@@ -38,7 +38,7 @@ def confirm_table(study: Study) -> Table:
     """Each confirmed configuration: mean and interval, paired difference, what that says."""
     found = study.confirmed
     heads = [objective.title for objective in study.objectives]
-    columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "so")
+    columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "verdict")
     rows = tuple(_confirmed_row(study, group) for group in found)
     notes = (*_attack_notes(study), *_alone_note(study, found))
     return Table(columns, frozenset(range(1, 3 + len(heads))), rows, notes)
@@ -99,7 +99,7 @@ def _difference(objective: StudyObjective, found: MeanInterval | None) -> str:
 
 
 def confirmation_sentence(study: Study) -> str | None:
-    """What the stage says about the winner, or that only others were confirmed; None without it."""
+    """What the stage says about the winner; None where it measured nothing."""
     found = study.confirmed
     if not any(group.scores[0].seeds for group in found):
         return None

@@ -80,7 +80,7 @@ def runs_table(parent: str | Path) -> Table:
     A run that cannot be read says so in its row.
     """
     rows = [_run_row(run) for run in reversed(list_runs(parent))]
-    columns = ("run", "main task", "trials", "complete", "best", "robust", "begun")
+    columns = ("run", "main task", "trials", "complete", "best", "robust", "started")
     return Table(columns, frozenset({2, 3, 5}), tuple(rows))
 
 

@@ -107,8 +107,8 @@ def _robust_note(row: EvaluationRow) -> str:
     mean = ", mean over images" if row.valid > row.images else ""  # one label per image has no own
     return (
         f"{row.task} on {_images(row.images, row.split)}, {better} is better; robust is the worst "
-        "of all attacks inside the ball, image by image; relative vulnerability is the growth of "
-        "the error under it, in multiples of the clean error" + mean
+        "of all attacks inside the ball, image by image; relative vulnerability is "
+        "(attacked - clean) / clean error" + mean
     )
 
 

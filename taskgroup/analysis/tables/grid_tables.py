@@ -29,8 +29,8 @@ from taskgroup.wording import (
 OK = "ok"
 ALONE = "alone"
 SEEDS_NOTE = (
-    "mean over seeds, 95 % t intervals over seeds in parentheses; they hold one by one: of twenty, "
-    "one misses by chance"
+    "mean over seeds, 95 % t intervals over seeds in parentheses; each holds by itself: one in "
+    "twenty misses by chance"
 )
 
 

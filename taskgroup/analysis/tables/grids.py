@@ -125,7 +125,7 @@ def open_grid(studies: Sequence[Study], split: str | None = None) -> Grid:
         total = sum(len(study.searched) for study in studies)
         raise DataError(
             f"{_places(studies)} must hold a finished trial, found none among {total}; "
-            f"go on with: taskgroup search --resume {studies[0].place}"
+            f"resume it with: taskgroup search --resume {studies[0].place}"
         )
     return grid
 

@@ -101,7 +101,7 @@ class Progress:
 
     @property
     def agreements(self) -> tuple[RungAgreement, ...]:
-        """How well each rung foretells the end; counted anew once a tenth more trials are done."""
+        """How well each rung predicts the end; computed again once a tenth more trials are done."""
         complete = self._statuses["complete"]
         if self.rungs and complete >= self._next_agreement:
             self._agreements = rung_agreements(

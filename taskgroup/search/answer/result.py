@@ -45,5 +45,5 @@ class SearchResult:
 
     @property
     def agreements(self) -> tuple[RungAgreement, ...]:
-        """How well the order at each rung foretells the final one."""
+        """How well the order at each rung predicts the final one."""
         return self.study.rung_agreements(self.rungs)
