@@ -341,6 +341,16 @@ def setting_text(key: str, value: Any) -> str:
     return f"{name.get(key, key.rpartition('.')[2].replace('_', ' '))} {format_value(key, value)}"
 
 
+def task_set_text(tasks: Sequence[str]) -> str:
+    """The name of a task set, its main task first.
+
+    Example:
+        >>> task_set_text(["segmentation", "depth", "edges"])
+        'segmentation+depth+edges'
+    """
+    return "+".join(tasks)
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence.
 

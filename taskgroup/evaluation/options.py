@@ -10,6 +10,7 @@ from taskgroup.evaluation.loading import ScoredSplit, TrainedModel
 from taskgroup.evaluation.objective.network import evaluation_device
 from taskgroup.evaluation.objective.task_objective import resolve_attacked
 from taskgroup.evaluation.suites.catalogue import SUITES, Suite
+from taskgroup.wording import format_epsilon
 
 DEFAULT_IMAGES = 256
 
@@ -77,7 +78,7 @@ class EvaluationOptions:
         if self.epsilon is None and named["norm"] != trained.threat.norm:
             raise ConfigError(
                 f"epsilon must be given with norm {self.norm!r}, because the run's radius "
-                f"{trained.threat.epsilon:g} is one of norm {trained.threat.norm}; "
+                f"{format_epsilon(trained.threat.epsilon)} is one of norm {trained.threat.norm}; "
                 "add for example --epsilon 0.5"
             )
         threat = parse(ThreatModel, named)

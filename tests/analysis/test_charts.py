@@ -93,13 +93,13 @@ def test_smaller_is_better_where_the_objective_says_so(few: Study) -> None:
 def test_task_sets_are_rows_from_best_to_worst(few: Study) -> None:
     data = collect_task_set(few)
     assert data.rows == (
-        "segmentation + depth",
+        "segmentation+depth",
         "segmentation alone",
         "segmentation alone, natural",
     )
     assert [(p.row, p.trial, p.group) for p in data.points][2:] == [
-        ("segmentation + depth", 2, "best"),
-        ("segmentation + depth", 3, "searched"),
+        ("segmentation+depth", 2, "best"),
+        ("segmentation+depth", 3, "searched"),
     ]
 
 

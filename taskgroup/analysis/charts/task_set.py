@@ -20,6 +20,7 @@ from taskgroup.analysis.groups import STYLES, Group, group_of
 from taskgroup.results.records import TrialResult
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.study import Study
+from taskgroup.wording import task_set_text
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TaskSetPoint:
     """One finished trial in its row.
 
     Attributes:
-        row: The task set as a reader says it, ``segmentation + depth``.
+        row: Name of the task set, ``segmentation+depth``.
         trial: Number of the trial.
         group: Its part in the study.
         clean: Clean score of the main task.
@@ -53,7 +54,7 @@ class TaskSetData:
 
 def row_name(trial: TrialResult) -> str:
     """The task set of a trial, with a word where it was not trained on attacks."""
-    tasks = " + ".join(trial.task_set) if trial.auxiliary_tasks else f"{trial.main_task} alone"
+    tasks = task_set_text(trial.task_set) + ("" if trial.auxiliary_tasks else " alone")
     return tasks if trial.is_adversarial else f"{tasks}, natural"
 
 

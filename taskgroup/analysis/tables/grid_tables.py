@@ -17,12 +17,14 @@ from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 from taskgroup.wording import (
+    breakable,
     condition_name,
     decimal_interval,
     format_change,
     format_radius,
     score_interval,
     score_name,
+    task_set_text,
     with_interval,
 )
 
@@ -219,7 +221,7 @@ def _record(
     """One number of a table as plain values."""
     found: dict[str, Any] = {
         "main_task": line.main_task,
-        "auxiliary_tasks": "+".join(tasks),
+        "auxiliary_tasks": task_set_text(tasks),
         "trained": grid.title(line),
         "split": grid.split,
         "score_name": score,
@@ -234,7 +236,7 @@ def _record(
 
 
 def _heads(grid: Grid) -> tuple[str, ...]:
-    return tuple(" ".join(f"+{task}" for task in tasks) for tasks in grid.task_sets)
+    return tuple(breakable(f"+{task_set_text(tasks)}") for tasks in grid.task_sets)
 
 
 def lay_out(

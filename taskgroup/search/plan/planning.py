@@ -9,7 +9,7 @@ from taskgroup.results.records import Stage, TrialResult
 from taskgroup.results.records.plain import from_plain, to_plain
 from taskgroup.search.plan.draw import Drawn
 from taskgroup.training.config import TrainingConfig, TrialConfig
-from taskgroup.wording import format_value
+from taskgroup.wording import format_value, task_set_text
 
 UNFINISHED = "not finished: still running, or the search was stopped"
 
@@ -90,7 +90,7 @@ def with_epochs(training: Mapping[str, Any], epochs: int) -> dict[str, Any]:
 def label_of(drawn: Drawn) -> str:
     """The task set, such as ``segmentation+depth``, and whether it trains naturally."""
     natural = drawn.config.adversary.attack == "none"
-    return "+".join(drawn.config.task_set) + (", natural" if natural else "")
+    return task_set_text(drawn.config.task_set) + (", natural" if natural else "")
 
 
 def trial_name(record: TrialResult) -> str:
@@ -101,7 +101,7 @@ def trial_name(record: TrialResult) -> str:
     adversary = record.config.get("adversary") or {}
     radius = format_value("epsilon", adversary.get("epsilon"))
     threat = f"ε {radius}" if record.is_adversarial else "natural"
-    parts = [f"trial {record.number}", "+".join(record.task_set), threat]
+    parts = [f"trial {record.number}", task_set_text(record.task_set), threat]
     return " · ".join(parts if record.stage == "search" else [*parts, record.stage])
 
 

@@ -20,6 +20,7 @@ from taskgroup.search.plan.draw import Replay
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import Limit
+from taskgroup.wording import task_set_text
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -124,7 +125,7 @@ def attributes(record: TrialResult, objectives: Sequence[StudyObjective]) -> dic
         "label": record.label,
         "role": record.role,
         "stage": record.stage,
-        "task_set": "+".join(record.task_set),
+        "task_set": task_set_text(record.task_set),
         "seed": record.seed,
         "record": f"trials/{record.number:05d}.parquet",
         "epochs_reached": last_epoch(record),

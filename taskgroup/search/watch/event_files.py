@@ -29,6 +29,7 @@ from tensorboardX.record_writer import RecordWriter
 from taskgroup.errors import ResourceError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.wording import task_set_text
 
 FOLDER = "tensorboard"
 
@@ -107,7 +108,7 @@ def trial_events(record: TrialResult) -> bytes:
 def hyperparameters(record: TrialResult) -> Mapping[str, bool | float | str]:
     """What TensorBoard's HPARAMS page and other loggers list: the drawn values and the task set."""
     own = {
-        "task set": "+".join(record.task_set),
+        "task set": task_set_text(record.task_set),
         "training": "adversarial" if record.is_adversarial else "natural",
         "stage": record.stage,
         "role": record.role,
