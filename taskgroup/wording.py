@@ -150,11 +150,14 @@ def format_gain(metric: str, value: float | None) -> str:
     Example:
         >>> format_gain("miou", 0.05), format_gain("abs_rel", 0.01)
         ('+5.0 points', '+0.01')
+        >>> format_gain("miou", -0.0001)
+        '0.0 points'
     """
     if value is None or math.isnan(value):
         return MISSING
     size = abs(value)
-    return _sign(value) + (f"{100 * size:.1f} points" if is_share(metric) else format_number(size))
+    text = f"{100 * size:.1f} points" if is_share(metric) else format_number(size)
+    return _sign(value, text) + text
 
 
 def format_difference(metric: str, value: float) -> str:
@@ -169,10 +172,14 @@ def format_change(percent: float) -> str:
         >>> format_change(12.34)
         '+12.3 %'
     """
-    return MISSING if math.isnan(percent) else f"{_sign(percent)}{abs(percent):.1f} %"
+    text = f"{abs(percent):.1f} %"
+    return MISSING if math.isnan(percent) else _sign(percent, text) + text
 
 
-def _sign(value: float) -> str:
+def _sign(value: float, text: str) -> str:
+    """The sign of a number that reads ``text`` without it; none where that is zero."""
+    if not float(text.partition(" ")[0]):
+        return ""
     return MINUS if value < 0 else "+"
 
 

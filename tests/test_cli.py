@@ -1,6 +1,7 @@
 """The command line's face: option names, one-line errors, exit codes, and speed of help."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -200,6 +201,21 @@ def test_a_search_in_which_every_trial_failed_exits_1(failures, status, monkeypa
     monkeypatch.setattr("taskgroup.analysis.report.build.write_report", lambda *both: "report.html")
     answer = CliRunner().invoke(app, ["search", "--space", "smoke"])
     assert (answer.exit_code, answer.stdout) == (status, "summary\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_letter_costs_no_number(encoding):
+    code = "from taskgroup.cli import app; from taskgroup.errors import DataError\n"
+    code += "@app.command()\ndef fail():\n print('\\u03b5 0.1'); raise DataError('0.2')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}app(['fail'])"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == b"? 0.1\n"
+    assert done.stderr == b"taskgroup: 0.2\n"
 
 
 def test_a_folder_without_runs_says_how_to_begin_one(tmp_path):

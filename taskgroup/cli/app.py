@@ -1,5 +1,7 @@
 """The root of the command line, and the rule that a user's mistake is reported in one line."""
 
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +16,19 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # typer carries its own click and exports no context type
         """Run the command; turn an error of ours into one line and exit status 2."""
+        _print_what_the_terminal_lacks_as_question_marks()
         try:
             return super().invoke(ctx)
         except TaskgroupError as error:
             typer.echo(f"taskgroup: {error}", err=True)
             raise typer.Exit(2) from None
+
+
+def _print_what_the_terminal_lacks_as_question_marks() -> None:
+    """An ε that an ASCII terminal cannot show must not cost the numbers beside it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def group(text: str) -> typer.Typer:

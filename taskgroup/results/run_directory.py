@@ -231,11 +231,17 @@ class RunDirectory:
         """
         names = self.storage.names("trials", ".parquet")
         found = [
-            trial
+            self._only(decode(TrialResult, content, source=self._full(name)), name)
             for name, content in zip(names, self.storage.read_all(names), strict=True)
-            for trial in decode(TrialResult, content, source=self._full(name))
         ]
         return sorted(found, key=attrgetter("number"))
+
+    def _only(self, trials: Sequence[TrialResult], name: str) -> TrialResult:
+        if len(trials) != 1:
+            raise DataError(
+                f"{self._full(name)} must hold one trial, but holds {len(trials)}; move it away"
+            )
+        return trials[0]
 
     def write_evaluation(self, rows: Sequence[EvaluationRow], panels: Sequence[Panel] = ()) -> None:
         """Write what one run of ``evaluate`` found, pictures first.

@@ -236,6 +236,16 @@ def test_a_torn_file_is_named_in_one_line(run: RunDirectory, keep: float) -> Non
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_file_holds_one_trial(run: RunDirectory, count: int) -> None:
+    run.write_trial(trial(0))
+    path = run.path / "trials" / "00000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table] * count) if count else table.slice(0, 0), path)
+    with pytest.raises(DataError, match=rf"00000\.parquet must hold one trial, but holds {count}"):
+        run.trials()
+
+
 def test_a_foreign_table_is_named_in_one_line(run: RunDirectory) -> None:
     (run.path / "trials").mkdir()
     path = run.path / "trials" / "00009.parquet"

@@ -16,6 +16,7 @@ from taskgroup.study.objectives import StudyObjective
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.training.checks import build_tasks
 from taskgroup.training.config import TrialConfig
+from taskgroup.training.steps.base import check_step
 
 
 def check_names(space: SearchSpace) -> None:
@@ -28,6 +29,7 @@ def check_names(space: SearchSpace) -> None:
     for config in space.examples():
         build_tasks(config)
         check_model(config.model)
+        check_step(config)
     _ = plan_baselines(space)
     _ = draw_first_points(space)
     _check_stages(space)

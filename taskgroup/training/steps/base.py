@@ -127,10 +127,12 @@ def step_name(config: TrialConfig) -> str:
     """The registry name of the step that a trial takes, with ``auto`` resolved.
 
     ``auto`` is trades where training minimises TRADES' divergence, jacobian where the weighting
-    combines gradients instead of losses, else joint.
+    combines gradients instead of losses, else joint. A trial without an attack, such as the natural
+    baseline of a space that names ``trades``, has nothing to trade: its step is that of ``auto``.
     """
-    if config.training.step != "auto":
-        return config.training.step
+    asked = config.training.step
+    if asked != "auto" and not (asked == "trades" and config.adversary.attack == "none"):
+        return asked
     if config.adversary.is_trades:
         return "trades"
     return "jacobian" if _combines_gradients(config) else "joint"

@@ -47,4 +47,4 @@ class Weighting(nn.Module, ABC):
         """The scalar to minimise for losses ``(T,)``, in the order of the tasks."""
 
 
-WEIGHTINGS = Registry[type[Weighting]]("weighting")
+WEIGHTINGS = Registry[type[Weighting]]("training.weighting")

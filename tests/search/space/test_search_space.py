@@ -92,6 +92,10 @@ def test_missing_required_keys_are_named(values: dict[str, Any]) -> None:
         (["model={backbone: {choice: [resnet_small, vgg]}}"], "unknown backbone 'vgg'"),
         (["objectives=[{maximize: segmentation/robust/iou}]"], "got 'segmentation/robust/iou'"),
         (["objectives=[{minimize: segmentation/robust/miou}]"], "objectives must maximize"),
+        (["training.step=nonsense"], r"unknown training\.step 'nonsense'"),
+        (["training.weighting=nonsense"], r"unknown training\.weighting 'nonsense'"),
+        (["training.step=jacobian"], "must be 'jacobian' where training.weighting combines"),
+        (["training.step=trades"], "must be 'trades' where adversary.method is 'trades'"),
         (["validation.split=confirm"], r"validation\.split must be validation in a space"),
         (["objectives=[{maximize: depth/robust/abs_rel}]"], "a score of the main task"),
         (

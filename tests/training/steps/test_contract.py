@@ -160,7 +160,10 @@ def test_several_workers_equal_one(trial, by_workers, size, name, frozen):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"training": {"step": "trades"}}, "training.step must be 'trades' where adversary.method"),
+        (
+            {"adversary": {"attack": "pgd"}, "training": {"step": "trades"}},
+            "training.step must be 'trades' where adversary.method",
+        ),
         (
             {**ASKED_BY["trades"], "training": {"step": "joint"}},
             "training.step must be 'trades' where adversary.method",
@@ -183,6 +186,12 @@ def test_keys_that_contradict_each_other_are_refused(trial, changes, message):
 
 def test_a_natural_trial_of_method_trades_is_joint(trial):
     assert step_name(trial(adversary={"attack": "none", "method": "trades"})) == "joint"
+
+
+def test_a_natural_baseline_of_a_space_that_names_trades_trains(trial):
+    natural = trial(training={"step": "trades"})
+    assert step_name(natural) == "joint"
+    prepare(natural)
 
 
 def test_second_derivatives_of_norms_over_gpus_are_refused(trial, monkeypatch):
