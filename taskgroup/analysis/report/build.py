@@ -9,7 +9,7 @@ from taskgroup.analysis.report import page
 from taskgroup.analysis.report.grid_page import grid_sections
 from taskgroup.analysis.report.headline import NOT_CONFIRMED, Headline, collect_headline, gain_text
 from taskgroup.analysis.report.panels import collect_panels
-from taskgroup.analysis.report.stages import (
+from taskgroup.analysis.report.stage_sections import (
     CONFIRM_CAPTION,
     PROXY_CAPTION,
     confirm_table,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taskgroup.analysis.groups import Group, Model, group_of_row
-from taskgroup.analysis.report.pictures import (
+from taskgroup.analysis.report.png import (
     IGNORED,
     class_color,
     colour,

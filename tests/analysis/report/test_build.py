@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from taskgroup.analysis.report.build import render_report, write_report
 from taskgroup.analysis.report.headline import NOT_CONFIRMED, collect_headline
 from taskgroup.analysis.report.panels import collect_panels
-from taskgroup.analysis.report.pictures import (
+from taskgroup.analysis.report.png import (
     INVALID_COLOR,
     class_color,
     colour,

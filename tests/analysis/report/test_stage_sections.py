@@ -8,7 +8,7 @@ import pytest
 
 from taskgroup.analysis.base import CHARTS
 from taskgroup.analysis.report.build import render_report
-from taskgroup.analysis.report.stages import (
+from taskgroup.analysis.report.stage_sections import (
     confirm_table,
     confirmation_sentence,
     proxy_sentence,
