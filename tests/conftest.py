@@ -5,7 +5,8 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,27 @@ def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
     """``workers(size, function)`` calls a function in every process of a group."""
     return partial(in_workers, folder=tmp_path_factory.mktemp("workers"))
+
+
+LITTLE_SPACE: Mapping[str, Any] = {
+    "name": "little",
+    "dataset": {"name": "scenes", "image_size": 32, "train": 64, "validation": 16, "test": 16},
+    "model": {"backbone": "resnet_small", "width": 8},
+    "main_task": "segmentation",
+    "auxiliary_tasks": {"subset": ["depth", "normals", "edges"]},
+    "loss_weights": {"loguniform": [0.01, 1.0]},
+    "adversary": {
+        "attack": "pgd",
+        "epsilon": {"choice": ["2/255", "4/255"]},
+        "steps": {"randint": [1, 3]},
+    },
+    "training": {"epochs": 4, "learning_rate": {"loguniform": [1e-3, 1e-2]}},
+    "objectives": [{"maximize": "segmentation/robust/miou"}],
+    "search": {"trials": 8, "sampler": "random"},
+}
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    """Plain data of a small space, fresh for every test."""
+    return deepcopy(dict(LITTLE_SPACE))

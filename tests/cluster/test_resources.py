@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -29,6 +28,7 @@ from taskgroup.data.scenes.config import SceneConfig
 from taskgroup.errors import ResourceError
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow
+from taskgroup.results.records.plain import to_plain
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.nodes import check_nodes
 from taskgroup.search.run import search
@@ -52,7 +52,7 @@ def train_with_checkpoints(
             print(ray.get_runtime_context().get_node_id(), epoch, file=file)
         time.sleep(0.4)
         rows = (*rows, EpochRow(epoch, {ROBUST: 0.1 * epoch, CLEAN: 0.5}, 0.01, 1000))
-        state = {"optimizer": {}, "weighting": {}, "rows": [asdict(row) for row in rows]}
+        state = {"optimizer": {}, "weighting": {}, "rows": [to_plain(row) for row in rows]}
         save_checkpoint(Checkpoint({}, (), {}, epoch, state), checkpoint)
         reporter.epoch(rows[-1])
 

@@ -1,7 +1,6 @@
 """Fixtures of the search tests: a small space, pretended trainings, all stages without Ray."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,6 @@ from taskgroup.search.engine.recording import WorkerClock, record_trial
 from taskgroup.search.space.search_space import SearchSpace, read_space
 from taskgroup.search.stages import stages_of
 from taskgroup.training.config import TrialConfig
-
-VALUES: Mapping[str, Any] = {
-    "name": "little",
-    "dataset": {"name": "scenes", "image_size": 32, "train": 64, "validation": 16, "test": 16},
-    "model": {"backbone": "resnet_small", "width": 8},
-    "main_task": "segmentation",
-    "auxiliary_tasks": {"subset": ["depth", "normals", "edges"]},
-    "loss_weights": {"loguniform": [0.01, 1.0]},
-    "adversary": {
-        "attack": "pgd",
-        "epsilon": {"choice": ["2/255", "4/255"]},
-        "steps": {"randint": [1, 3]},
-    },
-    "training": {"epochs": 4, "learning_rate": {"loguniform": [1e-3, 1e-2]}},
-    "objectives": [{"maximize": "segmentation/robust/miou"}],
-    "search": {"trials": 8, "sampler": "random"},
-}
-
-
-@pytest.fixture
-def values() -> dict[str, Any]:
-    """Plain data of a small space, fresh for every test."""
-    return deepcopy(dict(VALUES))
 
 
 @pytest.fixture
