@@ -165,6 +165,26 @@ def test_only_the_search_itself_competes() -> None:
     assert [t.number for t in free.pareto] == [0, 1, 2]
 
 
+def test_rungs_are_compared_in_the_stage_that_they_thin_out() -> None:
+    def at_rung(number: int, **changes: Any) -> TrialResult:
+        rows = [EpochRow(e, {ROBUST: 0.1 * number, CLEAN: 0.5}, 1.0, 0) for e in (1, 2)]
+        return trial(number, ["depth"], epochs=tuple(rows), planned_epochs=2, **changes)
+
+    proxies = [at_rung(n, stage="proxy") for n in range(5)]
+    real = [at_rung(n, stage="search") for n in range(5, 9)]
+    assert {found.trials for found in study_of(*proxies, *real).rung_agreements([1])} == {5}
+    assert {found.trials for found in study_of(*real).rung_agreements([1])} == {4}
+    assert study_of(*real).rung_agreements([]) == ()
+
+
+def test_overhead_is_a_mean_over_warm_workers() -> None:
+    seconds = [None, 0.0, 0.3]
+    trials = [trial(n, overhead_seconds=overhead) for n, overhead in enumerate(seconds)]
+    assert study_of(*trials).overheads == (0.0, 0.3)
+    assert study_of(*trials).engine_overhead == pytest.approx(0.15)
+    assert study_of(trial(0)).engine_overhead is None
+
+
 def confirmations() -> list[TrialResult]:
     """The main task alone and a task set under one recipe, three seeds each."""
     return [
@@ -202,6 +222,12 @@ def test_seeds_of_one_configuration_stay_together(run: RunDirectory) -> None:
     (line,) = lines(groups)
     assert line.alone is not None
     assert list(line.groups) == [("depth",)]
+
+
+def test_of_two_trials_with_one_seed_the_first_counts() -> None:
+    twins = [Scored(trial(0, seed=1)), Scored(trial(1, seed=1)), Scored(trial(2, seed=0))]
+    (group,) = seed_groups(twins)
+    assert [member.trial.number for member in group.members] == [2, 0], "in order of the seed"
 
 
 def test_runs_that_are_read_together_are_completed_together() -> None:

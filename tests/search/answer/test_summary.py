@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from taskgroup.analysis.report.headline import collect_headline, gain_text
+from taskgroup.analysis.tables.base import study_table
 from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.json_answer import answer_json
+from taskgroup.search.answer.live_table import log_line
+from taskgroup.search.answer.progress import Progress
 from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.answer.summary import summary
 from taskgroup.search.plan.baselines import plan_baselines
@@ -65,6 +69,7 @@ def test_answer_doubt_places_and_commands(
     assert "Best: trial 1, main only, adversarial: segmentation/robust/miou 30.0 %" in text
     gain = "segmentation/robust/miou +25.0 points against trial 0, main only, natural (5.0 %)"
     assert gain in text
+    assert "against trial 1" not in text, "the winner is not compared with itself"
     assert "highest segmentation/robust/miou; ties: fewer tasks" in text
     assert "not confirmed: one seed, selected on these validation scores, so optimistic" in text
     assert f"taskgroup confirm {run.place}" in text
@@ -95,6 +100,8 @@ def test_interrupted_search_says_how_to_resume(
     assert result.is_interrupted
     assert summary(result).startswith("Stopped after 1 of 5 trials")
     assert f"taskgroup search --resume {run.place}\n" in summary(result)
+    pruned = after(planned[1], 0.2, status="pruned", reason="below the rung")
+    assert not found(ended(planned[0], 0.1), pruned).is_interrupted
     over = summary(replace(result, is_over_budget=True))
     assert over.startswith("Stopped by search.max_seconds after 1 of 5 trials")
     assert f"taskgroup search --resume {run.place} --fix search.max_seconds=SECONDS\n" in over
@@ -144,6 +151,30 @@ def test_a_limit_reads_as_its_score(
     assert "infeasible: trial 1, main only, adversarial: 20.0 points worse" in text
     assert "Best: trial 0, " in text
     assert "Constraint not applied" in summary(found(trials[1], max_clean_drop=0.02))
+
+
+def test_terminal_and_pages_write_alike(
+    found: Callable[..., SearchResult], planned: list[TrialResult]
+) -> None:
+    trials = [ended(planned[0], 0.0549), ended(planned[2], 0.27849)]
+    result = found(*trials)
+    page = collect_headline(result.study)
+    progress = Progress(
+        "little", total=2, epochs=1, objectives=OBJECTIVES, robust=ROBUST, records=trials
+    )
+    row = study_table(result.study).rows[0]
+    assert "27.8 %" in summary(result)
+    assert "27.8 %" in log_line(progress, trials[1])
+    assert "27.8 %" in row.cells
+    assert "27.8 %" in " ".join(page.sentences)
+    gain = gain_text(result.study, page.standings[1].gain)
+    assert gain == "+22.4 points"
+    assert gain in summary(result)
+    drawn = "depth 0.1, edges 0.1, normals 0.1, epsilon 2/255, steps 2, learning rate 0.00316"
+    assert drawn in summary(result)
+    assert drawn in log_line(progress, trials[1])
+    assert drawn in row.cells
+    assert row.data["robust"] == 0.27849, "programs get fractions"
 
 
 def rescored(trials: list[TrialResult], gain: float) -> list[TrialResult]:
