@@ -178,7 +178,7 @@ class RunDirectory:
         self.storage.copy(self.checkpoint_name(number), self.checkpoint_name(number, "best"))
 
     def drop_best(self, number: int) -> None:
-        """Forget the best checkpoint of a trial that starts anew.
+        """Forget the best checkpoint of a trial that starts over.
 
         Raises:
             ResourceError: The place is not ours to write.

@@ -32,7 +32,7 @@ def read_numbers(path: Path, *, channels: int) -> Numbers:
         if image.mode not in MODES or len(image.getbands()) != channels:
             raise DataError(
                 f"{path} must have {channels} channel(s) of 8 or 16 bits, got mode {image.mode}; "
-                "fetch the file anew"
+                "fetch the file again"
             )
         raw = np.asarray(image).astype(np.float32)
     return raw[None] if raw.ndim == 2 else np.ascontiguousarray(raw.transpose(2, 0, 1))

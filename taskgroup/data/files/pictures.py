@@ -34,7 +34,7 @@ class LazyRows(Generic[Number]):
         shape: Shape of a row.
         read: Decodes one row.
         dtype: What a row's numbers are.
-        memory_limit: Bytes above which rows are decoded anew each time.
+        memory_limit: Bytes above which rows are decoded again each time.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         found = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"{path} must be a whole, readable picture, but {found or 'it is damaged'}; "
-            "fetch the file anew or remove it"
+            "fetch the file again or remove it"
         ) from None
 
 

@@ -55,11 +55,11 @@ def unpickle_arrays(path: Path) -> Mapping[str, Any]:
         raise DataError(
             f"{path} must be a whole pickle of arrays and plain values, but "
             f"{' '.join(str(error).split()) or type(error).__name__}; "
-            "fetch the file anew from the original source"
+            "fetch the file again from the original source"
         ) from None
     if not isinstance(found, dict):
         raise DataError(
             f"{path} must hold a dictionary, got {type(found).__name__}; "
-            "fetch the file anew from the original source"
+            "fetch the file again from the original source"
         )
     return found

@@ -98,7 +98,7 @@ def _class_names(path: Path, key: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(
             f"{path} must hold a list of class names under {key!r}, got "
-            f"{type(names).__name__}; fetch the file anew from the original source"
+            f"{type(names).__name__}; fetch the file again from the original source"
         )
     return tuple(names)
 
@@ -113,7 +113,7 @@ def _pixels(batch: Mapping[str, Any], path: Path) -> Pixels:
         )
         raise DataError(
             f"{path} must hold uint8 rows of {width} numbers under 'data', got {found}; "
-            "fetch the file anew from the original source"
+            "fetch the file again from the original source"
         )
     return data.reshape(-1, 3, SIDE, SIDE)
 
@@ -127,7 +127,7 @@ def _labels(
     if not isinstance(labels, list) or len(labels) != rows or not _are_classes(labels, classes):
         raise DataError(
             f"{path} must hold {rows} class numbers from 0 to {classes - 1} under {key!r}, one per "
-            "row of 'data', got something else; fetch the file anew from the original source"
+            "row of 'data', got something else; fetch the file again from the original source"
         )
     return np.array(labels, np.int64)
 

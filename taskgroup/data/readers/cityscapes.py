@@ -190,7 +190,7 @@ def _read_labels(frame: Frame, size: tuple[int, int], *, resize: bool) -> Pixels
     if strange.size:
         raise DataError(
             f"{path} must hold train ids 0 to 18 and 255, got {strange[0]}; "
-            "make it anew with the official tools"
+            "make it again with the official tools"
         )
     return labels
 

@@ -102,7 +102,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 def _damaged(path: Path, found: str) -> DataError:
     return DataError(
         f"{path} must be a whole idx file of bytes, but {found}; "
-        "fetch the file anew from the original source"
+        "fetch the file again from the original source"
     )
 
 
@@ -116,5 +116,5 @@ def _check_pair(path: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8]
     if images.ndim != 3 or labels.shape != images.shape[:1] or (labels >= len(CLASS_NAMES)).any():
         raise DataError(
             f"{path} must hold P pictures with P labels from 0 to 9 beside it, got shapes "
-            f"{images.shape} and {labels.shape}; fetch the files anew from the original source"
+            f"{images.shape} and {labels.shape}; fetch the files again from the original source"
         )

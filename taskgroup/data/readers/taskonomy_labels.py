@@ -73,6 +73,6 @@ def read_labels(path: Path, size: Size) -> Pixels:
     if stored.max() > len(CLASS_NAMES):
         raise DataError(
             f"{path} must hold class numbers 0 (unlabelled) to {len(CLASS_NAMES)}, got "
-            f"{stored.max()}; was it resized with blending? Fetch it anew"
+            f"{stored.max()}; was it resized with blending? Fetch it again"
         )
     return np.where(stored == 0, IGNORE, stored - 1).astype(np.uint8)

@@ -38,7 +38,7 @@ def from_plain(record: type[R], values: Mapping[str, Any], *, source: str = "a r
         if value is not None or (column.is_optional and column.name in values):
             fields[column.field.name] = _value(column, value, source)
         elif column.is_required:
-            raise DataError(f"{source} must have {column.name}, but it is missing; start anew")
+            raise DataError(f"{source} must have {column.name}, but it is missing; start again")
     return record(**fields, extra=_from_text(values[EXTRA]) if EXTRA in values else {})
 
 
