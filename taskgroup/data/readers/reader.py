@@ -126,7 +126,7 @@ class ReaderConfig(DatasetConfig):
         Raises:
             DataError: The files are missing or not in the expected layout.
         """
-        return _tasks(self)
+        return _describe_tasks(self, data_folder())
 
     def open(self, split: Split, tasks: Sequence[str]) -> "PictureDataset":
         """Open one split with targets for ``tasks``.
@@ -252,9 +252,14 @@ class _Opened:
     parts: Mapping[Split, SplitPart]
 
 
-@lru_cache(maxsize=4)
 def _opened(config: ReaderConfig) -> _Opened:
     """List and split a folder once per process, so that decoded pictures are shared."""
+    return _open_once(config, data_folder())
+
+
+@lru_cache(maxsize=4)
+def _open_once(config: ReaderConfig, data: Path | None) -> _Opened:
+    """``data`` is only part of the key: a configuration without a root reads there."""
     contents = _ADOPTED.get(config) or config.read(config.folder())
     parts = cut_splits(
         contents.published, counts=config.counts(), seed=config.seed, groups=contents.groups
@@ -263,9 +268,9 @@ def _opened(config: ReaderConfig) -> _Opened:
 
 
 @lru_cache(maxsize=4)
-def _tasks(config: ReaderConfig) -> Mapping[str, TaskInfo]:
+def _describe_tasks(config: ReaderConfig, data: Path | None) -> Mapping[str, TaskInfo]:
     """Describe every task; class shares are counted on the train split."""
-    opened = _opened(config)
+    opened = _open_once(config, data)
     positions = opened.parts["train"].positions
     infos = label_free_infos() | {task: TaskInfo(task) for task in opened.contents.numbers}
     for task, names in opened.contents.class_names.items():
