@@ -165,15 +165,15 @@ def format_difference(metric: str, value: float) -> str:
     return format_gain(metric, value).removeprefix("+")
 
 
-def format_change(percent: float) -> str:
-    """A change in percent of what it changes, with its sign.
+def format_change(fraction: float) -> str:
+    """A change as a fraction of what it changes, in percent with its sign.
 
     Example:
-        >>> format_change(12.34)
+        >>> format_change(0.1234)
         '+12.3 %'
     """
-    text = f"{abs(percent):.1f} %"
-    return MISSING if math.isnan(percent) else _sign(percent, text) + text
+    text = f"{100 * abs(fraction):.1f} %"
+    return MISSING if math.isnan(fraction) else _sign(fraction, text) + text
 
 
 def _sign(value: float, text: str) -> str:

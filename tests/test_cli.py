@@ -177,9 +177,8 @@ def test_a_record_that_lacks_what_it_needs_is_one_line(command, tmp_path):
     pq.write_table(pq.read_table(path).drop_columns(["label"]), path)
     result = run(*command.split(), str(run_directory.path))
     assert result.exit_code == 2
-    assert (
-        f"{path}: column label must be there, but is missing; move the file away" in result.stderr
-    )
+    expected = f"{path}: column label must be in the file, but is missing; move the file away"
+    assert expected in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -221,5 +220,5 @@ def test_a_terminal_that_lacks_a_letter_costs_no_number(encoding):
 def test_a_folder_without_runs_says_how_to_begin_one(tmp_path):
     listed = run("runs", "list", "--runs", str(tmp_path))
     assert listed.exit_code == 0
-    assert f"No runs below {tmp_path} yet; start one" in listed.stderr
+    assert f"No runs in {tmp_path} yet; start one" in listed.stderr
     assert json.loads(run("runs", "list", "--runs", str(tmp_path), "--json").stdout) == []

@@ -20,7 +20,7 @@ def runs_list(runs: Runs = DEFAULT_RUNS, as_json: Json = False) -> None:
     print_table(table, as_json)
     if not table.rows:
         typer.echo(
-            f"No runs below {runs} yet; start one: taskgroup search --space quickstart", err=True
+            f"No runs in {runs} yet; start one: taskgroup search --space quickstart", err=True
         )
 
 

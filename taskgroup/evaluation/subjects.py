@@ -106,10 +106,7 @@ def one_trial(study: Study, number: int) -> Subject:
             other: Role = "baseline" if trial.role == "baseline" else "other"
             return _subject(study, trial, "winner" if is_best else other)
     known = f"0 to {study.trials[-1].number}" if study.trials else "none yet"
-    raise ConfigError(
-        f"run {study.place} must hold the trial to evaluate, found no trial {number}; "
-        f"it has {known}"
-    )
+    raise ConfigError(f"run {study.place} has no trial {number} to evaluate; it has {known}")
 
 
 def one_checkpoint(place: Place) -> tuple[Subject, RunDirectory | None]:

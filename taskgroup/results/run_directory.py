@@ -107,8 +107,11 @@ class RunDirectory:
         """
         run = cls(str(place), open_storage(place))
         if not run.storage.exists(SPACE_FILE):
+            folder = run.storage.folder
+            lacking = folder is None or folder.is_dir()
+            found = f"has no {SPACE_FILE}" if lacking else "does not exist"
             raise DataError(
-                f"{place} must be a run directory, but it has no {SPACE_FILE}; "
+                f"{place} must be a run directory, but {found}; "
                 "see what exists with: taskgroup runs list"
             )
         return run

@@ -147,12 +147,13 @@ def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, 
     }
     if refused:
         listed = "; ".join(
-            f"{key} is {_shown(old)} there and {_shown(new)} now"
+            f"{key} was {_shown(old)} and is now {_shown(new)}"
             for key, (old, new) in refused.items()
         )
         raise ConfigError(
-            f"run {directory.place} must be resumed with its own space, but {listed}; give "
-            f"--resume alone, or search into a new run (only {', '.join(CHANGEABLE)} may change)"
+            f"run {directory.place} must be resumed with the space it was started with, but "
+            f"{listed}; use --resume alone, or search into a new run "
+            f"(only {', '.join(CHANGEABLE)} may change)"
         )
 
 

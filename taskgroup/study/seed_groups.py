@@ -68,7 +68,7 @@ class SeedGroup:
         return t_interval(list(self.by_seed(measure).values()))
 
     def change(self, measure: Measure, alone: "SeedGroup | None", direction: str) -> MeanInterval:
-        """By how many percent it is better than one task alone, paired by seed.
+        """How much better it is than one task alone as a fraction of that, paired by seed.
 
         All NaN without a partner; a seed that one side lacks is left out.
         """
@@ -195,7 +195,7 @@ def _text(value: Any) -> str:
 def relative_change(
     scores: ArrayLike, references: ArrayLike, *, direction: str
 ) -> NDArray[np.float64]:
-    """Percent by which scores are better than what they are compared with.
+    """How much better scores are than what they are compared with, as a fraction of the latter.
 
     ``(multi - single) / single`` for scores and ``(single - multi) / single`` for errors, so that
     more is always better.
@@ -209,12 +209,12 @@ def relative_change(
         Shape ``(n,)``; NaN where the reference is not above 0.
 
     Example:
-        >>> relative_change([0.3, 0.2], [0.2, 0.0], direction="maximize").round(1).tolist()
-        [50.0, nan]
-        >>> relative_change([0.3], [0.2], direction="minimize").round(1).tolist()
-        [-50.0]
+        >>> relative_change([0.3, 0.2], [0.2, 0.0], direction="maximize").round(2).tolist()
+        [0.5, nan]
+        >>> relative_change([0.3], [0.2], direction="minimize").round(2).tolist()
+        [-0.5]
     """
     ours, theirs = (np.asarray(side, dtype=np.float64) for side in (scores, references))
     sign = 1.0 if direction == "maximize" else -1.0
     divisor = np.where(theirs > 0, theirs, np.nan)
-    return np.asarray(100 * sign * (ours - theirs) / divisor)
+    return np.asarray(sign * (ours - theirs) / divisor)

@@ -320,7 +320,7 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
 
 
 def test_a_second_search_is_refused_with_the_holder(run: RunDirectory) -> None:
-    refused = pytest.raises(ConfigError, match=f"process {os.getpid()} is searching")
+    refused = pytest.raises(ConfigError, match=f"process {os.getpid()} is using it")
     with run.lock(), refused, RunDirectory.open(run.path).lock():
         pass
     with run.lock():

@@ -46,14 +46,14 @@ def test_run_to_resume_must_exist_and_be_named_once(
 @pytest.mark.parametrize(
     ("fixes", "message"),
     [
-        (["training.epochs=6"], "training.epochs is 4 there and 6 now"),
-        (["model.width=8", "search.seed=3"], "search.seed is 0 there and 3 now"),
-        (["adversary.epsilon=8/255"], "adversary.epsilon is .*choice.* there and 0.03137"),
-        (["training.optimizer=sgd"], "training.optimizer is not set there and sgd now"),
-        (["search.proxy={width: 4}"], "search.proxy.width is not set there and 4 now"),
+        (["training.epochs=6"], "training.epochs was 4 and is now 6"),
+        (["model.width=8", "search.seed=3"], "search.seed was 0 and is now 3"),
+        (["adversary.epsilon=8/255"], "adversary.epsilon was .*choice.* and is now 0.03137"),
+        (["training.optimizer=sgd"], "training.optimizer was not set and is now sgd"),
+        (["search.proxy={width: 4}"], "search.proxy.width was not set and is now 4"),
         (
             ["training.epochs=6", "main_task=depth", "auxiliary_tasks=[]"],
-            "main_task is segmentation there and depth now; .*training.epochs is 4 there and 6 now",
+            "main_task was segmentation and is now depth; .*training.epochs was 4 and is now 6",
         ),
     ],
 )
@@ -62,7 +62,7 @@ def test_changed_space_is_refused_key_by_key(
 ) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
         find_target(None, resume=run.path, fixes=fixes)
-    assert "give --resume alone" in str(refused.value)
+    assert "use --resume alone" in str(refused.value)
     assert "model.width" not in str(refused.value), "equal keys are not named"
     with pytest.raises(ConfigError, match=message):
         find_target(values, run=run.path, fixes=fixes)

@@ -25,7 +25,7 @@ CONFIRM_CAPTION = (
     "Trained again with seeds that the search never used and scored once, after the last epoch, on "
     "the confirm split, which the search never saw. A task set is compared, seed by seed, with the "
     "main task alone under the same recipe: only tasks and loss weights differ. Intervals are "
-    "95 % t intervals over seeds; each holds by itself: one in twenty misses by chance."
+    "95 % t intervals over seeds; taken one by one, about one in twenty misses the true value."
 )
 PROXY_CAPTION = (
     "Trials were searched on a cheap stand-in; the best of them and every baseline were trained "

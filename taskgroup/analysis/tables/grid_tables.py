@@ -31,8 +31,8 @@ from taskgroup.wording import (
 OK = "ok"
 ALONE = "alone"
 SEEDS_NOTE = (
-    "mean over seeds, 95 % t intervals over seeds in parentheses; each holds by itself: one in "
-    "twenty misses by chance"
+    "mean over seeds, 95 % t intervals over seeds in parentheses; taken one by "
+    "one, about one in twenty misses the true value"
 )
 
 

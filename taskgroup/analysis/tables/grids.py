@@ -173,7 +173,7 @@ def unevaluated(grid: Grid) -> list[str]:
         return []
     first = missing[0]
     return [
-        f"{len(missing)} of {len(members)} trials are not evaluated and left out; "
+        f"{len(missing)} of {len(members)} trials have no evaluation and are left out; "
         f"run: taskgroup evaluate all --run {first.run}"
     ]
 

@@ -203,7 +203,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             f"{path} must be written, but {error.strerror or error}; free space there or choose "
-            "another DEST, then run the command again: it goes on"
+            "another DEST, then run the command again: it resumes"
         ) from None
 
 

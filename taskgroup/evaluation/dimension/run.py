@@ -119,7 +119,8 @@ def measure_networks(
     task_rows: list[TaskGradientRow] = []
     with fixed_networks(loaded):
         for number, (network, part) in enumerate(work):
-            tick = _ticker(progress, number, len(work), f"{network.subject.label}: {part}")
+            label = f"{network.subject.label}: {part.replace('_', ' ')}"
+            tick = _ticker(progress, number, len(work), label)
             tick(0.0)
             found, agreed = _measure(network, part, tick)
             tick(1.0)

@@ -149,7 +149,7 @@ def _values(column: Column, array: pa.Array | None, count: int, where: str) -> l
     name = f"{where}{column.name}"
     if array is None:
         if column.is_required and count:
-            raise DataError(f"{name} must be there, but is missing; move the file away")
+            raise DataError(f"{name} must be in the file, but is missing; move the file away")
         return [column.default() for _ in range(count)]
     if types.is_null(array.type):
         return [_null(column, name) for _ in range(count)]

@@ -82,8 +82,8 @@ def hold_lease(storage: Storage) -> Iterator[None]:
             storage.delete(name)
         if lost.is_set():
             raise ConfigError(
-                f"{storage.uri} must be used by one search at a time, but another has taken it "
-                "over while this one stood still; let that one finish"
+                f"{storage.uri} can be used by only one search at a time, and another took it over "
+                "while this one was suspended; let that one finish"
             )
 
 
@@ -142,10 +142,10 @@ def _renew(storage: Storage, name: str, stop: threading.Event, lost: threading.E
 
 def _refusal(storage: Storage, owner: Owner, age: float) -> str:
     return (
-        f"{storage.uri} must be used by one search at a time, but process {owner.process} on "
-        f"{owner.host} is searching in it (last sign of life {age:.0f} s ago); wait for it to end, "
-        f"or, if it is dead, {EXPIRY_SECONDS:.0f} s from its last sign; or choose another run "
-        "directory"
+        f"{storage.uri} can be used by only one search at a time, and process {owner.process} on "
+        f"{owner.host} is using it (last heartbeat {age:.0f} s ago); wait until that one ends (a "
+        f"dead one counts as ended {EXPIRY_SECONDS:.0f} s after its last heartbeat), or choose "
+        "another run directory"
     )
 
 

@@ -48,7 +48,7 @@ def _refusal(folder: Path, path: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
         holder = path.read_text().strip()
     return (
-        f"{folder} must be used by one search at a time, but "
-        f"{f'process {holder}' if holder else 'another process'} is searching in it; "
-        "wait for it to end, or choose another run directory"
+        f"{folder} can be used by only one search at a time, and "
+        f"{f'process {holder}' if holder else 'another process'} is using it; "
+        "wait until that one ends, or choose another run directory"
     )

@@ -156,7 +156,7 @@ def _group_lines(group: Confirmed, metric: str) -> list[str]:
     if group.partner is not None:
         gain = group.differences[0]
         difference = _measured(gain, gain_interval(metric, *gain[:3]))
-        lines.append(f"    {difference} against {group.partner.label}, the same recipe and seeds")
+        lines.append(f"    {difference} against {group.partner.label}, same recipe and seeds")
         lines.append(f"    {verdict_text(group)}")
     return lines + [f"    {suspicion}" for suspicion in group.suspicions]
 
@@ -236,7 +236,7 @@ def _places(result: SearchResult, report: str | None) -> list[str]:
     if report is not None:
         lines.append(f"Report:        {report}")
     if overhead is None:
-        return [*lines, "Engine overhead: not measured, every trial was the first of its worker"]
+        return [*lines, "Engine overhead: not measured (each trial started a worker of its own)"]
     count = len(result.study.overheads)
     return [*lines, f"Engine overhead: {format_seconds(overhead)} per trial (mean of {count})"]
 

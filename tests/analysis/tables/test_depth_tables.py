@@ -138,14 +138,14 @@ def test_vulnerability_table_of_an_error(study: Study) -> None:
     assert any("lower is better" in note for note in found.table.notes)
 
 
-@pytest.mark.parametrize(("split", "robust"), [(None, -20.0), ("validation", -30.0)])
+@pytest.mark.parametrize(("split", "robust"), [(None, -0.2), ("validation", -0.3)])
 def test_a_smaller_error_is_a_change_above_zero(
     study: Study, split: str | None, robust: float
 ) -> None:
     """Clean (0.5 - 0.4) / 0.5, worst case (1.25 - 1.5) / 1.25, the search's PGD (1 - 1.3) / 1."""
     found = relative_table(open_grid([study], split))
     changes = {record["condition"]: record["mean"] for record in found.records}
-    assert changes == pytest.approx({"clean": 20.0, "robust": robust})
+    assert changes == pytest.approx({"clean": 0.2, "robust": robust})
     assert [row.cells[2] for row in found.table.rows] == [
         "clean absolute error",
         "robust absolute error",
@@ -153,7 +153,7 @@ def test_a_smaller_error_is_a_change_above_zero(
     minus = "\N{MINUS SIGN}"
     cells = [row.cells[4] for row in found.table.rows]
     assert cells[0].startswith("+20.0 %")
-    assert cells[1].startswith(f"{minus}{-robust:.1f} %")
+    assert cells[1].startswith(f"{minus}{-100 * robust:.1f} %")
 
 
 def read_back(path: Path) -> list[dict[str, object]]:

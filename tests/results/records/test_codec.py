@@ -71,7 +71,7 @@ def test_a_missing_column_takes_the_default_or_is_named(
             continue
         lacking = stored(table.drop_columns([name]))
         if entry.default is MISSING and entry.default_factory is MISSING:
-            with pytest.raises(DataError, match=rf"^runs/x: column {name} must be there"):
+            with pytest.raises(DataError, match=rf"^runs/x: column {name} must be in the file"):
                 decode(record, lacking, source="runs/x")
             continue
         default = entry.default if entry.default is not MISSING else entry.default_factory()  # type: ignore[misc]
@@ -235,7 +235,7 @@ def test_a_column_of_another_type_is_named_in_one_line(
 def test_a_member_of_epochs_is_named_with_its_column(stored: Stored) -> None:
     table = to_table(TrialResult, [trial()])
     lacking = stored(with_members(table, metrics=None))
-    with pytest.raises(DataError, match=r"column epochs\.metrics must be there"):
+    with pytest.raises(DataError, match=r"column epochs\.metrics must be in the file"):
         decode(TrialResult, lacking, source="x")
     wrong = stored(with_members(table, seconds=pa.array(["a", "b"])))
     with pytest.raises(DataError, match=r"column epochs\.seconds must be double, but is string"):

@@ -21,7 +21,7 @@ HOLD = (
 def test_a_second_lock_is_refused_with_the_holder_however_often_it_is_asked(tmp_path: Path) -> None:
     with lock_directory(tmp_path):
         for _ in range(2):
-            refused = pytest.raises(ConfigError, match=f"process {os.getpid()} is searching in it")
+            refused = pytest.raises(ConfigError, match=f"process {os.getpid()} is using it")
             with refused, lock_directory(tmp_path):
                 pass
     with lock_directory(tmp_path):
@@ -32,7 +32,7 @@ def test_a_holder_that_left_no_number_is_another_process(tmp_path: Path) -> None
     with lock_directory(tmp_path):
         for content in (b"", b"\xff\xfe\xff"):
             (tmp_path / LOCK_FILE).write_bytes(content)
-            refused = pytest.raises(ConfigError, match="but another process is searching in it")
+            refused = pytest.raises(ConfigError, match="and another process is using it")
             with refused, lock_directory(tmp_path):
                 pass
 
@@ -42,7 +42,7 @@ def test_the_lock_of_a_killed_process_vanishes(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        refused = pytest.raises(ConfigError, match=f"process {holder.pid} is searching in it")
+        refused = pytest.raises(ConfigError, match=f"process {holder.pid} is using it")
         with refused, lock_directory(tmp_path):
             pass
         holder.kill()

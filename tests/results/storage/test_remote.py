@@ -74,7 +74,7 @@ def test_a_second_search_is_refused_with_the_holder(bucket: str) -> None:
     run = RunDirectory.create(bucket, "small", SPACE)
     with (
         run.lock(),
-        pytest.raises(ConfigError, match=r"process \d+ on .* is searching in it"),
+        pytest.raises(ConfigError, match=r"process \d+ on .* is using it"),
         RunDirectory.open(run.uri).lock(),
     ):
         pass

@@ -206,7 +206,7 @@ def test_verdict_follows_the_interval(
     text = summary(found(*rescored(searched, gain)))
     assert verdict in text
     assert "not confirmed" not in text
-    assert "the same recipe and seeds" in text
+    assert "same recipe and seeds" in text
     assert "mean of 2 seeds (95 % t interval over seeds)" in text
 
 
