@@ -1,6 +1,7 @@
 """Whole trials on a miniature data set."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from taskgroup.training.checks import build_tasks
 from taskgroup.training.epoch import check_finite, num_images
 from taskgroup.training.fit import fit
 from taskgroup.training.state import read_rows
+from taskgroup.training.steps.base import STEPS
+from taskgroup.training.steps.joint import JointStep
 from taskgroup.training.validation import clean_scores, robust_scores
 
 FOUR_EPOCHS = {"epochs": 4, "schedule": "one_cycle", "warmup_epochs": 0.5, "clip_norm": 1.0}
@@ -54,6 +57,41 @@ def test_two_plus_two_epochs_equal_four(trial, recorder, tmp_path, method, optim
     assert [numbers(row) for row in first.rows + second.rows] == [numbers(r) for r in whole.rows]
     assert_same_checkpoint(tmp_path / "whole.pt", tmp_path / "half.pt")
     assert read_rows(tmp_path / "half.pt") == (*first.rows, *second.rows)
+
+
+class FadingStep(JointStep):
+    """Darkens its images batch by batch, so that it must remember how many it has seen."""
+
+    seen = 0
+
+    def __call__(self, batch, draws):
+        self.seen += 1
+        return super().__call__(replace(batch, images=batch.images * 0.9**self.seen), draws)
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state.get("seen", 0)
+
+
+def test_what_a_step_remembers_is_resumed(trial, recorder, tmp_path):
+    config = trial(training={**FOUR_EPOCHS, "step": "fading"})
+    whole, first, second, forgetful = recorder(), recorder(stop_after=2), recorder(), recorder()
+    half, without = tmp_path / "half.pt", tmp_path / "without.pt"
+    with STEPS.scratch():
+        STEPS.register("fading")(FadingStep)
+        fit(config, whole)
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, first, checkpoint=half)
+        stored = load_checkpoint(half)
+        assert set(stored.training["step_state"]) == {"seen"}
+        fresh = {key: part for key, part in stored.training.items() if key != "step_state"}
+        save_checkpoint(replace(stored, training=fresh), without)
+        fit(config, second, resume=half)
+        fit(config, forgetful, resume=without)
+    assert [numbers(row) for row in first.rows + second.rows] == [numbers(r) for r in whole.rows]
+    assert numbers(forgetful.rows[0]) != numbers(second.rows[0])
 
 
 def assert_same_checkpoint(first, second):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -178,3 +179,38 @@ def test_workers_that_hang_are_ended_together(values: dict[str, Any], tmp_path: 
     assert hung.status == "failed"
     assert "(ended: it had said nothing for 25 s, search.epoch_timeout)" in str(hung.reason)
     assert not result.is_interrupted
+
+
+def die_in(folder: Path) -> Callable[..., None]:
+    """A training whose worker 1 is killed in the second epoch, while worker 0 waits for it."""
+
+    def train(
+        config: Any, reporter: Any, *, group: WorkerGroup = ALONE, **paths: Path | None
+    ) -> None:
+        if group.is_first:
+            reporter.started(7)
+            reporter.epoch(EpochRow(1, {ROBUST: 0.1, CLEAN: 0.5}, 0.01, 1000))
+        group.sum(torch.zeros(1))
+        if not group.is_first:
+            (folder / "killed").write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        group.sum(torch.zeros(1))
+
+    return train
+
+
+@pytest.mark.ray
+def test_a_killed_worker_ends_its_trial_with_the_reason_within_a_minute(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["search"] = {"trials": 1, "sampler": "random", "max_retries": 0}
+    values["resources"] = {"workers": 2}
+    with running_ray(cpus=2, gpus=0):
+        result = search(values, run=tmp_path / "run", train=die_in(tmp_path))
+        seconds = time.time() - float((tmp_path / "killed").read_text())
+        wait_for(lambda: ray.available_resources().get("CPU") == 2)
+    (lost,) = result.study.trials
+    assert lost.status == "failed"
+    assert [row.epoch for row in lost.epochs] == [1]
+    assert "died" in str(lost.reason)
+    assert seconds < 60
