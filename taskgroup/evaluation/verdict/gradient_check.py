@@ -1,0 +1,249 @@
+"""Does a network's gradient describe the network? Every attack of the suites follows it.
+
+A gradient may be wrong without being zero: that of a rounded input passed on as if nothing were
+rounded, that of the grey value only, a straight-through low-pass. Attacks then walk in a useless
+direction and leave a score that looks robust. So slopes along random directions at full resolution
+are measured by central differences, a = (L(x + h d) - L(x - h d)) / 2h, and compared with what the
+gradient says, b = <g, d>. Their alignment per image is
+
+    rho = sum(a b) / sqrt(sum(a^2) sum(b^2))
+
+over the directions, the largest over three step sizes h, since a step may be too long for a curved
+loss or too short for its rounding. Source: this project; in the spirit of the checks by Athalye,
+Carlini and Wagner (2018, arXiv:1802.00420).
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
+from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.task_objective import TaskObjective
+from taskgroup.tasks.base import Target, Task
+
+DIRECTIONS = 8
+STEP_SIZES = (0.25 / 255, 1 / 255, 4 / 255)
+"""Lengths of a finite difference in every pixel, in the range of the images."""
+ALIGNED = 0.9
+"""Smallest alignment of an image whose gradient counts as right."""
+TOLERATED = 0.25
+"""Largest share of images without alignment; a median filter has up to 0.12."""
+CLEAR = 20.0
+"""Smallest ratio of a difference to its rounding at which it tells anything."""
+ATTACK_STEPS = 10
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What the check found.
+
+    Attributes:
+        share: Share of the decided images whose gradient does not describe the function, of the
+            loss where it is larger; NaN where too few could be decided.
+        is_finite: Whether every entry of every gradient is finite.
+    """
+
+    share: float
+    is_finite: bool = True
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether scores of attacks that follow this gradient are upper bounds and nothing else."""
+        return not self.is_finite or self.share > TOLERATED
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether rounding hides the differences in float64 too."""
+        return self.share != self.share and not self.is_failed
+
+
+def check_gradients(
+    model: nn.Module,
+    tasks: tuple[Task, ...],
+    batch: Batch,
+    *,
+    main_task: str,
+    threat: ThreatModel,
+    seed: int = 0,
+) -> GradientCheck:
+    """Compare the gradients of two losses of the main task with differences of these losses.
+
+    Half of the images are taken at random points of the ball, the other half where a short attack
+    ends. About 53 forward passes, a backward pass counting as two, besides the attack on that half.
+
+    Args:
+        model: The network; it is in evaluation mode meanwhile.
+        tasks: The task set.
+        batch: Some clean images on the network's device.
+        main_task: The task whose losses are followed.
+        threat: Where attacks look.
+        seed: Seed of points and directions.
+    """
+    task = next(task for task in tasks if task.name == main_task)
+    labelled = batch.targets[main_task].valid.view(len(batch), -1).any(1)
+    target = batch.targets[main_task].map(lambda values: values[labelled])
+    clean = batch.images[labelled]
+    if not len(clean):
+        return GradientCheck(torch.nan)
+    draws = Draws.seeded(seed, "gradient check", device=clean.device)
+    with fixed_network(model):
+        points = _points(
+            TaskObjective(
+                model, tasks, {main_task: target}, main_task=None, attacked_tasks=(main_task,)
+            ),
+            clean,
+            threat,
+            draws,
+        )
+        shape = (DIRECTIONS, *points.shape)
+        directions = (2 * draws.randint(2, shape) - 1).to(points.dtype)
+        found = _compare(model, task, points, target, directions)
+        if found.needs_precision:
+            found = _in_double(model, task, points, target, directions) or found
+    return GradientCheck(found.share, found.is_finite)
+
+
+def _points(objective: TaskObjective, clean: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
+    """Random points of the ball, then attacked ones; off the ends of [0, 1] by the longest step.
+
+    A network may clip its input there, which no attack minds but a difference across it would.
+    """
+    half = (len(clean) + 1) // 2
+    reach = threat.epsilon
+    if threat.norm != "linf":
+        reach *= (3 / clean[0].numel()) ** 0.5  # noise of about that length
+    near = clean[:half] + reach * (2 * draws.image_rand(*clean[:half].shape) - 1)
+    index = torch.arange(half, len(clean), device=clean.device)
+    attacked = clean[half:]
+    if len(index) and threat.epsilon > 0:
+        budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=ATTACK_STEPS)
+        attacked = ATTACKS["pgd"](objective.select(index), attacked, budget=budget, draws=draws)
+    longest = max(STEP_SIZES)
+    return torch.cat([near, attacked]).clamp(longest, 1 - longest)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Alignment of each image under each of the two losses.
+
+    Attributes:
+        alignment: The largest over the steps whose differences are clear, ``(2, N)``; NaN where
+            none is.
+        is_clear: Whether the differences of every step are, ``(2, N)`` bool.
+        is_finite: Whether every gradient is finite.
+    """
+
+    alignment: Tensor
+    is_clear: Tensor
+    is_finite: bool
+
+    @property
+    def needs_precision(self) -> bool:
+        """Whether an image could be judged otherwise without rounding."""
+        return bool((~self.is_clear & ~(self.alignment >= ALIGNED)).any())
+
+    @property
+    def share(self) -> float:
+        """Share of images without alignment; NaN where less than half are decided."""
+        shares = []
+        for alignment in self.alignment:
+            decided = alignment[~alignment.isnan()]
+            if 2 * len(decided) >= len(alignment):
+                shares.append(float((decided < ALIGNED).double().mean()))
+        return max(shares, default=torch.nan)
+
+
+def _compare(
+    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor
+) -> _Comparison:
+    """Alignment in the precision of ``points`` ``(N, C, H, W)``; directions ``(D, N, C, H, W)``."""
+    gradients, size = _gradients(model, task, points, target)
+    slopes = torch.einsum("dnchw,lnchw->dln", directions, gradients)
+    rounding = torch.finfo(points.dtype).eps * size
+    alignments, clear = [], []
+    for step in STEP_SIZES:
+        measured = torch.stack(
+            [
+                _losses(task, _predict(model, task, points + step * direction), target)
+                - _losses(task, _predict(model, task, points - step * direction), target)
+                for direction in directions
+            ]
+        ) / (2 * step)
+        norms = measured.square().sum(0).sqrt(), slopes.square().sum(0).sqrt()
+        largest = torch.maximum(*norms) / len(directions) ** 0.5
+        clear.append(2 * step * largest >= CLEAR * rounding)
+        product = norms[0] * norms[1]
+        cosine = (measured * slopes).sum(0) / product
+        cosine = torch.where(product > 0, cosine, torch.zeros_like(cosine))
+        # A loss that is not a number is described by nothing.
+        alignments.append(cosine.nan_to_num(-1.0).where(clear[-1] | cosine.isnan(), torch.nan))
+    stacked = torch.stack(alignments)
+    best = stacked.nan_to_num(-torch.inf).amax(0)
+    return _Comparison(
+        alignment=best.where(best > -torch.inf, torch.nan),
+        is_clear=torch.stack(clear).all(0),
+        is_finite=bool(gradients.isfinite().all()),
+    )
+
+
+def _in_double(
+    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor
+) -> _Comparison | None:
+    """The same of a copy of the network in float64; None where it has none."""
+    try:
+        double = copy.deepcopy(model).double()
+        return _compare(double, task, points.double(), target, directions.double())
+    except (RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _gradients(
+    model: nn.Module, task: Task, points: Tensor, target: Target
+) -> tuple[Tensor, Tensor]:
+    """Gradients ``(2, N, C, H, W)`` of the losses, and the size of the prediction, ``(N,)``."""
+    with torch.enable_grad():
+        probe = points.detach().clone().requires_grad_()
+        prediction = _predict(model, task, probe)
+        found = []
+        for loss in _losses(task, prediction, target):
+            follows = loss.requires_grad
+            gradient = (
+                torch.autograd.grad(loss.sum(), probe, retain_graph=True, allow_unused=True)[0]
+                if follows
+                else None
+            )
+            found.append(torch.zeros_like(points) if gradient is None else gradient)
+    size = prediction.detach().flatten(1).square().mean(1).sqrt()
+    return torch.stack(found), size
+
+
+def _predict(model: nn.Module, task: Task, images: Tensor) -> Tensor:
+    """Predictions in the precision of the images."""
+    prediction: Tensor = model(images, [task.name])[task.name]
+    return prediction.to(images.dtype)
+
+
+def _losses(task: Task, prediction: Tensor, target: Target) -> Tensor:
+    """Two losses of each image, ``(2, N)``: one that may saturate, and one that never does."""
+    valid = target.valid
+    if task.info.num_classes is None:
+        mask = valid.view(len(valid), 1, *valid.shape[1:])
+        squared = (prediction - target.values).square()  # an absolute error has a kink at its end
+        return torch.stack([_mean(squared, mask), _mean(prediction, mask)])
+    values = target.values.where(valid, 0)
+    entropy = functional.cross_entropy(prediction, values, reduction="none")
+    margin = prediction.mean(1) - prediction.gather(1, values[:, None])[:, 0]
+    return torch.stack([_mean(entropy, valid), _mean(margin, valid)])
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of each image over what is valid, ``(N,)``."""
+    kept = values.where(valid, 0.0).reshape(len(values), -1)
+    count = valid.expand_as(values).reshape(len(values), -1).sum(1)
+    return kept.sum(1) / count.clamp(min=1)

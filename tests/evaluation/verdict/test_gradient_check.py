@@ -1,0 +1,176 @@
+"""Gradients that do not describe the network are found out, whatever they look like."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool2d, interpolate
+
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.verdict.gradient_check import check_gradients
+from taskgroup.tasks.base import Target
+
+THREAT = ThreatModel(norm="linf", epsilon=8 / 255)
+main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
+
+
+class Behind(nn.Module):
+    """A network behind a function of its images."""
+
+    def __init__(self, network, function):
+        super().__init__()
+        self.network, self.function = network, function
+
+    def forward(self, images, tasks=None):
+        return self.network(self.function(images), tasks)
+
+
+class After(nn.Module):
+    """A function of every prediction of a network."""
+
+    def __init__(self, network, function):
+        super().__init__()
+        self.network, self.function = network, function
+
+    def forward(self, images, tasks=None):
+        return {name: self.function(p) for name, p in self.network(images, tasks).items()}
+
+
+def straight_through(forward):
+    """What ``forward`` gives, with the gradient of leaving images alone."""
+    return lambda images: images + (forward(images) - images).detach()
+
+
+def blurred(images):
+    return interpolate(avg_pool2d(images, 4), scale_factor=4, mode="nearest")
+
+
+def rounded(images):
+    return (images * 6).round() / 6
+
+
+def through_grey(images):
+    """The images, with the gradient of their grey value only."""
+    grey = images.mean(1, keepdim=True).expand_as(images)
+    return grey + (images - grey).detach()
+
+
+def through_mean(images):
+    """Rounded images, with the gradient of their mean only."""
+    mean = images.mean((2, 3), keepdim=True).expand_as(images)
+    return mean + (rounded(images) - mean).detach()
+
+
+class Flipped(torch.autograd.Function):
+    """The images, with the opposite gradient at every sixteenth pixel of each row."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        changed = gradient.clone()
+        changed[..., ::4] *= -1
+        return changed
+
+
+FRAUDS = {
+    "low-pass": straight_through(blurred),
+    "rounding": straight_through(rounded),
+    "grey": through_grey,
+    "mean": through_mean,
+    "flipped": Flipped.apply,
+    "nothing": lambda images: images.detach(),
+}
+HONEST = {
+    "nothing": lambda images: images,
+    "low-pass": blurred,
+    "scaled": lambda images: 3 * images - 1,
+    "clamped": lambda images: images.clamp(0, 1),
+    "squeezed": lambda images: torch.sigmoid(8 * (images - 0.5)),
+}
+
+
+def check(network, tasks, batch, main_task, **changed):
+    return check_gradients(network, tasks, batch, main_task=main_task, threat=THREAT, **changed)
+
+
+@main_tasks
+@pytest.mark.parametrize("name", FRAUDS)
+def test_wrong_gradients_are_found(name, network, tasks, batch, main_task):
+    """Random weights see fine detail; those of the trained one see little but brightness."""
+    found = check(Behind(network, FRAUDS[name]), tasks, batch, main_task)
+    assert found.is_failed
+    assert found.share > 0.5
+
+
+@main_tasks
+@pytest.mark.parametrize("name", HONEST)
+def test_right_gradients_pass(name, network, honest, tasks, batch, main_task):
+    for honest_one in (network, *honest):
+        found = check(Behind(honest_one, HONEST[name]), tasks, batch, main_task)
+        assert not found.is_failed
+        assert not found.is_undecided
+        assert found.share < 0.1
+
+
+@main_tasks
+@pytest.mark.parametrize("factor", [1e-3, 10.0])
+def test_the_scale_of_logits_does_not_matter(factor, trained, tasks, batch, main_task):
+    assert check(After(trained, lambda p: factor * p), tasks, batch, main_task).share < 0.1
+
+
+@main_tasks
+def test_differences_below_rounding_are_taken_in_double(trained, tasks, batch, main_task):
+    hidden = After(trained, lambda p: p * 1e-3 + 100.0)
+    found = check(hidden, tasks, batch, main_task)
+    assert found.share < 0.1
+    fraud = After(Behind(trained, FRAUDS["rounding"]), lambda p: p * 1e-3 + 100.0)
+    assert check(fraud, tasks, batch, main_task).is_failed
+
+
+def test_a_network_that_knows_float32_alone_is_undecided(trained, tasks, batch):
+    hidden = After(Behind(trained, lambda x: x.float()), lambda p: p * 1e-4 + 1000.0)
+    found = check(hidden, tasks, batch, "segmentation")
+    assert found.is_undecided
+    assert not found.is_failed
+
+
+@main_tasks
+def test_one_gradient_that_is_not_finite_is_enough(trained, tasks, batch, main_task):
+    def spoilt(images):
+        images = images.clone()
+        if images.requires_grad:
+            images.register_hook(
+                lambda gradient: gradient.index_fill(3, torch.tensor(0), torch.nan)
+            )
+        return images
+
+    found = check(Behind(trained, spoilt), tasks, batch, main_task)
+    assert not found.is_finite
+    assert found.is_failed
+
+
+def test_only_labelled_images_count(trained, tasks, batch):
+    targets = {
+        name: Target(target.values, target.valid.clone()) for name, target in batch.targets.items()
+    }
+    for target in targets.values():
+        target.valid[1:] = False
+    one = replace(batch, targets=targets)
+    assert check(trained, tasks, one, "segmentation").share == 0.0
+    for target in targets.values():
+        target.valid[:] = False
+    assert check(trained, tasks, one, "segmentation").is_undecided
+
+
+def test_the_network_is_left_as_it_was(trained, tasks, batch):
+    trained.train()
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    check(trained, tasks, batch, "segmentation")
+    assert trained.training
+    assert all(parameter.requires_grad for parameter in trained.parameters())
+    for name, value in trained.state_dict().items():
+        assert torch.equal(value, before[name])
