@@ -47,7 +47,8 @@ from taskgroup.draws import Draws
 from taskgroup.evaluation.loading import TrainedModel, load_trained
 from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
 from taskgroup.evaluation.objective.task_objective import inverse_shares
-from taskgroup.evaluation.scoring import predict, seeded_draws
+from taskgroup.evaluation.perturbations.base import BatchSeed
+from taskgroup.evaluation.scoring import predict
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.results.records import EpochRow
 from taskgroup.tasks.base import Target
@@ -184,7 +185,7 @@ def usual(trained: TrainedModel, batch: Batch, budget: AttackBudget, seed: int) 
     """SEA in the usual way."""
     target, metric = batch.targets[MAIN], trained.main.metric()
     way = Usual(trained, target, budget.epsilon)
-    draws = seeded_draws(seed, 0)
+    draws = BatchSeed(seed, 0).draws()
     begin, results = time.perf_counter(), []
     for loss in SEA_LOSSES:
         images = way.attack(batch.images, loss, budget.steps, draws)

@@ -18,7 +18,8 @@ from taskgroup.draws import Draws
 from taskgroup.errors import DataError, DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.scoring import predict, seeded_draws
+from taskgroup.evaluation.perturbations.base import BatchSeed
+from taskgroup.evaluation.scoring import predict
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.base import SumMetric
 from taskgroup.tasks.base import Task
@@ -83,7 +84,7 @@ def sea_report(
     with fixed_network(model):
         for batch in batches:
             first = sum(len(part.values) for part in done)
-            draws = seeded_draws(seed, first)
+            draws = BatchSeed(seed, first).draws()
             objective = TaskObjective(
                 model,
                 [task],

@@ -27,10 +27,10 @@ from taskgroup.data.base import Batch
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, load_networks
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import WHOLE, BatchSeed
 from taskgroup.evaluation.run import network_results
 from taskgroup.evaluation.scoring import predict
-from taskgroup.evaluation.suites.attacking import attacked_images
-from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.evaluation.verdict.network_result import NetworkResult
 from taskgroup.results.records import EpochRow
 from taskgroup.training.config import TrialConfig
@@ -177,10 +177,11 @@ def single_lines(case: Case, loaded: LoadedNetworks, count: int, threat: ThreatM
     lines = []
     for name, steps in FURTHER[case.main_task].items():
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=steps)
-        condition = Condition(name, name, budget, (case.main_task,))
+        attack = NetworkAttack(name, budget, (case.main_task,))
         began = time.perf_counter()
         with fixed_network(trained.model):
-            ((_, made),) = attacked_images(trained, batch, condition, seed=0, number=0).items()
+            network = trained.under_test(loaded.device)
+            made = attack.apply(network, batch, BatchSeed(0, 0))[WHOLE]
             found = scored(loaded, batch, made, SCORES[case.main_task])
         seconds = time.perf_counter() - began
         lines.append(Line(case.name, f"{name}, {steps} steps", found, seconds, True))

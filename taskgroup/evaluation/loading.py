@@ -13,7 +13,12 @@ from taskgroup.config import parse
 from taskgroup.data.base import Batch, DatasetConfig, VisionDataset, parse_dataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.errors import DataError
-from taskgroup.evaluation.objective.network import evaluation_device, fixed_network
+from taskgroup.evaluation.objective.network import (
+    evaluation_device,
+    fast_precision,
+    fixed_network,
+)
+from taskgroup.evaluation.perturbations.base import NetworkUnderTest
 from taskgroup.models.checkpoint import load_checkpoint, rebuild
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task, build_task
@@ -51,6 +56,10 @@ class TrainedModel:
         """Names of its tasks, the main one first."""
         others = (task.name for task in self.tasks if task.name != self.main_task)
         return (self.main_task, *others)
+
+    def under_test(self, device: torch.device) -> NetworkUnderTest:
+        """As attacks see it, with gradients in the fast number format of a device."""
+        return NetworkUnderTest(self.model, self.tasks, fast_precision(device))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _seen(subject: Subject, condition: Condition, samples: SampleImages, task: T
         picture = _picture(subject, image, samples.images[position])
         answer = replace(_readable(subject, image, task, predicted[position]), content="prediction")
         panels += [picture, answer]
-    epsilon = condition.budget.epsilon
+    epsilon = condition.perturbation.row().epsilon
     return [replace(panel, condition=condition.name, epsilon=epsilon) for panel in panels]
 
 

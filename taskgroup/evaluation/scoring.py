@@ -1,18 +1,16 @@
-"""Scores of a network on batches of images, clean or attacked, as sums per image."""
+"""Scores of a network on batches of images, clean or perturbed, as sums per image."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
-from taskgroup.draws import Draws, Share
+from taskgroup.draws import Share
 from taskgroup.errors import DataError
 from taskgroup.evaluation.objective.network import fixed_network
-from taskgroup.evaluation.objective.task_objective import TaskObjective
+from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest, Perturbation
 from taskgroup.metrics.base import SumMetric
 from taskgroup.tasks.base import Target, Task
 
@@ -38,26 +36,21 @@ def score_model(
     batches: Iterable[Batch],
     *,
     shares: Sequence[Share] | None = None,
-    main_task: str,
-    attack: str | None = None,
-    budget: AttackBudget | None = None,
-    attacked_tasks: Sequence[str] = (),
+    perturbation: Perturbation | None = None,
     seed: int = 0,
     device: torch.device = CPU,
 ) -> Scores:
-    """Score every task on clean images, or on images attacked for this very network.
+    """Score every task on clean images, or on images perturbed for this very network.
 
-    Predictions are float32 and in evaluation mode; the network's mode and gradients are restored.
+    Predictions, and an attack's gradients, are float32 and in evaluation mode; the network's mode
+    and gradients are restored.
 
     Args:
         model: ``model(images, names)`` gives a prediction per name.
         tasks: The tasks to score.
         batches: Images with a target per task.
         shares: Which part of each batch of several workers it is; None means all.
-        main_task: What is attacked when ``attacked_tasks`` is empty.
-        attack: Registry name of the attack; None scores clean images.
-        budget: Ball and effort of the attack.
-        attacked_tasks: Tasks whose losses the attack raises.
+        perturbation: What is done to the images, without members; None scores clean ones.
         seed: Seed of random starts and noise; batch ``i`` has its own stream.
         device: Where the network lies.
 
@@ -65,22 +58,15 @@ def score_model(
         DataError: There is no image.
     """
     metrics = {task.name: task.metric() for task in tasks}
-    attacked = tuple(attacked_tasks) or (main_task,)
+    network = NetworkUnderTest(model, tasks)
     parts: list[dict[str, Tensor]] = []
     with fixed_network(model):
         for number, batch in enumerate(batches):
             there = batch.to(device)
-            images, share = there.images, None if shares is None else shares[number]
-            if attack is not None:
-                objective = TaskObjective(
-                    model, tasks, there.targets, main_task=None, attacked_tasks=attacked
-                )
-                images = ATTACKS[attack](
-                    objective,
-                    images,
-                    budget=budget or AttackBudget(),
-                    draws=replace(seeded_draws(seed, number), share=share),
-                )
+            images = there.images
+            if perturbation is not None:
+                stream = BatchSeed(seed, number, None if shares is None else shares[number])
+                (images,) = perturbation.apply(network, there, stream).values()
             predictions = predict(model, images, list(metrics))
             parts.append(sums_per_image(metrics, predictions, there.targets))
     return _whole(metrics, parts)
@@ -120,9 +106,3 @@ def _whole(metrics: Mapping[str, SumMetric], parts: Sequence[Mapping[str, Tensor
         for name, metric in metrics.items()
     }
     return Scores(sums, values)
-
-
-def seeded_draws(seed: int, number: int) -> Draws:
-    """The random stream of batch ``number``; streams of nearby seeds have nothing in common."""
-    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
-    return Draws(torch.Generator().manual_seed(int(state[0] >> np.uint64(1))))

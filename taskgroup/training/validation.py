@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from taskgroup.data.base import VisionDataset
 from taskgroup.draws import Share, derive_seed
 from taskgroup.errors import DivergedError
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import Perturbation
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.tasks.base import Task
 from taskgroup.training.config import TrialConfig, ValidationConfig
@@ -37,7 +39,7 @@ def clean_scores(
     group: WorkerGroup = ALONE,
 ) -> dict[str, float]:
     """``<task>/clean/<score>`` of every task on the first validation images."""
-    return _scores(config, model, tasks, dataset, attack=None, device=device, group=group)
+    return _scores(config, model, tasks, dataset, perturbation=None, device=device, group=group)
 
 
 def robust_scores(
@@ -53,8 +55,12 @@ def robust_scores(
 
     The attack's random starts are the same after every epoch, so that epochs can be compared.
     """
-    attack = config.validation.attack
-    return _scores(config, model, tasks[:1], dataset, attack=attack, device=device, group=group)
+    perturbation = NetworkAttack(
+        config.validation.attack, config.validation, (config.main_task,), is_joined=True
+    )
+    return _scores(
+        config, model, tasks[:1], dataset, perturbation=perturbation, device=device, group=group
+    )
 
 
 def _scores(
@@ -63,14 +69,14 @@ def _scores(
     tasks: Sequence[Task],
     dataset: VisionDataset,
     *,
-    attack: str | None,
+    perturbation: Perturbation | None,
     device: torch.device,
     group: WorkerGroup,
 ) -> dict[str, float]:
     """Every worker scores its share of each batch; the sums of all give the scores."""
     parts = _parts(dataset, config, group)
-    sums = _sums(config, model, tasks, dataset, parts, attack=attack, device=device)
-    condition = "clean" if attack is None else "robust"
+    sums = _sums(config, model, tasks, dataset, parts, perturbation=perturbation, device=device)
+    condition = "clean" if perturbation is None else "robust"
     reduced = {task.name: group.sum(sums[task.name].to(device)).cpu() for task in tasks}
     _check_finite(reduced, condition)
     return {
@@ -102,7 +108,7 @@ def _sums(
     dataset: VisionDataset,
     parts: Sequence[tuple[int, Share]],
     *,
-    attack: str | None,
+    perturbation: Perturbation | None,
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """Each metric's sums ``(S,)`` over this worker's images; zeros where it has none."""
@@ -113,10 +119,7 @@ def _sums(
         tasks,
         (dataset.batch([start + row for row in share.rows]) for start, share in parts),
         shares=[share for _, share in parts],
-        main_task=config.main_task,
-        attack=attack,
-        budget=config.validation,
-        attacked_tasks=(config.main_task,),
+        perturbation=perturbation,
         seed=derive_seed(config.seed, "validation"),
         device=device,
     )

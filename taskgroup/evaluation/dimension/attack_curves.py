@@ -20,8 +20,8 @@ from taskgroup.evaluation.dimension.attacks import (
 )
 from taskgroup.evaluation.dimension.measured_network import COMBINED, MeasuredNetwork, Tick
 from taskgroup.evaluation.dimension.options import attack_outputs
+from taskgroup.evaluation.objective.combined import Combine
 from taskgroup.evaluation.scoring import predict
-from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.metrics.base import SumMetric
 from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import bootstrap_intervals

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ATTACKS, AttackBudget
+from taskgroup.attacks.base import AttackBudget
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.dimension.sampling import REPEAT_STRIDE, STARTS, random_ranks
 from taskgroup.evaluation.loading import TrainedModel
-from taskgroup.evaluation.objective.combined import combined_objective
-from taskgroup.evaluation.objective.network import fast_precision
-from taskgroup.evaluation.scoring import predict, seeded_draws
-from taskgroup.evaluation.suites.conditions import Combine
+from taskgroup.evaluation.objective.combined import Combine
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import WHOLE, BatchSeed
+from taskgroup.evaluation.scoring import predict
 from taskgroup.tasks.base import Target, Task
 
 PIXEL_SCORE = "accuracy"
@@ -129,18 +129,10 @@ def _attacked(
     seed: int,
     repeat: int,
 ) -> Tensor:
-    objective = combined_objective(
-        trained.model,
-        trained.tasks,
-        batch.targets,
-        batch.images,
-        attacked_tasks=attacked_tasks,
-        combine=combine,
-        autocast=fast_precision(batch.images.device),
-    )
     number = int(batch.index[0]) + STARTS + repeat * REPEAT_STRIDE
-    draws = seeded_draws(seed, number)
-    return ATTACKS[attack](objective, batch.images, budget=budget, draws=draws)
+    perturbation = NetworkAttack(attack, budget, tuple(attacked_tasks), combine, is_joined=True)
+    network = trained.under_test(batch.images.device)
+    return perturbation.apply(network, batch, BatchSeed(seed, number))[WHOLE]
 
 
 @torch.no_grad()

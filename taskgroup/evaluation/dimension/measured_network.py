@@ -17,9 +17,9 @@ from taskgroup.evaluation.dimension.options import (
     gradient_outputs,
 )
 from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel
+from taskgroup.evaluation.objective.combined import Combine
 from taskgroup.evaluation.shards.shard import images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import Interval
 from taskgroup.tasks.base import Task

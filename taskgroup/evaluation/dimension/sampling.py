@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from taskgroup.evaluation.scoring import seeded_draws
+from taskgroup.evaluation.perturbations.base import BatchSeed
 
 REPEAT_STRIDE = 1_000_003
 """Keeps the streams of an image's repeats apart from those of other images."""
@@ -33,7 +33,7 @@ def random_ranks(valid: Tensor, index: Tensor, *, seed: int, repeat: int) -> Ten
     """
     jump = repeat * REPEAT_STRIDE
     drawn = torch.stack(
-        [seeded_draws(seed, image + jump).rand(valid[0].numel()) for image in index.tolist()]
+        [BatchSeed(seed, image + jump).draws().rand(valid[0].numel()) for image in index.tolist()]
     ).to(valid.device)
     order = (drawn + (~valid).flatten(1)).argsort(1)
     ranks = torch.empty_like(order)

@@ -1,6 +1,7 @@
 """Several tasks attacked at once by combining their gradients instead of adding their losses."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +9,9 @@ from torch import Tensor, nn
 from taskgroup.attacks.base import Evaluation
 from taskgroup.attacks.iterates import evaluate_only, input_gradient
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.suites.conditions import Combine
 from taskgroup.tasks.base import Target, Task
 
+Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
 TINY = 1e-12
 
 

@@ -20,9 +20,9 @@ from torch import Tensor
 from taskgroup.data.base import Batch
 from taskgroup.errors import DataError
 from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel, fixed_networks
+from taskgroup.evaluation.perturbations.base import BatchSeed
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.shards.shard import NUM_SAMPLES, Part, SampleImages, Shard, ShardResult
-from taskgroup.evaluation.suites.attacking import attacked_images
 
 
 def run_here(
@@ -78,19 +78,19 @@ def one_thread() -> Iterator[None]:
 
 
 def run_shard(loaded: LoadedNetworks, shard: Shard) -> ShardResult:
-    """Attack the images of a shard and score its network, and its transfer targets, on them.
+    """Perturb the images of a shard and score its network, and its transfer targets, on them.
 
     The networks must be fixed, see ``fixed_networks``.
     """
     began = time.perf_counter()
     trained = loaded.networks[shard.network]
     batch = loaded.batch(shard.network, shard.first, shard.stop)
-    attacked = attacked_images(
-        trained, batch, shard.condition, seed=loaded.seed, number=shard.first
+    perturbed = shard.condition.perturbation.apply(
+        trained.under_test(loaded.device), batch, BatchSeed(loaded.seed, shard.first)
     )
     parts = []
     samples = None
-    for member, images in attacked.items():
+    for member, images in perturbed.items():
         own, seen = _scored(trained, batch, images)
         parts.append(Part(member, shard.network, own))
         if shard.keeps_samples and samples is None:
@@ -98,7 +98,7 @@ def run_shard(loaded: LoadedNetworks, shard: Shard) -> ShardResult:
     parts += [
         Part(member, target, _transferred(loaded.networks[target], batch, images))
         for target in shard.transfer_targets
-        for member, images in attacked.items()
+        for member, images in perturbed.items()
     ]
     result = ShardResult(
         parts=tuple(parts),
@@ -107,7 +107,7 @@ def run_shard(loaded: LoadedNetworks, shard: Shard) -> ShardResult:
         seconds=time.perf_counter() - began,
         samples=samples,
     )
-    del attacked
+    del perturbed
     release_freed_memory()
     return result
 
@@ -128,7 +128,7 @@ def _check_finite(prediction: Tensor, task: str, is_clean: bool) -> None:
     """A score of NaN would say nothing, and a class taken from NaN something false."""
     broken = ~prediction.flatten(1).isfinite().all(1)
     if broken.any():
-        where = "clean images" if is_clean else "attacked images"
+        where = "clean images" if is_clean else "perturbed images"
         raise DataError(
             f"the network must predict finite numbers, but its {task} is NaN or infinite on "
             f"{int(broken.sum())} of {len(broken)} {where}; its training went wrong: evaluate "

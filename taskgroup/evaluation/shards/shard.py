@@ -1,4 +1,4 @@
-"""A shard: one attack on some images of one network, the unit of work of an evaluation.
+"""A shard: one perturbation of some images of one network, the unit of work of an evaluation.
 
 A shard depends on nothing but its network, its condition, its images and the seed: not on who runs
 it, in which order, or beside what. So any number of workers finds the same numbers, and a shard
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.suites.conditions import Condition, Work
 from taskgroup.tasks.base import Target
 
 NUM_SAMPLES = 4
@@ -32,7 +32,7 @@ class Shard:
     """One piece of work.
 
     Attributes:
-        network: Position of the network that is attacked.
+        network: Position of the network that the images are perturbed for.
         condition: What is done.
         first: Position of the first image in the split.
         stop: Position behind the last one.
@@ -52,13 +52,12 @@ class Shard:
 
     @property
     def cost(self) -> float:
-        """About how long it takes, in forward passes; a further task costs a quarter."""
-        tasks = 1 + 0.25 * max(len(self.condition.attacked_tasks) - 1, 0)
-        return self.condition.passes * tasks * len(self)
+        """About how long it takes, in forward passes."""
+        return self.condition.perturbation.passes * len(self)
 
 
 class Part(NamedTuple):
-    """Scores on one set of attacked images.
+    """Scores on one set of perturbed images.
 
     Attributes:
         member: Attack of an ensemble, or empty.
@@ -134,7 +133,7 @@ def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
     """Every shard of an evaluation; the same work under a second name is planned once."""
     shards = []
     for network, plan in enumerate(plans):
-        distinct: dict[tuple[object, ...], Condition] = {}
+        distinct: dict[Work, Condition] = {}
         for condition in plan.conditions:
             distinct.setdefault(condition.work, condition)
         for condition in distinct.values():

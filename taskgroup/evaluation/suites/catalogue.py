@@ -6,7 +6,10 @@ from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.errors import ConfigError
-from taskgroup.evaluation.suites.conditions import Combine, Condition, Role, sweep_radii
+from taskgroup.evaluation.objective.combined import Combine
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import Perturbation
+from taskgroup.evaluation.suites.conditions import Condition, Role, sweep_radii
 from taskgroup.tasks.base import Task
 
 Suite = Literal["quick", "standard", "full", "mtrobust", "mtrobust_seed"]
@@ -91,15 +94,21 @@ def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Cond
     ball = {"norm": threat.norm, "epsilon": threat.epsilon}
     main = (main_task.name,)
     if suite in LIGHT:
-        return Condition("apgd", "apgd", AttackBudget(**ball, **QUICK), main)
+        return _named(NetworkAttack("apgd", AttackBudget(**ball, **QUICK), main))
     kind = kind_of(main_task)
     if kind == "dense":
-        return Condition("sea", "sea", AttackBudget(**ball, steps=SEA_STEPS), main)
+        return _named(NetworkAttack("sea", AttackBudget(**ball, steps=SEA_STEPS), main))
     if kind == "classification":
-        return Condition(
-            "autoattack", "autoattack", AttackBudget(**ball, steps=AUTOATTACK_STEPS), main
-        )
-    return Condition("apgd", "apgd", AttackBudget(**ball, **REGRESSION), main)
+        budget = AttackBudget(**ball, steps=AUTOATTACK_STEPS)
+        return _named(NetworkAttack("autoattack", budget, main))
+    return _named(NetworkAttack("apgd", AttackBudget(**ball, **REGRESSION), main))
+
+
+def _named(
+    perturbation: Perturbation, role: Role = "strong", *, images: int | None = None
+) -> Condition:
+    """A condition that is called as what it does is registered."""
+    return Condition(perturbation.name, perturbation, role, images)
 
 
 def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
@@ -126,11 +135,15 @@ def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ..
     once = _once(threat)
     queries = once.model_copy(update={"steps": QUERIES[suite]})
     return (
-        Condition("clean", None, once.with_epsilon(0.0), role="clean"),
-        Condition("noise", "noise", once, (main,), role="noise"),
-        Condition("fgsm", "fgsm", once, (main,), role="fast"),
-        Condition("square", "square", queries, (main,), role="black_box", images=QUERIED_IMAGES),
+        Condition("clean", _no_attack(threat), "clean"),
+        _named(NetworkAttack("noise", once, (main,)), "noise"),
+        _named(NetworkAttack("fgsm", once, (main,)), "fast"),
+        _named(NetworkAttack("square", queries, (main,)), "black_box", images=QUERIED_IMAGES),
     )
+
+
+def _no_attack(threat: ThreatModel) -> NetworkAttack:
+    return NetworkAttack(None, _once(threat).with_epsilon(0.0))
 
 
 def _once(threat: ThreatModel) -> AttackBudget:
@@ -184,7 +197,7 @@ def _with_known_bugs(
 def _alone(planned: Sequence[Planned], main_task: Task, *, role: Role) -> list[Condition]:
     """Attacks on the main task; Houdini only where that is a class map."""
     return [
-        Condition(name, attack, budget, (main_task.name,), role)
+        Condition(name, NetworkAttack(attack, budget, (main_task.name,)), role)
         for name, attack, budget in planned
         if "houdini" not in attack or kind_of(main_task) == "dense"
     ]
@@ -193,7 +206,7 @@ def _alone(planned: Sequence[Planned], main_task: Task, *, role: Role) -> list[C
 def _together(planned: Sequence[Planned], tasks: Sequence[str], *, role: Role) -> list[Condition]:
     """Attacks on the raw sum of several losses, as published; not Houdini, the loss of one task."""
     return [
-        Condition(f"{name}_tasks", attack, budget, tuple(tasks), role)
+        Condition(f"{name}_tasks", NetworkAttack(attack, budget, tuple(tasks)), role)
         for name, attack, budget in planned
         if "houdini" not in attack and len(tasks) > 1
     ]
@@ -206,7 +219,7 @@ def _several_tasks(suite: Suite, threat: ThreatModel, tasks: Sequence[str]) -> l
     budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=TASKS_STEPS[suite])
     ways = COMBINATIONS[:1] if suite in LIGHT else COMBINATIONS
     return [
-        Condition(_tasks_name(way), "apgd", budget, tuple(tasks), role="tasks", combine=way)
+        Condition(_tasks_name(way), NetworkAttack("apgd", budget, tuple(tasks), way), "tasks")
         for way in ways
     ]
 
@@ -219,10 +232,10 @@ def _sweep(threat: ThreatModel, main: str, *, num_pixels: int) -> list[Condition
     """Growing radii on the main task; none at all is the clean condition."""
     budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
     radii = sweep_radii(threat, num_pixels=num_pixels)
-    clean = AttackBudget(norm=threat.norm, epsilon=0, steps=1, random_start=False)
-    return [
-        Condition("sweep", "apgd", budget.with_epsilon(radius), (main,), role="sweep")
+    attacks = [
+        NetworkAttack("apgd", budget.with_epsilon(radius), (main,))
         if radius
-        else Condition("sweep", None, clean, role="sweep")
+        else _no_attack(threat)
         for radius in radii
     ]
+    return [Condition("sweep", attack, "sweep") for attack in attacks]

@@ -4,11 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.perturbations.base import Perturbation
 
-Role = Literal["clean", "noise", "fast", "strong", "tasks", "black_box", "sweep", "known_bugs"]
+Role = Literal[
+    "clean", "noise", "fast", "strong", "tasks", "black_box", "sweep", "known_bugs", "corruption"
+]
 """Part of a condition in the suite: see ``Condition.role``."""
-Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
+Work = tuple[Perturbation, int | None]
+"""What is done to how many images."""
 
 MULTIPLES = (0.0, 0.5, 1.0, 2.0, 4.0)
 HUGE_LINF = 1.0
@@ -17,61 +21,31 @@ HUGE_LINF = 1.0
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to images before a network is scored on them.
+    """What is done to images before a network is scored on them, and what for.
 
     Attributes:
         name: ``clean``, ``noise``, ``apgd``, ``sea``, ...
-        attack: Registry name of the attack; None leaves images as they are.
-        budget: Ball and effort; for clean images the ball has radius 0.
-        attacked_tasks: Tasks whose losses the attack raises.
+        perturbation: What is done.
         role: ``strong`` conditions are what the verdict rests on; ``tasks`` attack several
             tasks at once; ``noise``, ``fast`` (one step) and ``black_box`` must not beat the strong
             ones; ``sweep`` is one radius of many; ``known_bugs`` reproduces bugs of published code,
-            which may leave the ball.
-        combine: How several attacked tasks become one ascent direction.
+            which may leave the ball; ``corruption`` is no attack and has no part in a verdict.
         images: The first so many images are enough, for checks; None takes all.
     """
 
     name: str
-    attack: str | None
-    budget: AttackBudget
-    attacked_tasks: tuple[str, ...] = ()
+    perturbation: Perturbation
     role: Role = "strong"
-    combine: Combine = "sum"
     images: int | None = None
 
     @property
-    def work(self) -> tuple[object, ...]:
+    def work(self) -> Work:
         """What is done, whatever it is called."""
-        return self.attack, self.budget, self.attacked_tasks, self.combine, self.images
-
-    @property
-    def steps(self) -> int:
-        """Gradient steps per restart, or queries; 0 for an attack that takes none."""
-        if self.attack in (None, "noise"):
-            return 0
-        return 1 if self.attack == "fgsm" else self.budget.steps
-
-    @property
-    def restarts(self) -> int:
-        """Restarts, or draws of noise; 0 without an attack."""
-        return self.budget.restarts if self.attack is not None else 0
-
-    @property
-    def passes(self) -> float:
-        """About how many forward passes an image takes; a backward pass counts as two."""
-        return 1 + _PASSES.get(self.attack or "", 3.0) * max(self.steps, 1) * self.restarts
+        return self.perturbation, self.images
 
     def is_inside(self, threat: ThreatModel) -> bool:
         """Whether what it does to an image is allowed in a threat model."""
-        if self.role == "known_bugs":
-            return False
-        same = self.budget.norm == threat.norm or self.budget.epsilon == 0
-        return same and self.budget.epsilon <= threat.epsilon
-
-
-_PASSES = {"square": 1.0, "noise": 1.0, "sea": 9.0, "autoattack": 40.0}
-"""Forward passes per step and restart, where these are not a pass forward and back."""
+        return self.role != "known_bugs" and self.perturbation.is_inside(threat)
 
 
 def sweep_radii(threat: ThreatModel, *, num_pixels: int) -> tuple[float, ...]:

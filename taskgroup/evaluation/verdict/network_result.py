@@ -62,11 +62,12 @@ class NetworkResult:
     transfers: tuple[Transfer, ...] = ()
     elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
 
-    def findings_in(self, ball: ThreatModel) -> tuple[str, ...]:
+    def findings_in(self, norm: str, epsilon: float) -> tuple[str, ...]:
         """What makes the scores of a ball suspect: a network that masks does so in every ball."""
-        place = (ball.norm, ball.epsilon)
-        balls = {(other.norm, other.epsilon): found for other, found in self.elsewhere}
-        return tuple(dict.fromkeys((*self.findings, *balls.get(place, ()))))
+        balls: dict[tuple[str, float], tuple[str, ...]] = {
+            (ball.norm, ball.epsilon): found for ball, found in self.elsewhere
+        }
+        return tuple(dict.fromkeys((*self.findings, *balls.get((norm, epsilon), ()))))
 
 
 def network_result(
@@ -129,9 +130,9 @@ def _worst(
 
 def _searched(outcomes: Sequence[Outcome]) -> list[ThreatModel]:
     """Every ball that a strong attack searched, once."""
-    strong = [o.condition.budget for o in outcomes if o.condition.role == "strong"]
-    balls = dict.fromkeys((budget.norm, budget.epsilon) for budget in strong)
-    return [ThreatModel(norm=norm, epsilon=epsilon) for norm, epsilon in balls]
+    strong = [o.condition.perturbation.row() for o in outcomes if o.condition.role == "strong"]
+    balls = dict.fromkeys((row.norm, row.epsilon) for row in strong)
+    return [ThreatModel.model_validate({"norm": norm, "epsilon": r}) for norm, r in balls]
 
 
 def _check_network(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> list[str]:

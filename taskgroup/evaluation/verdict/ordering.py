@@ -197,7 +197,7 @@ def _within(outcomes: Sequence[Outcome], role: str, ball: ThreatModel) -> list[O
 
 def _at(outcomes: Sequence[Outcome], ball: ThreatModel) -> list[Outcome]:
     """Those of exactly the ball's radius."""
-    return [o for o in outcomes if o.condition.budget.epsilon == ball.epsilon > 0]
+    return [o for o in outcomes if o.condition.perturbation.row().epsilon == ball.epsilon > 0]
 
 
 def _strong(outcomes: Sequence[Outcome], task: Task, ball: ThreatModel, *, seed: int) -> Tensor:
@@ -209,7 +209,7 @@ def _strong(outcomes: Sequence[Outcome], task: Task, ball: ThreatModel, *, seed:
 
 def _smaller(outcomes: Sequence[Outcome], task: Task, ball: ThreatModel, *, seed: int) -> Tensor:
     """Sums of each image in the next smaller ball that was searched, or without an attack."""
-    radii = {o.condition.budget.epsilon for o in _within(outcomes, "strong", ball)}
+    radii = {o.condition.perturbation.row().epsilon for o in _within(outcomes, "strong", ball)}
     below = max(radii - {ball.epsilon}, default=None)
     if below is None:
         return _within(outcomes, "clean", ball)[0].sums[task.name]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.shards.shard import Part, Shard, ShardResult
-from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.suites.conditions import Condition, Work
 from taskgroup.evaluation.verdict.worst_case import worst_case
 from taskgroup.metrics.base import SumMetric
 
@@ -32,13 +32,13 @@ class Outcome:
     seconds: float
 
 
-Finished = Mapping[tuple[int, tuple[object, ...]], Sequence[tuple[Shard, ShardResult]]]
+Finished = Mapping[tuple[int, Work], Sequence[tuple[Shard, ShardResult]]]
 """Shards by network and work, in the order of their images."""
 
 
 def finished(results: Iterable[tuple[Shard, ShardResult]]) -> Finished:
     """Sort shards by what they are part of; images follow one another whatever the sizes."""
-    found: dict[tuple[int, tuple[object, ...]], list[tuple[Shard, ShardResult]]] = {}
+    found: dict[tuple[int, Work], list[tuple[Shard, ShardResult]]] = {}
     for shard, result in results:
         found.setdefault((shard.network, shard.condition.work), []).append((shard, result))
     return {key: sorted(pairs, key=lambda pair: pair[0].first) for key, pairs in found.items()}

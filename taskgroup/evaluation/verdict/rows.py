@@ -1,12 +1,12 @@
 """From what was found out about networks to the rows that a run keeps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import ThreatModel, step_length
+from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, TrainedModel
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.suites.catalogue import Suite
@@ -44,10 +44,10 @@ class RowMaker:
         """One row per condition, task and score, main task first, then the worst cases.
 
         Every row carries a bootstrap interval over images and the verdict on the network, together
-        with what was found in its own ball. Only the clean ones say ``ok`` where something was
-        found: no attack stands behind them. A task
-        without a label among the images has no rows. An attack of several members has rows of its
-        own, for the worst of them image by image, before theirs.
+        with what was found in its own ball. Only those without an attack, clean ones and
+        corruptions, say ``ok`` where something was found. A task without a label among the images
+        has no rows. An attack of several members has rows of its own, for the worst of them image
+        by image, before theirs.
         """
         tasks = sorted(self.trained.tasks, key=lambda task: task.name != self.trained.main_task)
         rows: list[EvaluationRow] = []
@@ -103,7 +103,6 @@ class RowMaker:
                     score,
                     worst.sums,
                     strongest,
-                    attacked=self.trained.task_set,
                 )
             )
         return [row for row in rows if row is not None]
@@ -111,7 +110,7 @@ class RowMaker:
     def _strongest(self, ball: ThreatModel) -> Outcome:
         allowed = inside(self.result.outcomes, ball, task=self.trained.main_task)
         strong = [o for o in allowed if o.condition.role == "strong"]
-        return max(strong, key=lambda outcome: outcome.condition.budget.epsilon)
+        return max(strong, key=lambda outcome: outcome.condition.perturbation.row().epsilon)
 
     def _row(
         self,
@@ -121,8 +120,6 @@ class RowMaker:
         score: str,
         sums: Tensor,
         outcome: Outcome,
-        *,
-        attacked: Sequence[str] | None = None,
     ) -> EvaluationRow | None:
         """One score, or None where nothing was labelled."""
         metric = task.metric()
@@ -135,18 +132,19 @@ class RowMaker:
             lambda drawn: {score: metric.score(torch.from_numpy(drawn))[score]},
             seed=self.sources.seed,
         )
-        is_worst = name == WORST_CASE
-        is_attacked = condition.attack is not None
+        fields = condition.perturbation.row()
+        is_attacked = fields.kind == "attack" and fields.attack != ""
+        findings = self.result.findings_in(fields.norm, fields.epsilon) if is_attacked else ()
+        if name == WORST_CASE:
+            fields = replace(
+                fields, attack="", attacked_tasks=self.trained.task_set, step_size=None
+            )
         return EvaluationRow(
             trial=self.subject.trial,
             label=self.subject.label,
             role=self.subject.role,
             condition=name,
-            attacked_tasks=tuple(condition.attacked_tasks if attacked is None else attacked),
-            norm=condition.budget.norm,
-            epsilon=condition.budget.epsilon,
-            steps=condition.steps,
-            restarts=condition.restarts,
+            **fields.of(EvaluationRow),
             task=task.name,
             score_name=score,
             direction=metric.directions[score],
@@ -155,14 +153,12 @@ class RowMaker:
             high=intervals[score].high,
             images=len(sums),
             seed=self.sources.seed,
-            verdict=verdict(self.result.findings_in(condition.budget)) if is_attacked else "ok",
+            verdict=verdict(findings),
             seconds=outcome.seconds,
-            attack="" if is_worst else condition.attack or "",
             valid=valid,
             vulnerability=self._vulnerability(task, score, sums) if is_attacked else None,
             suite=self.suite,
             split=self.sources.split,
-            step_size=None if is_worst else step_length(condition.attack, condition.budget),
         )
 
     def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:
@@ -180,12 +176,9 @@ class RowMaker:
                 condition=WORST_CASE,
                 member="/".join(filter(None, (source.condition.name, source.member))),
                 scored_trial=self.subject.trial,
-                attack=source.condition.attack or "",
-                norm=ball.norm,
-                epsilon=ball.epsilon,
-                steps=source.condition.steps,
-                restarts=source.condition.restarts,
-                attacked_tasks=source.condition.attacked_tasks,
+                **replace(
+                    source.condition.perturbation.row(), norm=ball.norm, epsilon=ball.epsilon
+                ).of(ImageRow),
                 seed=self.sources.seed,
                 split=self.sources.split,
                 image=image,
@@ -217,18 +210,13 @@ def transfer_rows(
             seed=seed,
         )
         source, target = subjects[transfer.source], subjects[transfer.target]
-        budget = transfer.condition.budget
         rows.append(
             TransferRow(
                 source=source.trial,
                 source_label=source.label,
                 target=target.trial,
                 target_label=target.label,
-                attack=transfer.condition.attack or "",
-                norm=budget.norm,
-                epsilon=budget.epsilon,
-                steps=transfer.condition.steps,
-                restarts=transfer.condition.restarts,
+                **transfer.condition.perturbation.row().of(TransferRow),
                 task=task.name,
                 score_name=score,
                 direction=metric.directions[score],

@@ -9,6 +9,7 @@ from taskgroup.results.records.dimension import TaskGradientRow as TaskGradientR
 from taskgroup.results.records.evaluation import Direction as Direction
 from taskgroup.results.records.evaluation import EvaluationRow as EvaluationRow
 from taskgroup.results.records.evaluation import ImageRow as ImageRow
+from taskgroup.results.records.evaluation import PerturbationKind as PerturbationKind
 from taskgroup.results.records.evaluation import TransferRow as TransferRow
 from taskgroup.results.records.panel import Panel as Panel
 from taskgroup.results.records.panel import PanelKind as PanelKind

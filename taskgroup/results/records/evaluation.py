@@ -1,4 +1,4 @@
-"""What attacks left of a model: scores, single images, and other models' attacked images."""
+"""What perturbations left of a model: scores, single images, and other models' images."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -6,11 +6,13 @@ from typing import ClassVar, Literal
 from taskgroup.results.records.base import Int32, Record
 
 Direction = Literal["maximize", "minimize"]
+PerturbationKind = Literal["attack", "corruption"]
+"""What was done to images; clean ones are those of an attack of radius 0."""
 
 
 @dataclass(frozen=True)
 class EvaluationRow(Record):
-    """One score of one trained model under one attack.
+    """One score of one trained model under one attack or corruption.
 
     Attributes:
         trial: Number of the trial, or -1 for a checkpoint from elsewhere.
@@ -18,7 +20,7 @@ class EvaluationRow(Record):
         role: ``winner``, ``baseline`` or ``other``.
         condition: ``clean``, ``noise``, ``fgsm``, ``pgd``, ...
         attacked_tasks: Tasks whose losses the attack raised; empty when clean.
-        norm: Norm of the ball.
+        norm: Norm of the ball; empty for a corruption, which has none.
         epsilon: Radius for pixels in [0, 1].
         steps: Gradient steps per restart; 0 without an attack.
         restarts: Restarts; 0 without an attack.
@@ -32,13 +34,16 @@ class EvaluationRow(Record):
         seed: Seed of the attack.
         verdict: ``ok``, or what a sanity check found.
         seconds: Time that the condition took, for all its scores together.
-        attack: Registry name of the attack; empty where there is none or several count.
+        attack: Registry name of the attack, or of the corruption; empty where there is none or
+            several count.
         valid: Pixels, or whole images, that the score counts.
         vulnerability: Mean over images of how much larger the error is than without attack,
             relative to the error without; None where there is no attack or nothing to divide by.
         suite: Suite of attacks that the row belongs to.
         split: Split of the data set that the images come from.
         step_size: Length of the attack's first step in the norm; None where it takes none.
+        kind: ``attack``, clean images and worst cases included, or ``corruption``.
+        severity: Of the corruption, from 1 to 5; 0 for an attack.
     """
 
     stored_as: ClassVar[str] = "evaluation"
@@ -68,6 +73,8 @@ class EvaluationRow(Record):
     suite: str = ""
     split: Literal["test", "confirm"] = "test"
     step_size: float | None = None
+    kind: PerturbationKind = "attack"
+    severity: Int32 = 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class TransferRow(Record):
 
 @dataclass(frozen=True)
 class ImageRow(Record):
-    """What one attack left of one image, for one task of one model.
+    """What one perturbation left of one image, for one task of one model.
 
     Attributes:
         trial: Number of the trial, or -1.
@@ -131,8 +138,8 @@ class ImageRow(Record):
         member: Which attack of an ensemble it was; with ``worst_case`` the condition that the
             result comes from.
         scored_trial: Trial whose model was scored: another one where it is about transfer.
-        attack: Registry name of the attack, or empty.
-        norm: Norm of the ball.
+        attack: Registry name of the attack or the corruption, or empty.
+        norm: Norm of the ball, or empty.
         epsilon: Radius for pixels in [0, 1].
         steps: Gradient steps per restart.
         restarts: Restarts.
@@ -144,6 +151,8 @@ class ImageRow(Record):
         valid: Pixels that count, or 1 for an image with one label.
         sums: The metric's sums of the image; scores of a data set are functions of their total.
         seconds: Time of the piece of work that the image was part of.
+        kind: ``attack`` or ``corruption``, as in an evaluation row.
+        severity: Of the corruption; 0 for an attack.
     """
 
     stored_as: ClassVar[str] = "image"
@@ -166,3 +175,5 @@ class ImageRow(Record):
     valid: int
     sums: tuple[float, ...]
     seconds: float
+    kind: PerturbationKind = "attack"
+    severity: Int32 = 0

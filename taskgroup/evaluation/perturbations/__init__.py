@@ -1,0 +1,1 @@
+"""What an evaluation does to images before it asks for a score."""
