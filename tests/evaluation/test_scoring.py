@@ -7,19 +7,19 @@ import torch
 
 from taskgroup.attacks.base import AttackBudget
 from taskgroup.errors import DataError
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.scoring import score_model
 
 BUDGET = AttackBudget(epsilon=4 / 255, steps=3)
 
 
-def attacked(model, tasks, batches, **options):
-    return score_model(
-        model, tasks, batches, main_task="segmentation", attack="pgd", budget=BUDGET, **options
-    )
+def attacked(model, tasks, batches, *, attacked_tasks=("segmentation",), **options):
+    attack = NetworkAttack("pgd", BUDGET, attacked_tasks)
+    return score_model(model, tasks, batches, perturbation=attack, **options)
 
 
 def test_clean_scores_are_those_of_all_images_at_once(trained, tasks, batches):
-    scores = score_model(trained, tasks, batches, main_task="segmentation")
+    scores = score_model(trained, tasks, batches)
     for task in tasks:
         metric = task.metric()
         whole = sum(
@@ -34,7 +34,7 @@ def test_clean_scores_are_those_of_all_images_at_once(trained, tasks, batches):
 
 
 def test_an_attack_lowers_the_score_and_only_its_tasks_need_suffer(trained, tasks, batches):
-    clean = score_model(trained, tasks, batches, main_task="segmentation").values
+    clean = score_model(trained, tasks, batches).values
     main = attacked(trained, tasks, batches).values
     depth = attacked(trained, tasks, batches, attacked_tasks=("depth",)).values
     assert main["segmentation"]["miou"] < clean["segmentation"]["miou"] - 0.05
@@ -43,10 +43,10 @@ def test_an_attack_lowers_the_score_and_only_its_tasks_need_suffer(trained, task
 
 
 def test_a_training_network_is_scored_in_evaluation_mode_and_given_back(trained, tasks, batches):
-    clean = score_model(trained, tasks, batches, main_task="segmentation")
+    clean = score_model(trained, tasks, batches)
     trained.train()
     buffers = {name: value.clone() for name, value in trained.named_buffers()}
-    again = score_model(trained, tasks, batches, main_task="segmentation")
+    again = score_model(trained, tasks, batches)
     attacked(trained, tasks, batches)
     assert again.values == clean.values
     assert all(module.training for module in trained.modules())
@@ -71,7 +71,7 @@ def test_attack_steps_run_the_attacked_heads_only(trained, tasks, batches):
 
 def test_no_images_is_an_error(trained, tasks):
     with pytest.raises(DataError, match="at least one image"):
-        score_model(trained, tasks, [], main_task="segmentation")
+        score_model(trained, tasks, [])
 
 
 class BreaksAt(torch.nn.Module):
@@ -92,7 +92,7 @@ class BreaksAt(torch.nn.Module):
 def test_a_prediction_of_nan_is_no_class(trained, tasks, batches):
     brightest = torch.cat([batch.images.mean((1, 2, 3)) for batch in batches]).amax()
     breaks = BreaksAt(trained, brightest - 1e-5)
-    scores = score_model(breaks, tasks, batches, main_task="segmentation")
+    scores = score_model(breaks, tasks, batches)
     for task in tasks:
         assert int(scores.sums[task.name].isnan().all(1).sum()) == 1
         assert all(math.isnan(value) for value in scores.values[task.name].values())

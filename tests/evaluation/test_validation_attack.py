@@ -9,6 +9,7 @@ from taskgroup.attacks.compatibility import NEEDS
 from taskgroup.data.loading import open_dataset
 from taskgroup.draws import derive_seed
 from taskgroup.evaluation.loading import load_trained
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.scoring import score_model
 from taskgroup.training.config import TrialConfig, ValidationConfig
 from taskgroup.training.fit import fit
@@ -58,9 +59,7 @@ def score_again(config, checkpoint, attack):
         network.model,
         network.tasks,
         [dataset.batch(range(IMAGES))],
-        main_task=config.main_task,
-        attack=attack,
-        budget=config.validation,
+        perturbation=NetworkAttack(attack, config.validation, (config.main_task,), is_joined=True),
         seed=derive_seed(config.seed, "validation"),
     ).values[config.main_task]
 

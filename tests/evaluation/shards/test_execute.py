@@ -28,7 +28,7 @@ def loaded(make_loaded, trained, batch):
 
 
 def by_name(result):
-    return {(o.condition.name, o.condition.budget.epsilon): o for o in result.outcomes}
+    return {(o.condition.name, o.condition.perturbation.budget.epsilon): o for o in result.outcomes}
 
 
 def scores(loaded, outcome, task="segmentation"):
@@ -97,7 +97,7 @@ def test_scores_agree_with_score_model(loaded, batch):
     few = [batch.select(torch.arange(4))]
     outcomes = by_name(network_results(loaded, QUICK)[0])
     trained = loaded.networks[0]
-    clean = score_model(trained.model, trained.tasks, few, main_task="segmentation")
+    clean = score_model(trained.model, trained.tasks, few)
     assert scores(loaded, outcomes["clean", 0]) == pytest.approx(clean.values["segmentation"])
     assert scores(loaded, outcomes["sweep", 0]) == scores(loaded, outcomes["clean", 0])
     fgsm = outcomes["fgsm", 4 / 255].condition
@@ -105,9 +105,7 @@ def test_scores_agree_with_score_model(loaded, batch):
         trained.model,
         trained.tasks,
         few,
-        main_task="segmentation",
-        attack="fgsm",
-        budget=fgsm.budget,
+        perturbation=fgsm.perturbation,
     )
     found = scores(loaded, outcomes["fgsm", 4 / 255])
     assert found == pytest.approx(again.values["segmentation"], abs=0.01)  # bfloat16 gradients
@@ -117,7 +115,7 @@ def test_an_l2_ball_is_swept_to_the_size_of_the_box(make_loaded, trained, batch)
     loaded = make_loaded([trained], batch, threat=ThreatModel(norm="l2", epsilon=0.5))
     (result,) = network_results(loaded, QUICK)
     sweep = [o for o in result.outcomes if o.condition.name == "sweep"]
-    radii = [outcome.condition.budget.epsilon for outcome in sweep]
+    radii = [outcome.condition.perturbation.budget.epsilon for outcome in sweep]
     assert radii == pytest.approx([0, 0.25, 0.5, 1, 2, (3 * 16 * 16) ** 0.5])
     found = [scores(loaded, outcome)["miou"] for outcome in sweep]
     assert found[-1] < found[2] < found[0]
@@ -134,7 +132,7 @@ def test_the_last_shard_counts_as_much_as_the_others(make_loaded, make_images, t
     assert [len(shard) for shard in shards] == [7, 7, 6]
     results = dict(run_here(loaded, shards))
     joined = torch.cat([results[shard].parts[0].sums["segmentation"] for shard in shards])
-    direct = score_model(trained, loaded.networks[0].tasks, [whole], main_task="segmentation")
+    direct = score_model(trained, loaded.networks[0].tasks, [whole])
     assert torch.equal(joined, direct.sums["segmentation"])
 
 

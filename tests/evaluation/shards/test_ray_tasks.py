@@ -25,6 +25,7 @@ from taskgroup.cluster.surroundings import SETTINGS
 from taskgroup.data.readers.image_folder import ImageFolderConfig
 from taskgroup.errors import ResourceError
 from taskgroup.evaluation.loading import NetworkSources, load_networks
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.ray_tasks import run_with_ray
 from taskgroup.evaluation.shards.shard import Shard, ShardResult
@@ -36,7 +37,8 @@ from taskgroup.tasks.base import build_task
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 STORE = 100 * 2**20
-PGD = Condition("pgd", "pgd", AttackBudget(epsilon=8 / 255, steps=2), ("classification",))
+BUDGET = AttackBudget(epsilon=8 / 255, steps=2)
+PGD = Condition("pgd", NetworkAttack("pgd", BUDGET, ("classification",)))
 SHARDS = (Shard(0, PGD, 0, 2), Shard(0, PGD, 2, 4))
 
 

@@ -29,19 +29,20 @@ def conditions(suite="quick", threat=LINF, attacked=("segmentation", "depth"), m
 
 
 def test_the_quick_list_is_the_published_one():
+    rows = [(c.name, c.perturbation.row()) for c in conditions()]
     listed = [
-        (c.name, c.attack, round(c.budget.epsilon * 255, 6), c.steps, c.restarts, c.attacked_tasks)
-        for c in conditions()
+        (name, r.attack, round(r.epsilon * 255, 6), r.steps, r.restarts, r.attacked_tasks)
+        for name, r in rows
     ]
     main, both = ("segmentation",), ("segmentation", "depth")
     assert listed == [
-        ("clean", None, 0, 0, 0, ()),
+        ("clean", "", 0, 0, 0, ()),
         ("noise", "noise", 4, 0, 1, main),
         ("fgsm", "fgsm", 4, 1, 1, main),
         ("square", "square", 4, 100, 1, main),
         ("apgd", "apgd", 4, 50, 2, main),
         ("apgd_tasks", "apgd", 4, 20, 1, both),
-        ("sweep", None, 0, 0, 0, ()),
+        ("sweep", "", 0, 0, 0, ()),
         ("sweep", "apgd", 2, 20, 1, main),
         ("sweep", "apgd", 4, 20, 1, main),
         ("sweep", "apgd", 8, 20, 1, main),
@@ -60,18 +61,19 @@ def test_the_quick_list_is_the_published_one():
 )
 def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, steps, restarts):
     assert kind_of(task) == kind
-    strong = strong_condition("standard", LINF, task)
+    condition = strong_condition("standard", LINF, task)
+    strong = condition.perturbation
     assert (strong.attack, strong.budget.steps, strong.budget.restarts) == (attack, steps, restarts)
-    assert strong in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
+    assert condition in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
 
 
 def test_mtrobust_adds_the_attacks_of_the_published_tables():
     quick = conditions()
     added = [c for c in conditions("mtrobust") if c not in quick and c.role == "strong"]
     named = [("bim", 3), ("pgd", 10), ("pgd", 20), ("pgd", 50), ("pgd", 100), ("mim", 20)]
-    assert [(c.name, c.steps) for c in added] == [*named, ("houdini", 20)]
-    assert {c.budget.step_size for c in added} == {1 / 255}
-    assert {c.attacked_tasks for c in added} == {("segmentation",)}
+    assert [(c.name, c.perturbation.budget.steps) for c in added] == [*named, ("houdini", 20)]
+    assert {c.perturbation.budget.step_size for c in added} == {1 / 255}
+    assert {c.perturbation.attacked_tasks for c in added} == {("segmentation",)}
     assert set(quick) <= set(conditions("mtrobust"))
     depth = conditions("mtrobust", attacked=("depth",), main=DEPTH)
     assert "houdini" not in {c.name for c in depth}
@@ -79,7 +81,7 @@ def test_mtrobust_adds_the_attacks_of_the_published_tables():
 
 def test_full_is_standard_in_several_balls():
     strong = [c for c in conditions("full") if c.role == "strong"]
-    radii = [(c.budget.norm, c.budget.epsilon) for c in strong]
+    radii = [(c.perturbation.budget.norm, c.perturbation.budget.epsilon) for c in strong]
     scaled = 0.25 * math.sqrt(NUMBERS / 3072)
     assert [norm for norm, _ in radii] == ["linf"] * 3 + ["l2"] * 3
     assert [radius for _, radius in radii] == pytest.approx(
@@ -87,7 +89,12 @@ def test_full_is_standard_in_several_balls():
     )
     several = [c for c in conditions("full") if c.role == "tasks"]
     assert len(several) == 4 * 6
-    assert {c.combine for c in several} == {"sum", "unit_gradient", "loss_ratio", "worst_task"}
+    assert {c.perturbation.combine for c in several} == {
+        "sum",
+        "unit_gradient",
+        "loss_ratio",
+        "worst_task",
+    }
     assert full_balls(ThreatModel(norm="l2", epsilon=0.5), 3072)[3].epsilon == pytest.approx(
         8 / 255
     )
@@ -96,11 +103,12 @@ def test_full_is_standard_in_several_balls():
 @pytest.mark.parametrize("suite", SUITES)
 def test_evaluation_keeps_the_worst_iterate(suite):
     for condition in conditions(suite):
+        attack = condition.perturbation
         if condition.role != "known_bugs":
-            assert condition.budget.keep == "best"
-        assert condition.steps == 0 or condition.attack is not None
-        if condition.attack in ("apgd", "sea"):
-            assert condition.budget.random_start
+            assert attack.budget.keep == "best"
+        assert attack.row().steps == 0 or attack.attack is not None
+        if attack.attack in ("apgd", "sea"):
+            assert attack.budget.random_start
 
 
 @pytest.mark.parametrize("epsilon", [0, 1 / 255, 0.3, 1.0])
@@ -116,14 +124,14 @@ def test_radii_rise_and_end_where_every_image_is_in_reach(epsilon):
 def test_one_task_alone_is_not_attacked_together():
     found = conditions("full", attacked=("segmentation",))
     assert not [c for c in found if c.role == "tasks"]
-    work = {c.name: c.work for c in conditions() if not c.budget.epsilon}
+    work = {c.name: c.work for c in conditions() if not c.perturbation.budget.epsilon}
     assert work["clean"] == work["sweep"]
 
 
 def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
     released = [c for c in conditions("mtrobust_seed") if c.role == "known_bugs"]
     main, both = ("segmentation",), ("segmentation", "depth")
-    assert [(c.name, c.attack, c.attacked_tasks) for c in released] == [
+    assert [(c.name, c.perturbation.attack, c.perturbation.attacked_tasks) for c in released] == [
         ("pgd_seed", "pgd", main),
         ("mim_seed", "mim_seed", main),
         ("houdini_seed", "houdini_seed", main),
@@ -135,38 +143,41 @@ def test_released_attacks_stand_beside_the_right_ones_and_count_for_nothing():
         ("mtrobust_pgd_tasks", "mtrobust_pgd", both),
         ("mtrobust_mim_tasks", "mtrobust_mim", both),
     ]
-    assert {c.combine for c in released} == {"sum"}
-    assert {(c.steps, c.budget.step_size) for c in released} == {(20, 1 / 255)}
-    assert all(c.budget.seed_compatible and c.budget.keep == "last" for c in released)
+    assert {c.perturbation.combine for c in released} == {"sum"}
+    budgets = [c.perturbation.budget for c in released]
+    assert {(b.steps, b.step_size) for b in budgets} == {(20, 1 / 255)}
+    assert all(b.seed_compatible and b.keep == "last" for b in budgets)
     assert not any(c.is_inside(LINF) for c in released)
     others = [c for c in conditions("mtrobust_seed") if c.role != "known_bugs"]
     assert others == list(conditions("mtrobust"))
 
 
 def test_released_attacks_know_one_norm_and_houdini_one_kind_of_task():
-    attacks = {c.attack for c in conditions("mtrobust_seed", main=DEPTH)}
+    attacks = {c.perturbation.attack for c in conditions("mtrobust_seed", main=DEPTH)}
     assert {"pgd", "mtrobust_pgd"} <= attacks
     assert not any("houdini" in str(attack) for attack in attacks)
     alone = conditions("mtrobust_seed", attacked=("segmentation",))
-    assert not any(len(c.attacked_tasks) > 1 for c in alone)
+    assert not any(len(c.perturbation.attacked_tasks) > 1 for c in alone)
     with pytest.raises(ConfigError, match=r"suite 'mtrobust_seed' must go with norm linf, got l2"):
         conditions("mtrobust_seed", threat=ThreatModel(norm="l2", epsilon=0.5))
 
 
 def test_the_published_attacks_are_run_on_several_tasks_too():
-    several = [c for c in conditions("mtrobust") if c.role == "tasks" and c.attack != "apgd"]
+    several = [
+        c for c in conditions("mtrobust") if c.role == "tasks" and c.perturbation.attack != "apgd"
+    ]
     pgd = [("pgd_tasks", "pgd", steps) for steps in (10, 20, 50, 100)]
-    assert [(c.name, c.attack, c.steps) for c in several] == [
+    assert [(c.name, c.perturbation.attack, c.perturbation.row().steps) for c in several] == [
         ("fgsm_tasks", "fgsm", 1),
         ("bim_tasks", "bim", 3),
         *pgd,
         ("mim_tasks", "mim", 20),
     ]
-    assert {c.combine for c in several} == {"sum"}
-    once, *others = [c.budget for c in several]
+    assert {c.perturbation.combine for c in several} == {"sum"}
+    once, *others = [c.perturbation.budget for c in several]
     assert (once.step_size, once.random_start) == (None, False)
     assert {budget.step_size for budget in others} == {1 / 255}
-    assert {c.attacked_tasks for c in several} == {("segmentation", "depth")}
+    assert {c.perturbation.attacked_tasks for c in several} == {("segmentation", "depth")}
     alone = conditions("mtrobust", attacked=("segmentation",))
     assert not any(c.role == "tasks" for c in alone)
 

@@ -8,6 +8,7 @@ import torch
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.evaluation.loading import NetworkSources
 from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.run import plan_networks
 from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
@@ -41,7 +42,8 @@ def outcome(role, ball, right, *, epsilon=None):
     """A condition that leaves so many of 200 images right."""
     radius = ball.epsilon if epsilon is None else epsilon
     attack = None if role == "clean" else "apgd"
-    condition = Condition(role, attack, AttackBudget(norm=ball.norm, epsilon=radius), role=role)
+    budget = AttackBudget(norm=ball.norm, epsilon=radius)
+    condition = Condition(role, NetworkAttack(attack, budget), role)
     correct = (torch.arange(COUNT) < right).double()
     sums = torch.stack([correct, torch.ones(COUNT).double()], 1)
     valid = torch.ones(COUNT, dtype=torch.int64)
@@ -68,7 +70,7 @@ def with_strong(ball, right):
     return [
         outcome("strong", ball, right)
         if o.condition.role == "strong"
-        and (o.condition.budget.norm, o.condition.budget.epsilon) == (ball.norm, ball.epsilon)
+        and o.condition.perturbation.budget == AttackBudget(norm=ball.norm, epsilon=ball.epsilon)
         else o
         for o in ORDERED
     ]
@@ -136,9 +138,9 @@ def test_a_finding_marks_its_own_ball_and_one_of_the_run_marks_all():
     found = NetworkResult(
         (), (), ("predictions are random",), elsewhere=((TWICE, (RISES,)), (L2, ()))
     )
-    assert found.findings_in(AttackBudget(epsilon=TWICE.epsilon)) == (*found.findings, RISES)
+    assert found.findings_in("linf", TWICE.epsilon) == (*found.findings, RISES)
     for ball in (HALF, WHOLE, L2, ThreatModel(norm="l2", epsilon=TWICE.epsilon)):
-        assert found.findings_in(ball) == found.findings
+        assert found.findings_in(ball.norm, ball.epsilon) == found.findings
 
 
 @pytest.fixture
@@ -157,7 +159,8 @@ def test_the_rows_of_each_ball_carry_what_was_found_there(full, make_loaded, tra
     results = dict(run_here(loaded, plan_shards(plans)))
     clean = next(r for s, r in results.items() if s.condition.role == "clean").parts[0]
     for shard, result in results.items():
-        if (shard.condition.attack, shard.condition.budget.epsilon) == ("sea", TWICE.epsilon):
+        attack = shard.condition.perturbation
+        if (attack.name, attack.budget.epsilon) == ("sea", TWICE.epsilon):
             parts = tuple(part._replace(sums=clean.sums) for part in result.parts)
             results[shard] = replace(result, parts=parts)
     result = network_result(loaded, plans, finished(results.items()), 0)

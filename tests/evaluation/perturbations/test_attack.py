@@ -1,4 +1,4 @@
-"""From a condition to attacked images: ensembles by member, several tasks in four ways."""
+"""Attacks on a network: ensembles by member, several tasks in four ways."""
 
 from dataclasses import replace
 
@@ -10,9 +10,9 @@ from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
-from taskgroup.evaluation.suites.attacking import attacked_images
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import WHOLE, BatchSeed
 from taskgroup.evaluation.suites.catalogue import suite_conditions
-from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.tasks.base import Target, TaskInfo, build_task
 
 BALL = AttackBudget(epsilon=8 / 255, steps=4)
@@ -22,6 +22,10 @@ BOTH = ("segmentation", "depth")
 @pytest.fixture
 def network_with_tasks(make_loaded, trained, batch):
     return make_loaded([trained], batch).networks[0]
+
+
+def attacked(trained, batch, attack):
+    return attack.apply(trained.under_test(batch.images.device), batch, BatchSeed(0, 0))
 
 
 def losses(trained, batch, images, task):
@@ -34,9 +38,8 @@ def losses(trained, batch, images, task):
 
 @pytest.mark.parametrize("way", ["sum", "unit_gradient", "loss_ratio", "worst_task"])
 def test_every_way_raises_both_tasks_inside_the_ball(way, network_with_tasks, batch):
-    condition = Condition("apgd_tasks", "apgd", BALL, BOTH, role="tasks", combine=way)
     with fixed_network(network_with_tasks.model):
-        found = attacked_images(network_with_tasks, batch, condition, seed=0, number=0)
+        found = attacked(network_with_tasks, batch, NetworkAttack("apgd", BALL, BOTH, way))
     (images,) = found.values()
     assert (images - batch.images).abs().amax() <= 8 / 255 + 1e-6
     for task in BOTH:
@@ -50,17 +53,19 @@ PUBLISHED = [
     for condition in suite_conditions(
         "mtrobust_seed", ThreatModel(epsilon=8 / 255), SEGMENTATION, BOTH, num_pixels=768
     )
-    if len(condition.attacked_tasks) > 1 and condition.steps <= 20
+    if len(condition.perturbation.attacked_tasks) > 1 and condition.perturbation.budget.steps <= 20
 ]
 
 
-@pytest.mark.parametrize("condition", PUBLISHED, ids=lambda c: f"{c.name}-{c.steps}")
+@pytest.mark.parametrize(
+    "condition", PUBLISHED, ids=lambda c: f"{c.name}-{c.perturbation.budget.steps}"
+)
 def test_published_attacks_see_every_task(condition, network_with_tasks, batch):
-    alone = replace(condition, attacked_tasks=BOTH[:1])
+    together = condition.perturbation
+    alone = replace(together, attacked_tasks=BOTH[:1])
     with fixed_network(network_with_tasks.model):
         images, of_one = (
-            attacked_images(network_with_tasks, batch, each, seed=0, number=0)[""]
-            for each in (condition, alone)
+            attacked(network_with_tasks, batch, each)[WHOLE] for each in (together, alone)
         )
     assert not torch.equal(images, of_one)
     before, after = (
@@ -111,9 +116,9 @@ def test_loss_ratios_weigh_by_growth(network_with_tasks, batch):
 
 
 def test_an_ensemble_gives_its_members(network_with_tasks, batch):
-    condition = Condition("sea", "sea", replace_steps(12), ("segmentation",))
+    attack = NetworkAttack("sea", replace_steps(12), ("segmentation",))
     with fixed_network(network_with_tasks.model):
-        found = attacked_images(network_with_tasks, batch, condition, seed=0, number=0)
+        found = attacked(network_with_tasks, batch, attack)
     assert list(found) == [
         "masked_balanced_cross_entropy", "masked_cross_entropy", "jensen_shannon",
     ]  # fmt: skip
@@ -143,9 +148,8 @@ def replace_steps(steps):
 )
 def test_an_attack_that_does_not_fit_is_refused(attack, task, message, network_with_tasks, batch):
     trained = replace(network_with_tasks, main_task=task)
-    condition = Condition(attack, attack, BALL, (task,))
     with pytest.raises(ConfigError, match=message):
-        attacked_images(trained, batch, condition, seed=0, number=0)
+        attacked(trained, batch, NetworkAttack(attack, BALL, (task,)))
 
 
 @pytest.mark.parametrize("way", ["unit_gradient", "loss_ratio", "worst_task"])
