@@ -1,1 +1,1 @@
-"""Which attacks an evaluation consists of, and what each does to images."""
+"""Which conditions an evaluation consists of."""
