@@ -392,7 +392,7 @@ def test_a_winner_that_is_a_baseline_is_scored_once(run):
 
 
 def test_the_newest_run_is_taken(run, tmp_path):
-    with pytest.raises(ConfigError, match=r"run .*small-1 must hold the trial"):
+    with pytest.raises(ConfigError, match=r"run .*small-1 has no trial"):
         evaluate(99, runs=tmp_path / "runs")
 
 
@@ -468,7 +468,7 @@ def test_images_without_a_label_have_no_score(run, monkeypatch):
 
 
 def test_an_unknown_trial_names_the_known_ones(run):
-    with pytest.raises(ConfigError, match=r"found no trial 99; it has 0 to 3"):
+    with pytest.raises(ConfigError, match=r"has no trial 99 to evaluate; it has 0 to 3"):
         evaluate(99, run=run.path)
 
 

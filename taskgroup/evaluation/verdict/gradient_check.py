@@ -9,8 +9,12 @@ gradient says, b = <g, d>. Their alignment per image is
     rho = sum(a b) / sqrt(sum(a^2) sum(b^2))
 
 over the directions, the largest over three step sizes h, since a step may be too long for a curved
-loss or too short for its rounding. Source: this project; in the spirit of the checks by Athalye,
-Carlini and Wagner (2018, arXiv:1802.00420).
+loss or too short for its rounding. Half of the directions change every pixel. A gradient of which
+only the small entries are wrong hides behind the large ones there, although attacks that take signs
+mind every entry alike; so the other half of the directions leave out what is above the median.
+
+Source: this project, in the spirit of the checks by Athalye, Carlini and Wagner (2018,
+arXiv:1802.00420).
 """
 
 import copy
@@ -28,6 +32,7 @@ from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, Task
 
 DIRECTIONS = 8
+"""Directions over all entries, and again as many over the small ones."""
 STEP_SIZES = (0.25 / 255, 1 / 255, 4 / 255)
 """Lengths of a finite difference in every pixel, in the range of the images."""
 ALIGNED = 0.9
@@ -75,7 +80,7 @@ def check_gradients(
     """Compare the gradients of two losses of the main task with differences of these losses.
 
     Half of the images are taken at random points of the ball, the other half where a short attack
-    ends. About 53 forward passes, a backward pass counting as two, besides the attack on that half.
+    ends. About 100 forward passes, a backward pass counting as two, and that attack.
 
     Args:
         model: The network; it is in evaluation mode meanwhile.
@@ -164,32 +169,52 @@ def _compare(
 ) -> _Comparison:
     """Alignment in the precision of ``points`` ``(N, C, H, W)``; directions ``(D, N, C, H, W)``."""
     gradients, size = _gradients(model, task, points, target)
-    slopes = torch.einsum("dnchw,lnchw->dln", directions, gradients)
     rounding = torch.finfo(points.dtype).eps * size
-    alignments, clear = [], []
-    for step in STEP_SIZES:
-        measured = torch.stack(
-            [
-                _losses(task, _predict(model, task, points + step * direction), target)
-                - _losses(task, _predict(model, task, points - step * direction), target)
-                for direction in directions
-            ]
-        ) / (2 * step)
-        norms = measured.square().sum(0).sqrt(), slopes.square().sum(0).sqrt()
-        largest = torch.maximum(*norms) / len(directions) ** 0.5
-        clear.append(2 * step * largest >= CLEAR * rounding)
-        product = norms[0] * norms[1]
-        cosine = (measured * slopes).sum(0) / product
-        cosine = torch.where(product > 0, cosine, torch.zeros_like(cosine))
-        # A loss that is not a number is described by nothing.
-        alignments.append(cosine.nan_to_num(-1.0).where(clear[-1] | cosine.isnan(), torch.nan))
-    stacked = torch.stack(alignments)
-    best = stacked.nan_to_num(-torch.inf).amax(0)
+    magnitudes = gradients[-1].abs()  # of the loss that never saturates
+    median = magnitudes.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    found = []
+    for group in (directions, directions * (magnitudes <= median)):
+        slopes = torch.einsum("dnchw,lnchw->dln", group, gradients)
+        ways = [
+            _alignment(_differences(model, task, points, target, group, step), slopes, step)
+            for step in STEP_SIZES
+        ]
+        clear = torch.stack([change >= CLEAR * rounding for _, change in ways])
+        cosines = torch.stack([cosine for cosine, _ in ways])
+        best = cosines.where(clear, -torch.inf).amax(0)
+        found.append((best.where(best > -torch.inf, torch.nan), clear.all(0)))
+    (every, clear), (small, small_clear) = found
     return _Comparison(
-        alignment=best.where(best > -torch.inf, torch.nan),
-        is_clear=torch.stack(clear).all(0),
+        alignment=torch.where(small.isnan(), every, torch.minimum(every, small)),
+        is_clear=clear & small_clear,
         is_finite=bool(gradients.isfinite().all()),
     )
+
+
+def _differences(
+    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor, step: float
+) -> Tensor:
+    """Central differences of the losses along directions, per length, ``(D, 2, N)``."""
+    ends = [
+        [
+            _losses(task, _predict(model, task, points + length * direction), target)
+            for length in (step, -step)
+        ]
+        for direction in directions
+    ]
+    return torch.stack([ahead - behind for ahead, behind in ends]) / (2 * step)
+
+
+def _alignment(measured: Tensor, slopes: Tensor, step: float) -> tuple[Tensor, Tensor]:
+    """Cosine between slopes ``(D, 2, N)``, and the change that they tell of, both ``(2, N)``.
+
+    A loss that is not a number is described by nothing: -1, and the change is infinite.
+    """
+    norms = measured.square().sum(0).sqrt(), slopes.square().sum(0).sqrt()
+    change = 2 * step * torch.maximum(*norms) / len(measured) ** 0.5
+    product = norms[0] * norms[1]
+    cosine = torch.where(product == 0, product, (measured * slopes).sum(0) / product)
+    return cosine.nan_to_num(-1.0), change.where(~cosine.isnan(), torch.inf)
 
 
 def _in_double(
