@@ -36,10 +36,11 @@ import taskgroup.data
 import taskgroup.models
 import taskgroup.tasks
 import taskgroup.training.weighting  # noqa: F401  (these five fill the registries)
-from taskgroup.attacks.apgd import SHRINKING, checkpoints, phase_steps
+from taskgroup.attacks.apgd import checkpoints
 from taskgroup.attacks.base import AttackBudget
+from taskgroup.attacks.ensembles.sea import SEA_LOSSES
 from taskgroup.attacks.losses.base import LOSSES, Setting
-from taskgroup.attacks.sea import SEA_LOSSES
+from taskgroup.attacks.phases import SHRINKING, phase_steps
 from taskgroup.config import parse
 from taskgroup.data.base import Batch
 from taskgroup.data.loading import open_dataset

@@ -12,7 +12,7 @@ from seed_ensemble import seed_worst_accuracy, seed_worst_miou
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import AttackBudget
-from taskgroup.attacks.sea import sea
+from taskgroup.attacks.ensembles.sea import sea
 from taskgroup.data.base import Batch
 from taskgroup.draws import Draws
 from taskgroup.errors import DataError, DivergedError

@@ -1,9 +1,9 @@
 """Auto-PGD: projected gradient ascent that chooses its own step size.
 
-Steps, momentum and checkpoints are those of Croce and Hein 2020 (arXiv:2003.01690); the shrinking
-radii, and a loss that is tracked beside the one that is raised, those of SEA (Croce, Singh and
-Hein 2024, arXiv:2306.12941). One engine serves every objective. An iteration costs one forward
-pass, whose loss, tracked loss and score are all used.
+Steps, momentum and checkpoints are those of Croce and Hein 2020 (arXiv:2003.01690); a loss that is
+tracked beside the one that is raised is that of SEA (Croce, Singh and Hein 2024, arXiv:2306.12941).
+One engine serves every objective. An iteration costs one forward pass, whose loss, tracked loss and
+score are all used.
 """
 
 from typing import Literal, NamedTuple
@@ -14,10 +14,9 @@ from torch import Tensor
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation, Objective, ThreatModel
 from taskgroup.attacks.compatibility import check_seed_compatible
 from taskgroup.attacks.geometry import (
+    apgd_start,
     assert_inside,
     project,
-    random_inside,
-    random_surface,
     steepest,
 )
 from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
@@ -31,22 +30,6 @@ INTERVAL_DECREASE = 0.03
 """Shares of all steps between checkpoints; section 3 of Croce and Hein 2020, arXiv:2003.01690."""
 RISES_WANTED = 0.75
 """Share of steps since the last checkpoint that must have raised the loss; rho of the paper."""
-
-
-class Phase(NamedTuple):
-    """A part of an attack.
-
-    Attributes:
-        radius: Radius of its ball, in multiples of epsilon.
-        share: Share of all steps; the last phase takes what is left.
-    """
-
-    radius: float
-    share: float
-
-
-SHRINKING = (Phase(2.0, 0.3), Phase(1.5, 0.3), Phase(1.0, 0.4))
-"""The radii of SEA (arXiv:2306.12941): a wide ball gets an attack past poor local maxima."""
 
 
 class Climb(NamedTuple):
@@ -173,7 +156,7 @@ def apgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: D
     if budget.keep == "best" and budget.random_start:
         worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
     for _ in range(budget.restarts if budget.random_start else 1):
-        start = _random_start(images, budget, draws) if budget.random_start else images
+        start = apgd_start(images, budget, draws) if budget.random_start else images
         end = climb(
             objective,
             images,
@@ -184,58 +167,6 @@ def apgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: D
         )
         worst, last = worst.offered(end.best, end.tracked), end.last
     return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
-
-
-def apgd_phases(
-    objective: Objective,
-    images: Tensor,
-    *,
-    threat: ThreatModel,
-    steps: int,
-    draws: Draws,
-    phases: tuple[Phase, ...] = SHRINKING,
-    random_start: bool = True,
-    stop_at: float | None = None,
-    stops: Literal["image", "batch"] = "image",
-) -> Climb:
-    """Climb in one ball after the other, each from where the previous phase ended.
-
-    A phase begins at the previous one's lowest score, projected into its own ball; what was best
-    there does not count any more. ``n`` steps take ``n`` backward passes and one forward pass more
-    per phase.
-
-    Args:
-        objective: What to raise, what to track, and a score that an attack lowers.
-        images: ``(N, C, H, W)`` in [0, 1].
-        threat: The ball of radius epsilon, in which the last phase must end.
-        steps: Steps of all phases together.
-        draws: Source of the random start.
-        phases: Radii and shares of the steps; the last radius is 1.
-        random_start: Begin at a random point of the first ball instead of the images.
-        stop_at: In each phase an image whose score is this low or lower leaves the batch; None
-            lets all images run. Zero fits accuracies, not errors.
-        stops: Whether each image leaves by itself, or all together when the last one may.
-
-    Returns:
-        The end of the last phase.
-    """
-    assert phases[-1].radius == 1, "the last phase must end in the threat model"
-    point: Tensor | None = None if random_start else images
-    end: Climb | None = None
-    for phase, count in zip(phases, phase_steps(phases, steps), strict=True):
-        if count == 0:
-            continue
-        ball = threat.model_copy(update={"epsilon": phase.radius * threat.epsilon})
-        if point is None:
-            start = _random_start(images, ball, draws)
-        else:
-            start = project(point, images, ball)
-        end = climb(
-            objective, images, start, threat=ball, steps=count, stop_at=stop_at, stops=stops
-        )
-        point = end.lowest
-    assert end is not None, "there must be a step to take"
-    return end
 
 
 def climb(
@@ -265,20 +196,18 @@ def climb(
     gradient, evaluation = input_gradient(objective, start, 0.0)
     length = 2 * threat.epsilon if step_size is None else step_size
     state = begin(images, start, gradient, evaluation, step_size=length)
-    end = _first_end(state)
+    end = first_end(state)
     intervals = checkpoints(steps)
     for number in range(1, steps + 1):
         if stop_at is not None and is_stop_check(number, images.device):
-            finished = state.lowest_score <= stop_at
-            if stops == "batch":
-                finished = finished.all().expand_as(finished)
-            state, objective = _without(finished, state, objective, end)
+            finished = is_finished(state, stop_at, stops)
+            state, objective = without(finished, state, objective, end)
         if len(state.place) == 0:
             break
         state = _stepped(state, objective, threat, number=number, steps=steps)
         if number < steps and number in intervals:
             state = state.after_checkpoint(intervals[number])
-    _write(end, state)
+    write_end(end, state)
     return end
 
 
@@ -300,33 +229,33 @@ def _next_point(state: State, threat: ThreatModel, *, share: float) -> Tensor:
     return project(state.point + mixed, state.images, threat)
 
 
-def _without(
+def is_finished(state: State, stop_at: float, stops: Literal["image", "batch"]) -> Tensor:
+    """Which images may leave, ``(M,)``: those that scored so low, or all once every one has."""
+    finished = state.lowest_score <= stop_at
+    return finished if stops == "image" else finished.all().expand_as(finished)
+
+
+def without(
     finished: Tensor, state: State, objective: Objective, end: Climb
 ) -> tuple[State, Objective]:
     """Drop the images that cannot get worse, after writing down where they ended."""
     if not finished.any():
         return state, objective
-    _write(end, state.select(finished))
+    write_end(end, state.select(finished))
     return state.select(~finished), objective.select(~finished)
 
 
-def _first_end(state: State) -> Climb:
+def first_end(state: State) -> Climb:
     """Room for the ends of all images."""
     tracked, score = state.best_tracked.clone(), state.lowest_score.clone()
     return Climb(state.best.clone(), tracked, state.lowest.clone(), score, state.point.clone())
 
 
-def _write(end: Climb, state: State) -> None:
+def write_end(end: Climb, state: State) -> None:
     """Write the ends of the state's images into ``end``."""
     ends = (state.best, state.best_tracked, state.lowest, state.lowest_score, state.point)
     for values, found in zip(end, ends, strict=True):
         values[state.place] = found
-
-
-def _random_start(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
-    """Uniform in the linf ball, as in SEA; on the l2 sphere, as in AutoAttack."""
-    draw = random_inside if threat.norm == "linf" else random_surface
-    return draw(images, threat, draws)
 
 
 def checkpoints(steps: int) -> dict[int, int]:
@@ -346,17 +275,6 @@ def checkpoints(steps: int) -> dict[int, int]:
         interval = max(interval - decrease, smallest)
         step += interval
     return found
-
-
-def phase_steps(phases: tuple[Phase, ...], steps: int) -> tuple[int, ...]:
-    """Steps of each phase, rounded down, the rest for the last; a phase may get none.
-
-    Example:
-        >>> phase_steps(SHRINKING, 300)
-        (90, 90, 120)
-    """
-    first = [int(phase.share * steps) for phase in phases[:-1]]
-    return (*first, steps - sum(first))
 
 
 def begin(

@@ -75,6 +75,7 @@ class LossObjective(Objective, Protocol):
         *,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        temperature: Tensor | None = None,
         score: Scoring = "main",
     ) -> Objective:
         """The same images under another attack loss of the main task.
@@ -83,7 +84,14 @@ class LossObjective(Objective, Protocol):
             loss: Name of the loss to raise.
             tracks: Loss that ranks iterates: the task's own or the one that is raised.
             towards: Class to be predicted instead, of the target's shape; targeted losses.
+            temperature: What the loss sees the logits divided by, ``(N,)`` above 0; None is 1.
             score: What the evaluation's score is.
+        """
+
+    def logit_gap(self, images: Tensor) -> Tensor:
+        """Mean over valid pixels of the highest minus the second highest logit, ``(N,)``.
+
+        Of a main task of classes; no graph, float32, 0 for an image with nothing valid.
         """
 
 

@@ -7,6 +7,7 @@ from taskgroup.errors import ConfigError
 
 NEEDS: Mapping[str, Predicts] = {
     "sea": "class_map",
+    "tempered": "class_map",
     "segpgd": "class_map",
     "cospgd": "class_map",
     "cospgd_softmax": "class_map",
@@ -24,7 +25,7 @@ WORDS: Mapping[Predicts, str] = {
     "numbers": "numbers",
 }
 INSTEAD: Mapping[Predicts, str] = {
-    "class_map": "sea or apgd",
+    "class_map": "sea or tempered",
     "class": "autoattack or apgd",
     "numbers": "apgd",
 }

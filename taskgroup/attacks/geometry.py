@@ -68,6 +68,12 @@ def random_surface(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     return project(images + threat.epsilon * noise, images, threat)
 
 
+def apgd_start(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
+    """Where APGD begins: in the linf ball, as in SEA; on the l2 sphere, as in AutoAttack."""
+    draw = random_inside if threat.norm == "linf" else random_surface
+    return draw(images, threat, draws)
+
+
 def random_stretched(images: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
     """Where AutoAttack begins, projected to the box.
 

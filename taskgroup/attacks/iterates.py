@@ -1,5 +1,6 @@
 """What attacks ask of an iterate: its gradient, its evaluation, whether it is the worst so far."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 import torch
@@ -77,6 +78,26 @@ class Worst(NamedTuple):
             torch.where(worse[:, None, None, None], images, self.images),
             torch.where(worse, tracked, self.tracked),
         )
+
+
+def lowest_scored(
+    objective: Objective, images: Tensor, members: Iterable[tuple[str, Tensor]]
+) -> Tensor:
+    """Each image's member with the lowest score, the first of equals, ``(N, C, H, W)``.
+
+    Args:
+        objective: What scores.
+        images: The clean images.
+        members: Names and perturbed images, as an ensemble gives them.
+    """
+    worst, lowest = images.detach().clone(), images.new_full((len(images),), torch.inf)
+    for _, found in members:
+        evaluation = evaluate_only(objective, found, 1.0)
+        score = evaluation.score.masked_fill(evaluation.tracked.isnan(), -torch.inf)
+        lower = score < lowest
+        worst = torch.where(lower[:, None, None, None], found, worst)
+        lowest = torch.where(lower, score, lowest)
+    return worst
 
 
 def is_stop_check(number: int, device: torch.device) -> bool:

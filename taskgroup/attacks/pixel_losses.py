@@ -1,5 +1,7 @@
 """Attacks that are PGD or MIM on a loss of their own: SegPGD, CosPGD, Houdini; for class maps."""
 
+from typing import Literal
+
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
@@ -77,22 +79,42 @@ def houdini_seed(
     )
 
 
-def raising(objective: Objective, loss: str, *, attack: str, score: Scoring = "main") -> Objective:
+def raising(
+    objective: Objective,
+    loss: str,
+    *,
+    attack: str,
+    tracks: Literal["task", "raised"] = "task",
+    temperature: Tensor | None = None,
+    score: Scoring = "main",
+) -> Objective:
     """The objective of a class map with the named attack loss.
 
     Args:
         objective: Whose loss is exchanged.
         loss: Name of the loss.
         attack: Who asks, for messages.
+        tracks: Loss that ranks iterates: the task's own or the one that is raised.
+        temperature: What the loss sees the logits divided by, ``(N,)``; None is 1.
         score: What the evaluation's score is.
 
     Raises:
         ConfigError: The objective's loss cannot be exchanged, or its task has no class per pixel.
     """
+    exchangeable = with_losses(objective, attack=attack)
+    return exchangeable.with_loss(loss, tracks=tracks, temperature=temperature, score=score)
+
+
+def with_losses(objective: Objective, *, attack: str) -> LossObjective:
+    """The objective, after a check that its loss can be exchanged and that the attack fits.
+
+    Raises:
+        ConfigError: It combines several tasks, or its task is of another kind than the attack's.
+    """
     if not isinstance(objective, LossObjective):
         raise ConfigError(
-            f"attack {attack!r} raises the loss {loss!r} of one main task, but the objective "
-            "combines several; attack the main task alone, or choose apgd"
+            f"attack {attack!r} raises losses of one main task, but the objective combines "
+            "several; attack the main task alone, or choose apgd"
         )
     check_fit(attack, objective.predicts)
-    return objective.with_loss(loss, score=score)
+    return objective

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from taskgroup.attacks.base import Evaluation
+from taskgroup.attacks.losses.logits import logit_gap
 
 
 class NetworkObjective:
@@ -36,6 +37,9 @@ class NetworkObjective:
 
     def logits(self, images: Tensor) -> Tensor:
         return self.network(images)
+
+    def logit_gap(self, images: Tensor) -> Tensor:
+        return logit_gap(self.network(images), torch.ones(len(images), dtype=torch.bool))
 
 
 @pytest.fixture
@@ -85,5 +89,8 @@ def objective_from() -> Callable[[Callable[[Tensor], Tensor]], object]:
 
         def with_loss(self, loss, **options) -> "FunctionObjective":
             return self
+
+        def logit_gap(self, images: Tensor) -> Tensor:
+            return torch.ones(len(images))
 
     return FunctionObjective

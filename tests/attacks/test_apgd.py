@@ -4,18 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.apgd import (
-    SHRINKING,
-    Phase,
-    apgd,
-    apgd_phases,
-    checkpoints,
-    climb,
-    phase_steps,
-)
+from taskgroup.attacks.apgd import apgd, checkpoints, climb
 from taskgroup.attacks.base import AttackBudget, Evaluation, ThreatModel
 from taskgroup.attacks.geometry import project
 from taskgroup.attacks.iterates import is_stop_check
+from taskgroup.attacks.phases import SHRINKING, Phase, climb_phases, phase_steps
 from taskgroup.draws import Draws
 
 LINF = ThreatModel(norm="linf", epsilon=8 / 255)
@@ -151,7 +144,7 @@ def test_checkpoints_golden():
 
 def test_sea_takes_303_forward_and_300_backward_passes(images):
     objective = Wavy(images)
-    apgd_phases(objective, images, threat=LINF, steps=300, draws=Draws(seeded()))
+    climb_phases(objective, images, threat=LINF, steps=300, draws=Draws(seeded()))
     assert objective.counts == {"calls": 303, "gradients": 300, "images": 303 * len(images)}
 
 
@@ -178,7 +171,7 @@ def test_a_fooled_image_runs_on_in_the_registered_attack(images):
 
 def test_progress_runs_from_zero_to_one_in_each_phase(images):
     objective = Wavy(images)
-    apgd_phases(objective, images, threat=LINF, steps=10, draws=Draws(seeded()))
+    climb_phases(objective, images, threat=LINF, steps=10, draws=Draws(seeded()))
     assert phase_steps(SHRINKING, 10) == (3, 3, 4)
     assert objective.progress == pytest.approx(
         [0, 1 / 3, 2 / 3, 1, 0, 1 / 3, 2 / 3, 1, 0, 0.25, 0.5, 0.75, 1]
@@ -187,7 +180,7 @@ def test_progress_runs_from_zero_to_one_in_each_phase(images):
 
 @both_norms
 def test_shrinking_radii_end_inside(threat, images):
-    end = apgd_phases(Wavy(images), images, threat=threat, steps=20, draws=Draws(seeded()))
+    end = climb_phases(Wavy(images), images, threat=threat, steps=20, draws=Draws(seeded()))
     for points in (end.best, end.lowest, end.last):
         change = (points - images).flatten(1)
         length = change.abs().amax(1) if threat.norm == "linf" else change.norm(dim=1)
@@ -205,7 +198,7 @@ def test_a_phase_begins_where_the_last_one_was_best(images):
     objective = Remember(images)
     objective.points = []
     phases = (Phase(2.0, 0.5), Phase(1.0, 0.5))
-    apgd_phases(objective, images, threat=LINF, steps=12, draws=Draws(seeded()), phases=phases)
+    climb_phases(objective, images, threat=LINF, steps=12, draws=Draws(seeded()), phases=phases)
     first, start = objective.points[:7], objective.points[7]
     scores = torch.stack([Wavy(images)(point, 0).score for point in first])
     lowest = torch.stack([first[int(scores[:, i].argmin())][i] for i in range(len(images))])
@@ -214,7 +207,7 @@ def test_a_phase_begins_where_the_last_one_was_best(images):
 
 
 def test_fewer_steps_than_phases_still_end_in_the_ball(images):
-    end = apgd_phases(Wavy(images), images, threat=LINF, steps=1, draws=Draws(seeded()))
+    end = climb_phases(Wavy(images), images, threat=LINF, steps=1, draws=Draws(seeded()))
     assert (end.lowest - images).abs().max() <= 8 / 255 + 1e-6
 
 
@@ -257,7 +250,7 @@ def test_without_a_score_the_highest_loss_leads(images):
             return super().__call__(seen, progress)._replace(score=torch.full((6,), torch.nan))
 
     options = {"threat": LINF, "steps": 20, "draws": Draws(seeded()), "random_start": False}
-    end = apgd_phases(Unscored(images), images, stop_at=0.0, **options)
+    end = climb_phases(Unscored(images), images, stop_at=0.0, **options)
     assert end.score.isnan().all()
     assert torch.equal(end.lowest, end.best)
     best = images

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from taskgroup.attacks.apgd import apgd_phases, climb
+from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Evaluation, ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.attacks.phases import climb_phases
 from taskgroup.draws import Draws
 
 THREAT = ThreatModel(epsilon=8 / 255)
@@ -106,7 +107,7 @@ def test_masked_cross_entropy_run(toy):
 def test_jensen_shannon_run_with_shrinking_radii(toy):
     network, images, classes = toy
     objective = ToyObjective(network, classes, "jensen_shannon")
-    end = apgd_phases(
+    end = climb_phases(
         objective,
         images,
         threat=THREAT,

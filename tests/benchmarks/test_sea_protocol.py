@@ -8,7 +8,7 @@ from sea_protocol import class_map, sea_report, worst_mean
 from torch import nn
 
 from taskgroup.attacks.base import AttackBudget
-from taskgroup.attacks.sea import SEA_LOSSES
+from taskgroup.attacks.ensembles.sea import SEA_LOSSES
 from taskgroup.data.base import Batch
 from taskgroup.errors import ConfigError, DataError, DivergedError
 from taskgroup.metrics.confusion import ConfusionMetric

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgroup.attacks.sea import SEA_LOSSES
+from taskgroup.attacks.ensembles.sea import SEA_LOSSES
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
 from taskgroup.evaluation.suites import catalogue

@@ -10,7 +10,7 @@ from torch import nn
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
 from taskgroup.attacks.compatibility import NEEDS
-from taskgroup.attacks.sea import SEA_LOSSES, sea
+from taskgroup.attacks.ensembles.sea import SEA_LOSSES, sea
 from taskgroup.data.base import Batch
 from taskgroup.draws import Draws
 from taskgroup.evaluation.objective.network import fixed_network

@@ -49,3 +49,15 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 def is_right(logits: Tensor, classes: Tensor) -> Tensor:
     """Whether the class has the highest logit; bool, without a gradient."""
     return logits.argmax(1) == classes
+
+
+def logit_gap(logits: Tensor, valid: Tensor) -> Tensor:
+    """Highest minus second highest logit, the mean over valid pixels, ``(N,)``; 0 without any.
+
+    Args:
+        logits: ``(N, K, H, W)`` or ``(N, K)``, at least two classes.
+        valid: ``(N, H, W)`` or ``(N,)`` bool.
+    """
+    highest = logits.float().topk(2, dim=1).values
+    gaps = (highest[:, 0] - highest[:, 1]).masked_fill(~valid, 0.0).unsqueeze(-1).flatten(1).sum(1)
+    return gaps / valid.unsqueeze(-1).flatten(1).sum(1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Differences of logits: the margin, and the difference of logits ratio of AutoAttack.
+"""Differences of logits: the margin, its sigmoid, and the difference of logits ratio of AutoAttack.
 
 The ratio divides a margin by the spread of the highest logits, so that scaling a network's logits,
 which makes the gradient of cross-entropy vanish, changes nothing (Croce and Hein 2020,
@@ -21,6 +21,19 @@ def margin(prediction: Tensor, target: Tensor, valid: Tensor, setting: Setting =
     """Highest other logit minus the logit of the class, ``(N,)``; positive where wrong."""
     classes = classes_where(prediction, target, valid)
     return per_image(_margins(prediction.float(), classes), valid)
+
+
+@LOSSES.register("sigmoid_margin")
+def sigmoid_margin(
+    prediction: Tensor, target: Tensor, valid: Tensor, setting: Setting = PLAIN
+) -> Tensor:
+    """Sigmoid of the margin, a smooth count of the pixels that are wrong; ``(N,)`` in [0, 1].
+
+    Its gradient fades for pixels that are far from the boundary on either side, so an attack works
+    on those that it can still turn, without a mask.
+    """
+    classes = classes_where(prediction, target, valid)
+    return per_image(_margins(prediction.float(), classes).sigmoid(), valid)
 
 
 @LOSSES.register("dlr")

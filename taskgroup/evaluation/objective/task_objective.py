@@ -1,16 +1,34 @@
 """From a model and its tasks to what an attack sees."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import Evaluation, Predicts, Scoring
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.attacks.losses.logits import logit_gap
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import autocast
 from taskgroup.tasks.base import Target, Task
+
+
+class _Raised(NamedTuple):
+    """What an attack raises instead of the main task's own loss; see ``TaskObjective``."""
+
+    loss: str | None
+    tracks: Literal["task", "raised"]
+    towards: Tensor | None
+    temperature: Tensor | None
+    score: Scoring
+
+    def select(self, index: Tensor) -> "_Raised":
+        """The same for some of the images."""
+        return self._replace(
+            towards=None if self.towards is None else self.towards[index],
+            temperature=None if self.temperature is None else self.temperature[index],
+        )
 
 
 class TaskObjective:
@@ -38,6 +56,7 @@ class TaskObjective:
         loss: str | None = None,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        temperature: Tensor | None = None,
         score: Scoring = "main",
         autocast: torch.dtype | None = None,
     ) -> None:
@@ -53,6 +72,7 @@ class TaskObjective:
             loss: Attack loss of the main task, by name; None is the task's own loss.
             tracks: Loss that ranks iterates where ``loss`` is given: the tasks' own or ``loss``.
             towards: Class that a targeted loss goes towards, of the main target's shape.
+            temperature: What ``loss`` sees the logits divided by, ``(N,)`` above 0; None is 1.
             score: What ``Evaluation.score`` is; another than ``main`` needs a main task of classes.
             autocast: Number format of the forward pass; None is float32. Losses are float32.
 
@@ -67,7 +87,7 @@ class TaskObjective:
         self.attacked_tasks = tuple(attacked_tasks)
         self.autocast = autocast
         named = {task.name: task for task in tasks}
-        self.loss, self.tracks, self.towards, self.scoring = loss, tracks, towards, score
+        self._raised = _Raised(loss, tracks, towards, temperature, score)
         _check_attacked(self.attacked_tasks, tuple(named))
         _check_loss(loss, main_task, self.attacked_tasks)
         self._attacked = [named[name] for name in self.attacked_tasks]
@@ -85,10 +105,10 @@ class TaskObjective:
         losses = {task.name: self._loss(task, predictions[task.name]) for task in self._attacked}
         tracked = torch.stack(list(losses.values())).sum(0)
         loss = tracked
-        if self.loss is not None and self._main is not None:
+        if self._raised.loss is not None and self._main is not None:
             raised = self._attack_loss(self._main, predictions[self._main.name], progress)
             loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
-        if self.tracks == "raised":
+        if self._raised.tracks == "raised":
             tracked = loss
         return Evaluation(loss, tracked.detach(), self._score(predictions, progress, loss.detach()))
 
@@ -97,8 +117,7 @@ class TaskObjective:
         targets = {
             name: target.map(lambda tensor: tensor[index]) for name, target in self.targets.items()
         }
-        towards = None if self.towards is None else self.towards[index]
-        return self._with(targets, self.main_task, self.loss, self.tracks, towards, self.scoring)
+        return self._with(targets, self.main_task, self._raised.select(index))
 
     def with_loss(
         self,
@@ -106,6 +125,7 @@ class TaskObjective:
         *,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
+        temperature: Tensor | None = None,
         score: Scoring = "main",
     ) -> "TaskObjective":
         """The same images under another attack loss of the main task, scored by that task.
@@ -113,7 +133,8 @@ class TaskObjective:
         Without a main task the first attacked one is it.
         """
         main_task = self.main_task or self.attacked_tasks[0]
-        return self._with(self.targets, main_task, loss, tracks, towards, score)
+        raised = _Raised(loss, tracks, towards, temperature, score)
+        return self._with(self.targets, main_task, raised)
 
     @property
     def predicts(self) -> Predicts:
@@ -141,18 +162,20 @@ class TaskObjective:
         with autocast(images.device, self.autocast):
             return self.model(images, [task.name])[task.name].float()  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def logit_gap(self, images: Tensor) -> Tensor:
+        """Mean over valid pixels of the highest minus the second highest logit, ``(N,)``."""
+        task = self._named_main
+        with autocast(images.device, self.autocast):
+            prediction = self.model(images, [task.name])[task.name]
+        return logit_gap(prediction, self.targets[task.name].valid)
+
     @property
     def _named_main(self) -> Task:
         return self._main if self._main is not None else self._attacked[0]
 
     def _with(
-        self,
-        targets: Mapping[str, Target],
-        main_task: str | None,
-        loss: str | None,
-        tracks: Literal["task", "raised"],
-        towards: Tensor | None,
-        score: Scoring,
+        self, targets: Mapping[str, Target], main_task: str | None, raised: _Raised
     ) -> "TaskObjective":
         return TaskObjective(
             self.model,
@@ -160,20 +183,24 @@ class TaskObjective:
             targets,
             main_task=main_task,
             attacked_tasks=self.attacked_tasks,
-            loss=loss,
-            tracks=tracks,
-            towards=towards,
-            score=score,
+            loss=raised.loss,
+            tracks=raised.tracks,
+            towards=raised.towards,
+            temperature=raised.temperature,
+            score=raised.score,
             autocast=self.autocast,
         )
 
     def _attack_loss(self, task: Task, prediction: Tensor, progress: float) -> Tensor:
-        assert self.loss is not None
-        target = self.targets[task.name]
+        name, temperature = self._raised.loss, self._raised.temperature
+        assert name is not None
+        target, logits = self.targets[task.name], prediction.float()
+        if temperature is not None:
+            logits = logits / temperature.view(-1, *[1] * (logits.ndim - 1))
         # Without known shares all classes weigh alike.
         shares = task.info.class_shares or (1.0,) * (task.info.num_classes or 0)
-        setting = Setting(progress, inverse_shares(shares), self.towards)
-        return LOSSES[self.loss](prediction.float(), target.values, target.valid, setting)
+        setting = Setting(progress, inverse_shares(shares), self._raised.towards)
+        return LOSSES[name](logits, target.values, target.valid, setting)
 
     def _loss(self, task: Task, prediction: Tensor) -> Tensor:
         target = self.targets[task.name]
@@ -185,9 +212,9 @@ class TaskObjective:
             return torch.full_like(loss, torch.nan)
         target = self.targets[self._main.name]
         prediction = predictions[self._main.name].detach().float()
-        if self.scoring == "accuracy":
+        if self._raised.score == "accuracy":
             return pixel_accuracy(prediction, target)
-        if self.scoring == "seed_accuracy":
+        if self._raised.score == "seed_accuracy":
             return seed_pixel_accuracy(prediction, target, is_first=progress == 0)
         sums = self._metric.per_image(prediction, target.values, target.valid)
         return self._metric.score(sums)[self._main.main_score].float()

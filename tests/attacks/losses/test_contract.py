@@ -24,6 +24,7 @@ NAMES = {
     "masked_spherical",
     "mse",
     "segpgd",
+    "sigmoid_margin",
     "spherical",
     "targeted_dlr",
 }

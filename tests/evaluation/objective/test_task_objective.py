@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from taskgroup.attacks.apgd import apgd_phases
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.attacks.phases import climb_phases
 from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
@@ -179,7 +179,7 @@ def test_an_attack_loss_needs_a_main_task_that_is_attacked(trained, tasks, batch
 def test_apgd_raises_an_attack_loss_of_a_network(trained, tasks, batch):
     attacked = objective(trained, tasks, batch, "segmentation", loss="masked_cross_entropy")
     with fixed_network(trained):
-        end = apgd_phases(
+        end = climb_phases(
             attacked,
             batch.images,
             threat=ThreatModel(epsilon=8 / 255),

@@ -6,13 +6,12 @@ by the worst of the three, image by image.
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
-from taskgroup.attacks.apgd import apgd_phases
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.geometry import assert_inside
-from taskgroup.attacks.iterates import evaluate_only
+from taskgroup.attacks.iterates import lowest_scored
+from taskgroup.attacks.phases import climb_phases
 from taskgroup.attacks.pixel_losses import raising
 from taskgroup.draws import Draws
 
@@ -37,14 +36,9 @@ class Sea:
         draws: Draws,
     ) -> Tensor:
         """Each image's member with the lowest pixel accuracy."""
-        worst, lowest = images.detach().clone(), images.new_full((len(images),), torch.inf)
         scored = raising(objective, SEA_LOSSES[-1], attack="sea", score="accuracy")
-        for _, found in self.members(objective, images, budget=budget, draws=draws):
-            score = evaluate_only(scored, found, 1.0).score
-            lower = score < lowest
-            worst = torch.where(lower[:, None, None, None], found, worst)
-            lowest = torch.where(lower, score, lowest)
-        return worst
+        members = self.members(objective, images, budget=budget, draws=draws)
+        return lowest_scored(scored, images, members)
 
     def members(
         self,
@@ -68,7 +62,7 @@ class Sea:
             if budget.epsilon == 0:
                 yield loss, images.clone()
                 continue
-            end = apgd_phases(
+            end = climb_phases(
                 raised,
                 images,
                 threat=budget,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from taskgroup.attacks.autoattack import fab_targeted, to_hyperplane
 from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
+from taskgroup.attacks.ensembles.autoattack import fab_targeted, to_hyperplane
 from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError, DivergedError
 
