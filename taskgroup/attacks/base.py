@@ -16,8 +16,10 @@ from taskgroup.registry import Registry
 
 WITHOUT_STEPS = frozenset({"noise", "square"})
 """Attacks that take no step along a gradient."""
-ADAPTIVE = frozenset({"apgd", "autoattack", "sea"})
-"""Attacks that begin with steps of 2 epsilon and halve them."""
+ENSEMBLES = frozenset({"apgd_metrics", "apgd_targeted", "autoattack", "sea", "tempered"})
+"""Attacks of several runs; a budget's step size does not count."""
+ADAPTIVE = ENSEMBLES | {"apgd"}
+"""Attacks that begin with steps of 2 epsilon and halve them (one run of ``tempered``: Adam's)."""
 FGSM_RANDOM = 1.25
 """Step of FGSM from a random start, in multiples of epsilon (Wong et al. 2020)."""
 
@@ -161,7 +163,7 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
 
     Args:
         attack: Registry name; None is no attack.
-        budget: Its budget. A given ``step_size`` is what is used, except by sea and autoattack.
+        budget: Its budget. A given ``step_size`` is what is used, except by ``ENSEMBLES``.
 
     Example:
         >>> step_length("fgsm", AttackBudget(epsilon=0.5, random_start=False))
@@ -171,7 +173,7 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
     """
     if attack is None or attack in WITHOUT_STEPS:
         return None
-    if budget.step_size is not None and attack not in ("sea", "autoattack"):
+    if budget.step_size is not None and attack not in ENSEMBLES:
         return budget.step_size
     if attack == "fgsm":
         return budget.epsilon * (FGSM_RANDOM if budget.random_start else 1.0)

@@ -49,7 +49,7 @@ MISTAKES = [
     ),
     (
         {"validation": {"attack": "autoattack"}},
-        r"'autoattack' needs one class per image, but .* a class per pixel; choose sea or apgd",
+        r"'autoattack' needs one class per image, but .* a class per pixel; choose sea or tempered",
     ),
     (
         {"validation": {"attack": "apgd", "seed_compatible": True}},

@@ -24,10 +24,20 @@ def jensen_shannon(
     divergences over all classes instead, which is NaN from a logit gap of 103 on.
     """
     odds = log_odds(prediction.float(), classes_where(prediction, target, valid))
-    # Where p is near 1 it must come from 1 - p: the derivative of a sigmoid that rounds to 1 is 0.
-    share = torch.where(odds > 0, 1 - torch.sigmoid(-odds), torch.sigmoid(odds))
-    entropy = share * logsigmoid(odds) - (1 + share) * torch.log1p(share)
-    return per_image(math.log(2) + entropy / 2, valid)
+    return per_image(_divergence(odds), valid)
+
+
+def _divergence(odds: Tensor) -> Tensor:
+    """The divergence of each pixel, with its slope ``p (1 - p) / 2 log(p / (1 + p))`` written out.
+
+    Derived automatically it would be the difference of two terms that are large beside it, and at
+    log odds of -90, where ``p`` is a subnormal number, of the wrong sign.
+    """
+    fixed = odds.detach()
+    share, rest = fixed.sigmoid(), (-fixed).sigmoid()
+    value = math.log(2) + (share * logsigmoid(fixed) - (1 + share) * share.log1p()) / 2
+    slope = share * (rest / 2 * (logsigmoid(fixed) - share.log1p()))
+    return value + slope * (odds - fixed)
 
 
 @LOSSES.register("jensen_shannon_seed")

@@ -68,6 +68,21 @@ def test_jensen_shannon_lies_between_zero_and_log_2():
     assert even[0, 0] < 0  # undecided pixels are pushed
 
 
+def test_jensen_shannon_pushes_the_class_down_at_every_gap():
+    gaps = torch.cat([torch.arange(-200.0, 201.0), torch.arange(85.0, 110.0, 0.1)])
+    logits = torch.stack([gaps, torch.zeros_like(gaps), torch.full_like(gaps, 0.5)], 1)
+    classes = torch.zeros(len(gaps), dtype=torch.int64)
+    found = gradient_of("jensen_shannon", logits, classes, torch.ones(len(gaps), dtype=torch.bool))
+    assert (found[:, 0] <= 0).all()
+    assert (found[:, 1:] >= 0).all()
+    double = logits.double()
+    odds = double[:, 0] - double[:, 1:].logsumexp(1)
+    slope = odds.sigmoid() * (-odds).sigmoid() / 2 * -(2 + (-odds).exp()).log()
+    # A probability below the smallest number becomes zero, and with it its slope.
+    lost = 100 * torch.finfo(torch.float32).tiny
+    torch.testing.assert_close(found[:, 0].double(), slope, atol=lost, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     "name", ["masked_cross_entropy", "masked_balanced_cross_entropy", "masked_spherical"]
 )
