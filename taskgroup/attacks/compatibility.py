@@ -15,10 +15,11 @@ NEEDS: Mapping[str, Predicts] = {
     "houdini_seed": "class_map",
     "mtrobust_houdini": "class_map",
     "autoattack": "class",
+    "apgd_targeted": "class",
 }
 """What the attacked task must predict; every other attack takes any task."""
-LEAST_CLASSES = 4
-"""Classes that AutoAttack's logit ratios need."""
+LEAST_CLASSES = 2
+"""Classes that attacks of one class per image need: one to leave and one to reach."""
 WORDS: Mapping[Predicts, str] = {
     "class_map": "a class per pixel",
     "class": "one class per image",
@@ -60,14 +61,14 @@ def check_fit(attack: str, predicts: Predicts, *, num_classes: int | None = None
     Raises:
         ConfigError: The attack needs another kind of task, or more classes.
     """
-    needed = NEEDS.get(attack, predicts)
-    if predicts != needed:
+    needed = NEEDS.get(attack)
+    if needed is not None and predicts != needed:
         raise ConfigError(
             f"attack {attack!r} needs {WORDS[needed]}, but the attacked task predicts "
             f"{WORDS[predicts]}; choose {INSTEAD[predicts]}"
         )
-    if attack == "autoattack" and num_classes is not None and num_classes < LEAST_CLASSES:
+    if needed == "class" and num_classes is not None and num_classes < LEAST_CLASSES:
         raise ConfigError(
-            f"attack {attack!r} needs at least {LEAST_CLASSES} classes for its logit ratios, got "
-            f"{num_classes}; choose apgd"
+            f"attack {attack!r} needs at least {LEAST_CLASSES} classes, got {num_classes}; choose "
+            "a main task that has them"
         )

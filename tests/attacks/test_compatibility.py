@@ -25,10 +25,12 @@ def test_the_others_take_any_task(attack, predicts):
     check_fit(attack, predicts)
 
 
-def test_autoattack_wants_four_classes():
-    check_fit("autoattack", "class")
-    with pytest.raises(ConfigError, match="at least 4 classes for its logit ratios, got 3; choose"):
-        check_fit("autoattack", "class", num_classes=3)
+@pytest.mark.parametrize("attack", ["autoattack", "apgd_targeted"])
+def test_a_single_class_is_refused(attack):
+    check_fit(attack, "class")
+    check_fit(attack, "class", num_classes=2)
+    with pytest.raises(ConfigError, match="needs at least 2 classes, got 1; choose"):
+        check_fit(attack, "class", num_classes=1)
 
 
 def test_the_tables_name_attacks_that_exist():

@@ -143,7 +143,8 @@ def replace_steps(steps):
         ("houdini", "depth", "'houdini' needs a class per pixel"),
         ("autoattack", "segmentation", "'autoattack' needs one class per image.*choose sea or"),
         ("autoattack", "depth", "'autoattack' needs one class per image"),
-        ("autoattack", "classification", "at least 4 classes for its logit ratios, got 2; choose"),
+        ("apgd_targeted", "depth", "'apgd_targeted' needs one class per image"),
+        ("tempered", "depth", "'tempered' needs a class per pixel"),
     ],
 )
 def test_an_attack_that_does_not_fit_is_refused(attack, task, message, network_with_tasks, batch):

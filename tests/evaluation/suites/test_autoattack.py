@@ -8,7 +8,6 @@ from torch.nn.functional import cross_entropy, interpolate
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.data.base import Batch
 from taskgroup.draws import Draws
-from taskgroup.errors import DivergedError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, TaskInfo, build_task
@@ -165,15 +164,6 @@ def test_a_network_that_answers_nan_is_not_robust(network):
         )
         logits = objective(broken, batch).logits(found)
     assert not logits.isfinite().all() or logits.argmax(1) != batch.targets["classification"].values
-    with torch.no_grad():
-        everywhere = BreaksWhenBright(network, batch.images - 1)
-    with fixed_network(everywhere), pytest.raises(DivergedError, match="finite logits"):
-        ATTACKS["autoattack"](
-            objective(everywhere, batch),
-            batch.images,
-            budget=budget,
-            draws=Draws(torch.Generator().manual_seed(0)),
-        )
 
 
 @pytest.mark.slow
