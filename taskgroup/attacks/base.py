@@ -16,9 +16,9 @@ from taskgroup.registry import Registry
 
 WITHOUT_STEPS = frozenset({"noise", "square"})
 """Attacks that take no step along a gradient."""
-ENSEMBLES = frozenset({"apgd_metrics", "apgd_targeted", "autoattack", "sea", "tempered"})
-"""Attacks of several runs; a budget's step size does not count."""
-ADAPTIVE = ENSEMBLES | {"apgd"}
+OWN_STEPS = frozenset({"apgd_targeted", "autoattack", "sea", "tempered"})
+"""Attacks of several runs to which a budget's step size means nothing."""
+ADAPTIVE = OWN_STEPS | {"apgd", "apgd_metrics"}
 """Attacks that begin with steps of 2 epsilon and halve them (one run of ``tempered``: Adam's)."""
 FGSM_RANDOM = 1.25
 """Step of FGSM from a random start, in multiples of epsilon (Wong et al. 2020)."""
@@ -71,6 +71,10 @@ class LossObjective(Objective, Protocol):
     def predicts(self) -> Predicts:
         """What the main task predicts."""
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores that the main task reports, its main score first."""
+
     def with_loss(
         self,
         loss: str,
@@ -93,7 +97,7 @@ class LossObjective(Objective, Protocol):
     def logit_gap(self, images: Tensor) -> Tensor:
         """Mean over valid pixels of the highest minus the second highest logit, ``(N,)``.
 
-        Of a main task of classes; no graph, float32, 0 for an image with nothing valid.
+        Of a main task of logits; no graph, float32, 0 for an image with nothing valid.
         """
 
 
@@ -163,7 +167,7 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
 
     Args:
         attack: Registry name; None is no attack.
-        budget: Its budget. A given ``step_size`` is what is used, except by ``ENSEMBLES``.
+        budget: Its budget. A given ``step_size`` is what is used, except by ``OWN_STEPS``.
 
     Example:
         >>> step_length("fgsm", AttackBudget(epsilon=0.5, random_start=False))
@@ -173,7 +177,7 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
     """
     if attack is None or attack in WITHOUT_STEPS:
         return None
-    if budget.step_size is not None and attack not in ENSEMBLES:
+    if budget.step_size is not None and attack not in OWN_STEPS:
         return budget.step_size
     if attack == "fgsm":
         return budget.epsilon * (FGSM_RANDOM if budget.random_start else 1.0)

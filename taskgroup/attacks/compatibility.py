@@ -16,6 +16,7 @@ NEEDS: Mapping[str, Predicts] = {
     "mtrobust_houdini": "class_map",
     "autoattack": "class",
     "apgd_targeted": "class",
+    "apgd_metrics": "numbers",
 }
 """What the attacked task must predict; every other attack takes any task."""
 LEAST_CLASSES = 2
@@ -28,7 +29,7 @@ WORDS: Mapping[Predicts, str] = {
 INSTEAD: Mapping[Predicts, str] = {
     "class_map": "sea or tempered",
     "class": "autoattack or apgd",
-    "numbers": "apgd",
+    "numbers": "apgd_metrics or apgd",
 }
 KNOWN_BUGS = frozenset(
     {"bim", "cospgd", "cospgd_softmax", "fgsm", "houdini", "houdini_seed", "mim", "mim_seed"}

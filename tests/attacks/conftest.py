@@ -31,6 +31,7 @@ class NetworkObjective:
         return NetworkObjective(self.network, self.labels[index])
 
     predicts = "class"
+    scores = ("rmse", "mae")
 
     def with_loss(self, loss, **options) -> "NetworkObjective":
         return self
@@ -86,6 +87,7 @@ def objective_from() -> Callable[[Callable[[Tensor], Tensor]], object]:
             return self
 
         predicts = "class"
+        scores = ("rmse", "mae")
 
         def with_loss(self, loss, **options) -> "FunctionObjective":
             return self

@@ -24,7 +24,7 @@ from taskgroup.errors import ConfigError
         ("autoattack", {}, 0.08),
         ("tempered", {"step_size": 0.01}, 0.08),
         ("apgd_targeted", {"step_size": 0.01}, 0.08),
-        ("apgd_metrics", {"step_size": 0.01}, 0.08),
+        ("apgd_metrics", {"step_size": 0.01}, 0.01),
         ("noise", {}, None),
         ("square", {}, None),
         (None, {}, None),

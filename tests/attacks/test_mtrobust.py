@@ -82,6 +82,7 @@ def test_houdini_takes_the_published_loss(images):
 
     class Exchangeable:
         predicts = "class_map"
+        scores = ("rmse", "mae")
 
         def with_loss(self, loss, **options):
             asked.append(loss)

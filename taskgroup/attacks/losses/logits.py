@@ -55,9 +55,12 @@ def logit_gap(logits: Tensor, valid: Tensor) -> Tensor:
     """Highest minus second highest logit, the mean over valid pixels, ``(N,)``; 0 without any.
 
     Args:
-        logits: ``(N, K, H, W)`` or ``(N, K)``, at least two classes.
+        logits: ``(N, K, H, W)`` or ``(N, K)``; a single one stands beside a logit of 0.
         valid: ``(N, H, W)`` or ``(N,)`` bool.
     """
-    highest = logits.float().topk(2, dim=1).values
+    seen = logits.float()
+    if seen.shape[1] == 1:
+        seen = torch.cat([seen, torch.zeros_like(seen)], 1)
+    highest = seen.topk(2, dim=1).values
     gaps = (highest[:, 0] - highest[:, 1]).masked_fill(~valid, 0.0).unsqueeze(-1).flatten(1).sum(1)
     return gaps / valid.unsqueeze(-1).flatten(1).sum(1).clamp(min=1)

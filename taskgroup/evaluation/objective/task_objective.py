@@ -142,6 +142,11 @@ class TaskObjective:
         return predicted_by(self._named_main)
 
     @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores that the main task reports, its main score first."""
+        return tuple(self._named_main.metric().directions)
+
+    @property
     def labels(self) -> Tensor:
         """Classes of the main task ``(N,)``; -1 where an image has none."""
         target = self.targets[self._named_main.name]

@@ -13,6 +13,7 @@ class MapObjective:
     """Losses of a class map by name; the score is the share of valid pixels that are right."""
 
     predicts = "class_map"
+    scores = ("rmse", "mae")
 
     def __init__(self, network, target, valid, loss="cross_entropy", **options):
         self.network, self.target, self.valid = network, target, valid

@@ -7,11 +7,14 @@ from taskgroup.attacks.losses.base import LOSSES
 from taskgroup.errors import ConfigError
 
 NAMES = {
+    "abs_rel",
     "angular",
     "balanced_cross_entropy",
+    "binary_margin",
     "cospgd",
     "cospgd_softmax",
     "cross_entropy",
+    "delta1",
     "dlr",
     "houdini",
     "houdini_seed",
@@ -27,6 +30,7 @@ NAMES = {
     "sigmoid_margin",
     "spherical",
     "targeted_dlr",
+    "within_11_25",
 }
 BREAK = {"jensen_shannon_seed"}
 """Losses that are NaN at confident pixels, as their published form is."""

@@ -200,3 +200,44 @@ def test_what_is_missing_is_named(logits, classes):
         LOSSES["balanced_cross_entropy"](logits, classes, EVERYWHERE)
     with pytest.raises(ConfigError, match="needs a class to go towards, got none; give"):
         LOSSES["targeted_dlr"](logits, classes, EVERYWHERE)
+
+
+def test_losses_of_depth_scores():
+    prediction = torch.tensor([[[[2.0, 1.0, 1.0]]], [[[1.1, -1.0, 0.0]]]])
+    target = torch.ones(2, 1, 1, 3)
+    valid = torch.tensor([[[True, True, False]], [[True, True, True]]])
+    relative = LOSSES["abs_rel"](prediction, 2 * target, valid)
+    torch.testing.assert_close(relative, torch.tensor([0.5 / 3, (0.45 + 1.5 + 1.0) / 3]))
+
+    def far(ratio):
+        return 1 / (1 + math.exp(-(abs(math.log(ratio)) - math.log(1.25)) / 0.05))
+
+    found = LOSSES["delta1"](prediction, target, valid)
+    torch.testing.assert_close(found, torch.tensor([(far(2) + far(1)) / 3, (far(1.1) + 2) / 3]))
+
+
+def test_losses_that_count_pixels():
+    sideways = torch.tensor([[[[1.0, 1.0]], [[0.0, math.tan(math.radians(13.75))]]]])
+    ahead = torch.tensor([[[[1.0, 1.0]], [[0.0, 0.0]]]])
+    valid = torch.ones(1, 1, 2, dtype=torch.bool)
+    expected = (1 / (1 + math.exp(4.5)) + 1 / (1 + math.exp(-1))) / 2
+    found = LOSSES["within_11_25"](sideways, ahead, valid)
+    torch.testing.assert_close(found, torch.tensor([expected]), atol=1e-5, rtol=1e-4)
+    logits, target = torch.tensor([[[[2.0, -1.0]]]]), torch.tensor([[[[1.0, 1.0]]]])
+    wrong = (1 / (1 + math.exp(2)) + 1 / (1 + math.exp(-1))) / 2
+    torch.testing.assert_close(
+        LOSSES["binary_margin"](logits, target, valid), torch.tensor([wrong])
+    )
+
+
+def test_the_sigmoid_margin_counts_wrong_pixels(logits, classes):
+    margins = []
+    for image, row, column in torch.ones(2, 8, 8).nonzero().tolist():
+        values = logits[image, :, row, column].tolist()
+        own = values.pop(int(classes[image, row, column]))
+        margins.append(1 / (1 + math.exp(own - max(values))))
+    expected = torch.tensor(margins).view(2, 64).mean(1)
+    found = LOSSES["sigmoid_margin"](logits, classes, EVERYWHERE)
+    torch.testing.assert_close(found, expected)
+    sharp = LOSSES["sigmoid_margin"](1e4 * logits, classes, EVERYWHERE)
+    torch.testing.assert_close(sharp, 1 - is_right(logits, classes).float().mean((1, 2)))
