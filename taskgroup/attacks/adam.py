@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.apgd import (
+from taskgroup.attacks.base import Objective, ThreatModel
+from taskgroup.attacks.climbing import (
     Climb,
     State,
     begin,
@@ -20,7 +21,6 @@ from taskgroup.attacks.apgd import (
     without,
     write_end,
 )
-from taskgroup.attacks.base import Objective, ThreatModel
 from taskgroup.attacks.geometry import project
 from taskgroup.attacks.iterates import evaluate_only, input_gradient, is_stop_check
 

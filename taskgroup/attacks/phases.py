@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from taskgroup.attacks.apgd import Climb, climb
+from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import Objective, ThreatModel
+from taskgroup.attacks.climbing import Climb
 from taskgroup.attacks.geometry import apgd_start, project
 from taskgroup.draws import Draws
 
