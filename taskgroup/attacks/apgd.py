@@ -30,6 +30,7 @@ from taskgroup.attacks.geometry import (
     steepest,
 )
 from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
+from taskgroup.attacks.sparse import sparse_climb
 from taskgroup.draws import Draws
 
 MOMENTUM = 0.75
@@ -45,6 +46,8 @@ RISES_WANTED = 0.75
 @ATTACKS.register("apgd")
 def apgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
     """Climb ``budget.steps`` times with a step size that starts at 2 epsilon and halves itself.
+
+    In l1 it starts at epsilon, and with it the number of pixels that a step changes adapts.
 
     With ``keep: best`` each image's iterate with the highest tracked loss over all restarts is
     returned, the image itself included; with ``keep: last`` the last iterate of the last restart.
@@ -93,16 +96,29 @@ def climb(
 ) -> Climb:
     """One phase from ``start``, a point of the ball; the objective sees its progress from 0 to 1.
 
+    In l1 it is ``sparse_climb``.
+
     Args:
         objective: What to raise and what to track.
         images: ``(N, C, H, W)`` in [0, 1].
         start: Same shape, inside the ball.
         threat: The ball.
         steps: Gradient steps, at least one.
-        step_size: Length of the first step, by default 2 epsilon.
+        step_size: Length of the first step, by default 2 epsilon, or epsilon in l1.
         stop_at: Score from which on an image leaves the batch; None lets all run.
         stops: Whether each image leaves by itself, or all together when the last one may.
     """
+    if threat.norm == "l1":
+        return sparse_climb(
+            objective,
+            images,
+            start,
+            threat=threat,
+            steps=steps,
+            step_size=step_size,
+            stop_at=stop_at,
+            stops=stops,
+        )
     images, start = images.detach(), start.detach()
     gradient, evaluation = input_gradient(objective, start, 0.0)
     length = 2 * threat.epsilon if step_size is None else step_size

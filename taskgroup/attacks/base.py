@@ -19,7 +19,8 @@ WITHOUT_STEPS = frozenset({"noise", "square"})
 OWN_STEPS = frozenset({"apgd_targeted", "autoattack", "sea", "tempered"})
 """Attacks of several runs to which a budget's step size means nothing."""
 ADAPTIVE = OWN_STEPS | {"apgd", "apgd_metrics"}
-"""Attacks that begin with steps of 2 epsilon and halve them (one run of ``tempered``: Adam's)."""
+"""Attacks that begin with steps of 2 epsilon, in l1 of epsilon, and shorten them; one run of
+``tempered`` is Adam's, whose steps are fixed."""
 FGSM_RANDOM = 1.25
 """Step of FGSM from a random start, in multiples of epsilon (Wong et al. 2020)."""
 
@@ -116,8 +117,8 @@ class LogitObjective(LossObjective, Protocol):
 class ThreatModel(Config):
     """The set of perturbations an attacker may add to an image."""
 
-    norm: Literal["linf", "l2"] = "linf"
-    """Norm that measures a perturbation."""
+    norm: Literal["linf", "l2", "l1"] = "linf"
+    """Norm that measures a perturbation; l1 sums absolute changes over channels and pixels."""
     epsilon: Annotated[Fraction255, Field(ge=0)] = 8 / 255
     """Radius of the ball, for pixels in [0, 1] (8/255, not 8)."""
 
@@ -181,7 +182,9 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
         return budget.step_size
     if attack == "fgsm":
         return budget.epsilon * (FGSM_RANDOM if budget.random_start else 1.0)
-    return 2 * budget.epsilon if attack in ADAPTIVE else budget.effective_step_size
+    if attack in ADAPTIVE:
+        return budget.epsilon if budget.norm == "l1" else 2 * budget.epsilon
+    return budget.effective_step_size
 
 
 class Attack(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from taskgroup.attacks.base import AttackBudget, Predicts
+from taskgroup.attacks.base import AttackBudget, Predicts, ThreatModel
 from taskgroup.errors import ConfigError
 
 NEEDS: Mapping[str, Predicts] = {
@@ -19,6 +19,8 @@ NEEDS: Mapping[str, Predicts] = {
     "apgd_metrics": "numbers",
 }
 """What the attacked task must predict; every other attack takes any task."""
+WITHOUT_L1 = frozenset({"autoattack", "square", "tempered"})
+"""Attacks that have no step for an l1 ball."""
 LEAST_CLASSES = 2
 """Classes that attacks of one class per image need: one to leave and one to reach."""
 WORDS: Mapping[Predicts, str] = {
@@ -48,6 +50,19 @@ def check_seed_compatible(attack: str, budget: AttackBudget) -> None:
         raise ConfigError(
             f"seed_compatible must be false for attack {attack!r}, whose published code has no "
             f"known bug to reproduce; remove it, or choose one of: {', '.join(sorted(KNOWN_BUGS))}"
+        )
+
+
+def check_norm(attack: str, threat: ThreatModel) -> None:
+    """Refuse an attack in a ball that it has no step for.
+
+    Raises:
+        ConfigError: The norm is l1, and the attack exists for linf and l2 only.
+    """
+    if threat.norm == "l1" and attack in WITHOUT_L1:
+        raise ConfigError(
+            f"attack {attack!r} must go with norm linf or l2, got l1; choose apgd, which has steps "
+            "for it"
         )
 
 

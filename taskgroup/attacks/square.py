@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.compatibility import check_seed_compatible
+from taskgroup.attacks.compatibility import check_norm, check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, project
 from taskgroup.attacks.iterates import Worst, evaluate_only, is_stop_check
 from taskgroup.draws import Draws
@@ -36,6 +36,7 @@ def square(objective: Objective, images: Tensor, *, budget: AttackBudget, draws:
         draws: Source of the patches.
     """
     check_seed_compatible("square", budget)
+    check_norm("square", budget)
     return random_search(objective, images, budget=budget, draws=draws)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from taskgroup.attacks.compatibility import check_fit, check_seed_compatible
+from taskgroup.attacks.compatibility import check_fit, check_norm, check_seed_compatible
 from taskgroup.data.base import check_tasks
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
@@ -43,6 +43,7 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
     main = tasks[0]
     check_fit(config.validation.attack, predicted_by(main), num_classes=main.info.num_classes)
     check_seed_compatible(config.validation.attack, config.validation)
+    check_norm(config.validation.attack, config.validation)
     return tuple(tasks)
 
 

@@ -59,12 +59,16 @@ def test_an_l2_radius_may_exceed_one(epsilon):
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, float("nan"), float("inf"), "eight"])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_what_is_no_radius_is_refused(epsilon, norm):
     with pytest.raises(ConfigError, match="epsilon"):
         parse(ThreatModel, {"norm": norm, "epsilon": epsilon})
 
 
 def test_an_unknown_norm_is_named():
-    with pytest.raises(ConfigError, match="norm must be 'linf' or 'l2', got 'l1'"):
-        parse(ThreatModel, {"norm": "l1", "epsilon": 8})
+    with pytest.raises(ConfigError, match="norm must be 'linf', 'l2' or 'l1', got 'l0'"):
+        parse(ThreatModel, {"norm": "l0", "epsilon": 8})
+
+
+def test_the_first_step_of_apgd_in_l1_is_epsilon():
+    assert step_length("apgd", AttackBudget(norm="l1", epsilon=12.0)) == 12.0

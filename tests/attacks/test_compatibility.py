@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
-from taskgroup.attacks.compatibility import KNOWN_BUGS, NEEDS, check_fit
+from taskgroup.attacks.compatibility import KNOWN_BUGS, NEEDS, WITHOUT_L1, check_fit
 from taskgroup.draws import Draws
 from taskgroup.errors import ConfigError
 
@@ -34,7 +34,7 @@ def test_a_single_class_is_refused(attack):
 
 
 def test_the_tables_name_attacks_that_exist():
-    assert set(NEEDS) | KNOWN_BUGS <= set(ATTACKS)
+    assert set(NEEDS) | KNOWN_BUGS | WITHOUT_L1 <= set(ATTACKS)
 
 
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - KNOWN_BUGS))
@@ -43,4 +43,11 @@ def test_an_attack_without_known_bugs_refuses_seed_compatible(name, objective, i
     with pytest.raises(
         ConfigError, match=f"must be false for attack '{name}'.* choose one of: bim"
     ):
+        ATTACKS[name](objective, images, budget=budget, draws=Draws(torch.Generator()))
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_L1))
+def test_an_attack_without_steps_for_l1_is_refused_there(name, objective, images):
+    budget = AttackBudget(norm="l1", epsilon=4.0)
+    with pytest.raises(ConfigError, match=f"'{name}' must go with norm linf or l2.* choose apgd"):
         ATTACKS[name](objective, images, budget=budget, draws=Draws(torch.Generator()))

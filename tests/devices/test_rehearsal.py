@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget
-from taskgroup.attacks.compatibility import NEEDS
+from taskgroup.attacks.compatibility import NEEDS, WITHOUT_L1
 from taskgroup.attacks.losses.base import LOSSES, Setting
 from taskgroup.data.augmentation import AUGMENTATIONS, augment
 from taskgroup.data.base import Batch
@@ -128,22 +128,25 @@ def test_losses(device, name):
     assert found.device == device
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attacks(setting, device, name, norm):
-    kind = {"class": "classification", "class_map": "segmentation"}.get(NEEDS.get(name, ""))
-    model, tasks, targets, images = setting(kind or "segmentation", "depth")
+    kinds = {"class": "classification", "class_map": "segmentation", "numbers": "depth"}
+    main = kinds.get(NEEDS.get(name, ""), "segmentation")
+    model, tasks, targets, images = setting(main, "normals")
     objective = TaskObjective(
         model, tasks, targets, main_task=tasks[0].name, attacked_tasks=[tasks[0].name]
     )
     budget = AttackBudget(norm=norm, epsilon=0.3, steps=3, restarts=2)
     if norm not in norms_of(name):
-        pytest.skip(f"{name} is for linf alone")
+        pytest.skip(f"{name} is not for {norm}")
     assert ATTACKS[name](objective, images, budget=budget, draws=DRAWS).device == device
 
 
 def norms_of(name):
-    return ("linf",) if name.startswith("mtrobust") or name.endswith("_seed") else ("linf", "l2")
+    if name.startswith("mtrobust") or name.endswith("_seed"):
+        return ("linf",)
+    return ("linf", "l2") if name in WITHOUT_L1 else ("linf", "l2", "l1")
 
 
 @pytest.mark.parametrize("combine", ["sum", "unit_gradient", "loss_ratio", "worst_task"])

@@ -52,6 +52,10 @@ MISTAKES = [
         r"'autoattack' needs one class per image, but .* a class per pixel; choose sea or tempered",
     ),
     (
+        {"validation": {"attack": "square", "norm": "l1", "epsilon": 8.0}},
+        r"attack 'square' must go with norm linf or l2, got l1; choose apgd",
+    ),
+    (
         {"validation": {"attack": "apgd", "seed_compatible": True}},
         r"seed_compatible must be false for attack 'apgd'",
     ),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LogitObjective, Objective, ThreatModel
-from taskgroup.attacks.compatibility import check_fit, check_seed_compatible
+from taskgroup.attacks.compatibility import check_fit, check_norm, check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside, project, random_stretched
 from taskgroup.attacks.iterates import is_stop_check
 from taskgroup.attacks.square import random_search
@@ -89,6 +89,7 @@ def autoattack(
         ConfigError: The task is not a classification, or has a single class.
     """
     check_seed_compatible("autoattack", budget)
+    check_norm("autoattack", budget)
     checked, num_classes = _checked("autoattack", objective, images)
     second = _apgd_targeted if num_classes >= RATIO_CLASSES else _apgd_margin
     members = (_apgd, second, _fab_targeted, _square)

@@ -13,7 +13,7 @@ from torch import Tensor
 from taskgroup.attacks.adam import adam_climb
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.compatibility import check_seed_compatible
+from taskgroup.attacks.compatibility import check_norm, check_seed_compatible
 from taskgroup.attacks.geometry import assert_inside
 from taskgroup.attacks.iterates import lowest_scored
 from taskgroup.attacks.phases import Climber, climb_phases
@@ -55,6 +55,7 @@ class Tempered:
     ) -> Tensor:
         """Each image's member with the lowest pixel accuracy."""
         check_seed_compatible("tempered", budget)
+        check_norm("tempered", budget)
         scored = raising(objective, "sigmoid_margin", attack="tempered", score="accuracy")
         members = self.members(objective, images, budget=budget, draws=draws)
         return lowest_scored(scored, images, members)
