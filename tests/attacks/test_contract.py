@@ -159,6 +159,49 @@ def test_a_loss_that_is_not_finite_does_not_crash(name, bad, objective_from, ima
     assert attacked.isfinite().all()
 
 
+class Dark(nn.Module):
+    """A network that gives NaN for dark images."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        dark = images.mean((1, 2, 3)) < 0.2
+        return self.network(images) * torch.where(dark, torch.nan, 1.0)[:, None]
+
+
+@every_attack
+@pytest.mark.parametrize("budget", BUDGETS[:3], ids=str)
+def test_images_that_break_the_network_keep_no_other_from_being_attacked(
+    name, budget, objective, network, images
+):
+    whole = run(name, objective, images, budget)
+    broken = images.clone()
+    broken[[1, 4]] *= 0.05
+    objective.network = Dark(network)
+    attacked = run(name, objective, broken, budget)
+    assert_inside(attacked, broken, budget)
+    others = [0, 2, 3, 5]
+    torch.testing.assert_close(attacked[others], whole[others])
+
+
+@every_attack
+@pytest.mark.parametrize("budget", BUDGETS[:3], ids=str)
+def test_a_point_that_breaks_the_network_is_the_worst(name, budget, objective, network, images):
+    """Wherever an attack meets one, that is what it returns: NaN counts as fooled."""
+
+    class Brittle(nn.Module):
+        def forward(self, points):
+            broke = (points - images[: len(points)]).abs().mean((1, 2, 3)) > 1e-4
+            return network(points) * torch.where(broke, torch.nan, 1.0)[:, None]
+
+    objective.network = Brittle()
+    objective.select = lambda index: objective  # all images break alike, and leave together
+    attacked = run(name, objective, images, budget)
+    assert not objective.network(attacked).isfinite().all(1).any()
+
+
 @every_loss_attack
 def test_a_loss_that_ignores_the_images_does_not_crash(name, objective_from, images):
     constant = objective_from(lambda x: torch.ones(len(x)))

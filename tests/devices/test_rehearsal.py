@@ -6,6 +6,7 @@ import torch
 from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.attacks.compatibility import NEEDS, WITHOUT_L1
 from taskgroup.attacks.losses.base import LOSSES, Setting
+from taskgroup.attacks.losses.regression import LOSS_OF_SCORE
 from taskgroup.data.augmentation import AUGMENTATIONS, augment
 from taskgroup.data.base import Batch
 from taskgroup.draws import Draws
@@ -119,8 +120,9 @@ def test_tasks_and_metrics(device, name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(device, name):
-    task = task_of("depth" if name in ("l1", "mse", "angular") else "segmentation")
-    task = task_of("normals") if name == "angular" else task
+    numbers = {loss: "depth" for loss in LOSS_OF_SCORE.values()}
+    numbers.update(angular="normals", within_11_25="normals")
+    task = task_of(numbers.get(name, "segmentation"))
     prediction, target = prediction_of(task, device), target_of(task, device)
     towards = torch.randint(CLASSES, (2, SIZE, SIZE), device=device)
     setting = Setting(0.5, (0.1, 0.5, 1.0, 2.0, 0.25), towards)
@@ -149,7 +151,9 @@ def norms_of(name):
     return ("linf", "l2") if name in WITHOUT_L1 else ("linf", "l2", "l1")
 
 
-@pytest.mark.parametrize("combine", ["sum", "unit_gradient", "loss_ratio", "worst_task"])
+@pytest.mark.parametrize(
+    "combine", ["sum", "relative", "unit_gradient", "loss_ratio", "worst_task"]
+)
 def test_objectives_of_several_tasks(setting, device, combine):
     model, tasks, targets, images = setting("segmentation", "depth")
     objective = combined_objective(

@@ -97,7 +97,7 @@ def combined_objective(
     images: Tensor,
     *,
     attacked_tasks: Sequence[str],
-    combine: Combine,
+    combine: Combine | Literal["relative"],
     autocast: torch.dtype | None = None,
 ) -> TaskObjective | CombinedObjective:
     """The objective of an attack on several tasks.
@@ -108,20 +108,25 @@ def combined_objective(
         targets: One target per attacked task.
         images: The clean images, where the losses begin, ``(N, 3, H, W)``.
         attacked_tasks: The tasks.
-        combine: How they become one; ``sum`` adds the raw losses.
+        combine: How they become one; ``sum`` adds the raw losses, ``relative`` their logarithms.
         autocast: Number format of the forward passes.
     """
-    groups = [tuple(attacked_tasks)]
-    if combine != "sum":
-        groups = [(name,) for name in attacked_tasks]
+    if combine == "sum" or combine == "relative":
+        return TaskObjective(
+            model,
+            tasks,
+            targets,
+            main_task=None,
+            attacked_tasks=attacked_tasks,
+            join="sum" if combine == "sum" else "log_sum",
+            autocast=autocast,
+        )
     objectives = [
         TaskObjective(
-            model, tasks, targets, main_task=None, attacked_tasks=group, autocast=autocast
+            model, tasks, targets, main_task=None, attacked_tasks=(name,), autocast=autocast
         )
-        for group in groups
+        for name in attacked_tasks
     ]
-    if combine == "sum":
-        return objectives[0]
     before = torch.stack([evaluate_only(objective, images, 0.0).loss for objective in objectives])
     labelled = torch.stack(
         [targets[name].valid.view(len(images), -1).any(1) for name in attacked_tasks]

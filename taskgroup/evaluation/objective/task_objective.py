@@ -13,6 +13,10 @@ from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import autocast
 from taskgroup.tasks.base import Target, Task
 
+Join = Literal["sum", "log_sum"]
+SMALLEST_LOSS = 1e-12
+"""Least loss whose logarithm is taken: a task without a label in an image has no say there."""
+
 
 class _Raised(NamedTuple):
     """What an attack raises instead of the main task's own loss; see ``TaskObjective``."""
@@ -35,9 +39,13 @@ class TaskObjective:
     """The losses of some tasks of a network, per image; contract 3.
 
     Per image the loss is the sum over attacked tasks of ``loss_sum / (H W)`` (of ``loss_sum`` for a
-    vector task). Dividing by all pixels, not by the valid ones, leaves each image's ascent
-    direction as it is and counts an image with few labels for little. Only the attacked heads run,
-    and the main one where its score is wanted.
+    vector task), or of its logarithm. Dividing by all pixels, not by the valid ones, leaves each
+    image's ascent direction as it is and counts an image with few labels for little. Only the
+    attacked heads run, and the main one where its score is wanted.
+
+    The gradient of the logarithms is that of each loss over the loss itself: a small loss has as
+    much say as a large one, and the unit of a task drops out. It raises the mean relative change of
+    the losses, as DGBA does (Zhang et al. 2023, arXiv:2305.12066).
 
     The main task may be attacked through another loss than its own, which then is still the one
     that is tracked: masked losses fall where an attack succeeds.
@@ -53,6 +61,7 @@ class TaskObjective:
         *,
         main_task: str | None,
         attacked_tasks: Sequence[str],
+        join: Join = "sum",
         loss: str | None = None,
         tracks: Literal["task", "raised"] = "task",
         towards: Tensor | None = None,
@@ -69,6 +78,7 @@ class TaskObjective:
             main_task: The task whose main score is ``Evaluation.score``; None spares its head and
                 metric, and the score is NaN.
             attacked_tasks: Tasks whose losses are raised, at least one.
+            join: How the tasks' losses become one: their sum, or the sum of their logarithms.
             loss: Attack loss of the main task, by name; None is the task's own loss.
             tracks: Loss that ranks iterates where ``loss`` is given: the tasks' own or ``loss``.
             towards: Class that a targeted loss goes towards, of the main target's shape.
@@ -85,6 +95,7 @@ class TaskObjective:
         self.targets = targets
         self.main_task = main_task
         self.attacked_tasks = tuple(attacked_tasks)
+        self.join = join
         self.autocast = autocast
         named = {task.name: task for task in tasks}
         self._raised = _Raised(loss, tracks, towards, temperature, score)
@@ -103,11 +114,11 @@ class TaskObjective:
         with autocast(images.device, self.autocast):
             predictions = self.model(images, self._heads)
         losses = {task.name: self._loss(task, predictions[task.name]) for task in self._attacked}
-        tracked = torch.stack(list(losses.values())).sum(0)
+        tracked = self._joined(losses)
         loss = tracked
         if self._raised.loss is not None and self._main is not None:
             raised = self._attack_loss(self._main, predictions[self._main.name], progress)
-            loss = torch.stack(list({**losses, self._main.name: raised}.values())).sum(0)
+            loss = self._joined({**losses, self._main.name: raised})
         if self._raised.tracks == "raised":
             tracked = loss
         return Evaluation(loss, tracked.detach(), self._score(predictions, progress, loss.detach()))
@@ -188,6 +199,7 @@ class TaskObjective:
             targets,
             main_task=main_task,
             attacked_tasks=self.attacked_tasks,
+            join=self.join,
             loss=raised.loss,
             tracks=raised.tracks,
             towards=raised.towards,
@@ -195,6 +207,10 @@ class TaskObjective:
             score=raised.score,
             autocast=self.autocast,
         )
+
+    def _joined(self, losses: Mapping[str, Tensor]) -> Tensor:
+        stacked = torch.stack(list(losses.values()))
+        return stacked.sum(0) if self.join == "sum" else _log_sum(stacked)
 
     def _attack_loss(self, task: Task, prediction: Tensor, progress: float) -> Tensor:
         name, temperature = self._raised.loss, self._raised.temperature
@@ -223,6 +239,12 @@ class TaskObjective:
             return seed_pixel_accuracy(prediction, target, is_first=progress == 0)
         sums = self._metric.per_image(prediction, target.values, target.valid)
         return self._metric.score(sums)[self._main.main_score].float()
+
+
+def _log_sum(losses: Tensor) -> Tensor:
+    """Sum over tasks of the logarithms of losses ``(T, N)``; a loss of 0 counts nothing."""
+    logs = losses.clamp(min=SMALLEST_LOSS).log()
+    return torch.where(losses > SMALLEST_LOSS, logs, 0.0).sum(0)
 
 
 def predicted_by(task: Task) -> Predicts:
