@@ -2,10 +2,10 @@
 
 Kingma and Ba 2015 (arXiv:1412.6980) with the largest second moment so far (AMSGrad, Reddi et al.
 2018, arXiv:1904.09237). Unlike the sign of a gradient, Adam moves a number whose gradients cancel
-less than one whose gradients agree.
+less than one whose gradients agree. In l2, where a step of one length per number would be spent on
+numbers that hardly matter, the second moment is one for the whole image.
 """
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -21,11 +21,11 @@ from taskgroup.attacks.climbing import (
     without,
     write_end,
 )
-from taskgroup.attacks.geometry import project
+from taskgroup.attacks.geometry import project, steepest
 from taskgroup.attacks.iterates import evaluate_only, input_gradient, is_stop_check
 
 RATE = 1 / 4
-"""Learning rate in multiples of the radius per number: 2/255 in a linf ball of 8/255."""
+"""Learning rate in multiples of the radius: 2/255 in a linf ball of 8/255."""
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """Shares of the moments that a step keeps; beta of Kingma and Ba."""
 SMALLEST_ROOT = 1e-8
@@ -55,8 +55,10 @@ class Moments(NamedTuple):
         second = torch.lerp(gradient.square(), self.second, SECOND_DECAY)
         return Moments(first, second, torch.maximum(self.largest, second))
 
-    def direction(self, number: int) -> Tensor:
-        """Adam's step for a learning rate of 1, after ``number`` gradients."""
+    def direction(self, threat: ThreatModel, number: int) -> Tensor:
+        """The step for a learning rate of 1, after ``number`` gradients."""
+        if threat.norm == "l2":
+            return steepest(self.first, threat)
         mean = self.first / (1 - FIRST_DECAY**number)
         root = (self.largest / (1 - SECOND_DECAY**number)).sqrt()
         return mean / (root + SMALLEST_ROOT)
@@ -75,9 +77,9 @@ def adam_climb(
     """One phase of Adam from ``start``, a point of the ball; else as ``apgd.climb``.
 
     Every gradient is divided by its mean absolute value, image by image, and every step is
-    projected. The learning rate is a quarter of the radius in linf, and that over the root of the
-    count of numbers in l2, where a step of one size in every number is then as long as a quarter of
-    the radius.
+    projected. The learning rate is a quarter of the radius. In linf a step is that long in every
+    number whose gradients agree; in l2 it goes along the running mean of the gradients and is that
+    long in the norm.
 
     Args:
         objective: What to raise and what to track.
@@ -90,7 +92,7 @@ def adam_climb(
     """
     images, start = images.detach(), start.detach()
     gradient, evaluation = input_gradient(objective, start, 0.0)
-    state = begin(images, start, gradient, evaluation, step_size=learning_rate(images, threat))
+    state = begin(images, start, gradient, evaluation, step_size=RATE * threat.epsilon)
     moments, end = Moments(*(torch.zeros_like(images) for _ in range(3))), first_end(state)
     for number in range(1, steps + 1):
         if stop_at is not None and is_stop_check(number, images.device):
@@ -105,17 +107,6 @@ def adam_climb(
     return end
 
 
-def learning_rate(images: Tensor, threat: ThreatModel) -> float:
-    """Length of a step in one number.
-
-    Example:
-        >>> learning_rate(torch.zeros(1, 3, 10, 10), ThreatModel(epsilon=8 / 255)) * 255
-        2.0
-    """
-    numbers = 1 if threat.norm == "linf" else math.prod(images.shape[1:])
-    return RATE * threat.epsilon / math.sqrt(numbers)
-
-
 def _stepped(
     state: State,
     objective: Objective,
@@ -126,7 +117,7 @@ def _stepped(
     steps: int,
 ) -> State:
     """One iteration; the last one needs no gradient."""
-    ahead = state.point + state.step[:, None, None, None] * moments.direction(number)
+    ahead = state.point + state.step[:, None, None, None] * moments.direction(threat, number)
     point = project(ahead, state.images, threat)
     if number < steps:
         return state.moved(point, *input_gradient(objective, point, number / steps))

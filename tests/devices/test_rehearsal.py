@@ -120,7 +120,7 @@ def test_tasks_and_metrics(device, name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(device, name):
-    numbers = {loss: "depth" for loss in LOSS_OF_SCORE.values()}
+    numbers = dict.fromkeys(LOSS_OF_SCORE.values(), "depth")
     numbers.update(angular="normals", within_11_25="normals")
     task = task_of(numbers.get(name, "segmentation"))
     prediction, target = prediction_of(task, device), target_of(task, device)

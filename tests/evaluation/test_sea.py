@@ -75,7 +75,9 @@ def test_pixel_accuracy_leads_from_phase_to_phase(trained, tasks, batch):
     torch.testing.assert_close(part.select(few)(batch.images[few], 0).score, expected[few])
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if NEEDS.get(name) != "class"])
+@pytest.mark.parametrize(
+    "name", [name for name in ATTACKS if NEEDS.get(name, "class_map") == "class_map"]
+)
 def test_images_without_a_valid_pixel_are_left_alone(name, trained, tasks, batch):
     target = batch.targets["segmentation"]
     nothing = Target(target.values, torch.zeros_like(target.valid))
