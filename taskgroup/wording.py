@@ -263,12 +263,12 @@ def format_radius(norm: str, epsilon: float) -> str:
     """A radius with its norm, where that is not the usual one.
 
     Example:
-        >>> format_radius("linf", 8 / 255), format_radius("l2", 0.5)
-        ('8/255', '0.5 in L2')
+        >>> format_radius("linf", 8 / 255), format_radius("l2", 0.5), format_radius("l1", 12.0)
+        ('8/255', '0.5 in L2', '12 in L1')
     """
-    return (
-        f"{format_number(epsilon)} in L2" if norm == "l2" and epsilon else format_epsilon(epsilon)
-    )
+    if norm == "linf" or not epsilon:
+        return format_epsilon(epsilon)
+    return f"{format_number(epsilon)} in {norm.upper()}"
 
 
 def condition_name(condition: str) -> str:
@@ -410,5 +410,6 @@ def budget_text(section: Mapping[str, Any]) -> str:
     if attack == "none":
         return "no attack"
     name = attack_name(attack, 1 if attack == "fgsm" else int(section.get("steps", 1)))
-    norm = " (L2)" if section.get("norm") == "l2" else ""
-    return f"{name} at ε = {format_epsilon(float(section.get('epsilon', 0)))}{norm}"
+    norm = str(section.get("norm", "linf"))
+    suffix = "" if norm == "linf" else f" ({norm.upper()})"
+    return f"{name} at ε = {format_epsilon(float(section.get('epsilon', 0)))}{suffix}"
