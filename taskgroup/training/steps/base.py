@@ -64,10 +64,18 @@ class StepParts:
         return autocast_dtype(self.config.training.precision, device)
 
     def update(self) -> None:
-        """Clip the gradients that lie in the parameters, as the trial says, and step."""
+        """Clip the gradients that lie in the parameters, as the trial says, and step.
+
+        A gradient that was not accumulated by autograd may lie in memory in another order than its
+        parameter; torch's fused optimizers read both by their place in memory.
+        """
+        parameters = [*self.network.parameters(), *self.weighting.parameters()]
+        for parameter in parameters:
+            gradient = parameter.grad
+            if gradient is not None and gradient.stride() != parameter.stride():
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
         clip_norm = self.config.training.clip_norm
         if clip_norm is not None:
-            parameters = [*self.network.parameters(), *self.weighting.parameters()]
             torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         self.optimizer.step()
 

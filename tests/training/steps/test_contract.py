@@ -74,6 +74,26 @@ def test_a_trial_asks_for_it(trial, name):
     assert type(prepare(configure(trial, name))[0].step) is STEPS[name]
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "way", [{"weighting": "mean"}, {"weighting": "upgrad"}, {"step": "alternating"}]
+)
+def test_with_one_task_every_step_is_the_joint_one(trial, optimizer, way):
+    """Whatever a step does about several tasks, there is nothing to do it about."""
+    adversary = {"attack": "none"}
+    joint, other = (
+        trial(adversary=adversary, training={**SGD, "optimizer": optimizer, **asked})
+        for asked in ({}, way)
+    )
+    assert step_name(other) != step_name(joint) == "joint"
+    before = weights_of(prepare(joint)[0])
+    expected, found = (weights_of(steps(config)[0]) for config in (joint, other))
+    for name, value in expected.items():
+        if name.endswith("weight"):  # Adam makes a step of any gradient, rounding included
+            moved = (value - before[name]).double().norm()
+            assert (found[name] - value).double().norm() < 0.05 * moved, name
+
+
 @pytest.mark.parametrize("name", ASKED_BY)
 def test_a_report_has_sums_and_weights_of_every_task(trial, name):
     _, reports = steps(configure(trial, name))
