@@ -144,6 +144,17 @@ def format_score(metric: str, value: float | None) -> str:
     return format_number(value) if "e+" in text else sign + text
 
 
+def format_bound(metric: str, value: float | None, *, direction: str) -> str:
+    """A score of which only one side is known: a better attack would leave less.
+
+    Example:
+        >>> format_bound("miou", 0.3125, direction="maximize")
+        'at most 31.2 %'
+    """
+    side = "at most" if direction == "maximize" else "at least"
+    return f"{side} {format_score(metric, value)}"
+
+
 def format_gain(metric: str, value: float | None) -> str:
     """A difference of scores with its sign; shares in points.
 

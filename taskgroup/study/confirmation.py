@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.wording import counted, listed
+from taskgroup.wording import counted, format_bound, listed
 
 Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
 CLEAN, WORST = "clean", "worst_case"
@@ -31,7 +31,7 @@ class SuiteScores:
         suite: Its name; empty where none was run.
         images: Images of the confirm split that it attacked.
         values: By trial, then by metric, such as ``segmentation/robust/miou``: the score, for
-            ``robust`` the worst case over all attacks of the suite.
+            ``robust`` the worst case over all attacks of the suite; NaN where that only bounds it.
         verdicts: By trial what sanity checks found, where they found something.
         missing: Complete trials of the stage that it has not scored.
     """
@@ -82,14 +82,21 @@ def suite_scores(
     values: dict[int, dict[str, float]] = {}
     for row in own:
         metric = f"{row.task}/{KINDS[row.condition]}/{row.score_name}"
-        values.setdefault(row.trial, {})[metric] = row.score
+        values.setdefault(row.trial, {})[metric] = float("nan") if row.is_bound else row.score
     return SuiteScores(
         suite=suite,
         images=images,
         values=values,
-        verdicts={row.trial: row.verdict for row in own if row.verdict != "ok"},
+        verdicts={row.trial: _finding(row) for row in own if row.verdict != "ok"},
         missing=tuple(number for number in confirmed if number not in values),
     )
+
+
+def _finding(row: EvaluationRow) -> str:
+    """What sanity checks say about a score, and what it is worth where they void it."""
+    if not row.is_bound:
+        return row.verdict
+    return f"{format_bound(row.score_name, row.score, direction=row.direction)}; {row.verdict}"
 
 
 def _suite_of(row: EvaluationRow) -> tuple[str, int]:

@@ -249,6 +249,16 @@ def test_clean_and_robust_are_told_apart() -> None:
     assert found.values[0] == {ROBUST.metric: 0.2, "segmentation/clean/miou": 0.7}
 
 
+def test_a_void_score_leaves_no_verdict() -> None:
+    why = "gradients do not describe the function (share 0.91)"
+    void = [replace(r, verdict=why, is_bound=r.trial % 2 == 1) if r.trial % 2 else r for r in ROWS]
+    alone, tasks = confirmed_task_sets(TRIALS, [ROBUST], suite_scores(TRIALS, void))
+    assert alone.scores[0].seeds == 2
+    assert tasks.scores[0].seeds == tasks.differences[0].seeds == 0
+    assert tasks.verdict == "too few seeds"
+    assert tasks.suspicions == (f"at most 10.0 %; {why}", f"at most 13.0 %; {why}")
+
+
 def test_a_suspicion_stands_beside_the_verdict() -> None:
     marked = "gradient masking suspected: noise beats the attack"
     rows = [replace(one, verdict=marked) if one.trial in (1, 3) else one for one in ROWS]

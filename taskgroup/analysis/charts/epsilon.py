@@ -28,6 +28,7 @@ class EpsilonCurve:
         scores: Test score at each radius.
         lows: Lower ends of the 95 % intervals over images.
         highs: Upper ends.
+        is_bound: Whether a better attack would leave less than the scores.
     """
 
     trial: int
@@ -37,6 +38,7 @@ class EpsilonCurve:
     scores: tuple[float, ...]
     lows: tuple[float, ...]
     highs: tuple[float, ...]
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def _curve(study: Study, rows: list[EvaluationRow]) -> EpsilonCurve:
         tuple(row.score for row in rows),
         tuple(row.low for row in rows),
         tuple(row.high for row in rows),
+        any(row.is_bound for row in rows),
     )
 
 
@@ -111,7 +114,8 @@ def draw_epsilon(data: EpsilonData) -> go.Figure:
 
 
 def _name(curve: EpsilonCurve) -> str:
-    return f"trial {curve.trial}: {literal(curve.label)}"
+    bound = ", only a bound" if curve.is_bound else ""
+    return f"trial {curve.trial}: {literal(curve.label)}{bound}"
 
 
 def _add_curve(
@@ -134,7 +138,7 @@ def _add_curve(
         x=curve.epsilons,
         y=curve.scores,
         mode="lines+markers",
-        line={"color": style.color, "width": 2},
+        line={"color": style.color, "width": 2, "dash": "dot" if curve.is_bound else "solid"},
         marker={"symbol": style.symbol, "size": 8, "color": style.color},
         name=legend,
         legendgroup=legend,

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from taskgroup.analysis.groups import Group, group_of
+from taskgroup.analysis.tables.evaluations import row_score
 from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
@@ -14,7 +15,6 @@ from taskgroup.wording import (
     format_score,
     format_seconds,
     listed,
-    score_interval,
     score_name,
 )
 
@@ -123,13 +123,9 @@ def _tested(study: Study, best: TrialResult) -> tuple[str, ...]:
         return ()
     verdict = "" if hardest.verdict == "ok" else f" Warning: {hardest.verdict}."
     return (
-        f"On {hardest.images} test images that the search never saw: {_with_interval(hardest)} "
-        f"under the worst of all attacks, {_with_interval(own['clean'])} without attack.{verdict}",
+        f"On {hardest.images} test images that the search never saw: {row_score(hardest)} "
+        f"under the worst of all attacks, {row_score(own['clean'])} without attack.{verdict}",
     )
-
-
-def _with_interval(row: EvaluationRow) -> str:
-    return score_interval(row.score_name, row.score, row.low, row.high)
 
 
 def _standings(study: Study) -> tuple[Standing, ...]:

@@ -9,6 +9,7 @@ from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 from taskgroup.wording import (
     MISSING,
     condition_name,
+    format_bound,
     format_decimals,
     format_radius,
     format_score,
@@ -97,6 +98,7 @@ def _robust_line(
         "robust": {name: row.score for name, row in robust.items()},
         "vulnerability": factor,
         "verdict": worst.verdict,
+        "is_bound": worst.is_bound,
     }
     alarms = frozenset() if worst.verdict == OK else frozenset({len(cells) - 1})
     return Row(cells, data, group_of_row(worst, trials), alarms)
@@ -184,13 +186,19 @@ def _interval(row: EvaluationRow | None, *, marked: bool = True) -> str:
     """A score with its interval, and an exclamation mark where a sanity check failed."""
     if row is None:
         return MISSING
-    mark = " !" if marked and row.verdict != OK else ""
-    return score_interval(row.score_name, row.score, row.low, row.high) + mark
+    return row_score(row) + (" !" if marked and row.verdict != OK else "")
+
+
+def row_score(row: EvaluationRow) -> str:
+    """A score with its interval, or what it bounds."""
+    if row.is_bound:
+        return format_bound(row.score_name, row.score, direction=row.direction)
+    return score_interval(row.score_name, row.score, row.low, row.high)
 
 
 def _score_data(row: EvaluationRow) -> dict[str, Any]:
     names = ("trial", "label", "role", "task", "score_name", "score", "low", "high", "images")
-    return {name: getattr(row, name) for name in (*names, "vulnerability", "verdict")}
+    return {name: getattr(row, name) for name in (*names, "vulnerability", "verdict", "is_bound")}
 
 
 def _evaluation_notes(rows: Sequence[EvaluationRow]) -> tuple[str, ...]:

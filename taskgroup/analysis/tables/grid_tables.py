@@ -132,7 +132,7 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
             found = [_mean(_group(line, tasks), measure) for tasks in groups]
             marks = [_is_suspect(_group(line, tasks), key, score) for tasks in groups]
             texts = [
-                text(score, mean) + (" !" if marked and mean.seeds else "")
+                text(score, mean) + (" !" if marked else "")
                 for mean, marked in zip(found, marks, strict=True)
             ]
             own = [
@@ -174,7 +174,7 @@ def _condition_measure(key: Key, task: str, score: str, value: Any) -> Measure:
     def read(member: Scored) -> float:
         for row in member.rows:
             if _key(row) == key and (row.task, row.score_name) == (task, score):
-                found = value(row)
+                found = None if row.is_bound else value(row)
                 return NAN if found is None else float(found)
         return NAN
 
@@ -273,7 +273,7 @@ def source_note(grid: Grid) -> str:
 def _mark_note(rows: Sequence[Row]) -> tuple[str, ...]:
     if not any(row.alarms for row in rows):
         return ()
-    return ("! gradient masking suspected in at least one of the seeds: see taskgroup report",)
+    return ("! suspect in at least one of the seeds: taskgroup report says why",)
 
 
 def _attack_text(row: EvaluationRow, most: int) -> str:

@@ -70,7 +70,10 @@ class Grid:
         return metric_parts(self.robust(main_task).metric)[2]
 
     def measure(self, main_task: str, kind: str) -> Measure:
-        """The clean or the robust score of a trial; robust is the worst case of an evaluation."""
+        """The clean or the robust score of a trial; robust is the worst case of an evaluation.
+
+        NaN where that only bounds the score.
+        """
         if self.split == VALIDATION:
             return validation_measure(self.robust(main_task), kind)
         condition = WORST_CASE if kind == "robust" else CLEAN
@@ -78,7 +81,7 @@ class Grid:
 
         def read(member: Scored) -> float:
             found = find_row(member, condition, score)
-            return NAN if found is None else found.score
+            return NAN if found is None or found.is_bound else found.score
 
         return read
 

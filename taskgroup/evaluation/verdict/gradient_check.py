@@ -18,6 +18,7 @@ arXiv:1802.00420).
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,10 @@ DIRECTIONS = 8
 """Directions over all entries, and again as many over the small ones."""
 STEP_SIZES = (0.25 / 255, 1 / 255, 4 / 255)
 """Lengths of a finite difference in every pixel, in the range of the images."""
+SMALL_STEP_SIZES = (0.0625 / 255, 0.25 / 255, 1 / 255)
+"""The same over small entries, beside whose slopes curvature counts for more."""
+FEWEST_POINTS = 16
+"""Where there are fewer images, several points of each are taken."""
 ALIGNED = 0.9
 """Smallest alignment of an image whose gradient counts as right."""
 TOLERATED = 0.25
@@ -50,7 +55,7 @@ class GradientCheck:
 
     Attributes:
         share: Share of the decided images whose gradient does not describe the function, of the
-            loss where it is larger; NaN where too few could be decided.
+            loss where it is larger; 0 for a constant function; NaN where too few were decided.
         is_finite: Whether every entry of every gradient is finite.
     """
 
@@ -67,10 +72,19 @@ class GradientCheck:
         """Whether rounding hides the differences in float64 too."""
         return self.share != self.share and not self.is_failed
 
+    @property
+    def text(self) -> str:
+        """What was found, in a few words; empty where gradients are right."""
+        if not self.is_finite:
+            return "gradients are not finite"
+        if self.is_failed:
+            return f"gradients do not describe the function (share {self.share:.2f})"
+        return "rounding hides whether gradients are right" if self.is_undecided else ""
+
 
 def check_gradients(
     model: nn.Module,
-    tasks: tuple[Task, ...],
+    tasks: Sequence[Task],
     batch: Batch,
     *,
     main_task: str,
@@ -92,10 +106,12 @@ def check_gradients(
     """
     task = next(task for task in tasks if task.name == main_task)
     labelled = batch.targets[main_task].valid.view(len(batch), -1).any(1)
-    target = batch.targets[main_task].map(lambda values: values[labelled])
-    clean = batch.images[labelled]
-    if not len(clean):
+    if not labelled.any():
         return GradientCheck(torch.nan)
+    index = labelled.nonzero()[:, 0]
+    index = index.repeat(-(-FEWEST_POINTS // len(index)))
+    target = batch.targets[main_task].map(lambda values: values[index])
+    clean = batch.images[index]
     draws = Draws.seeded(seed, "gradient check", device=clean.device)
     with fixed_network(model):
         points = _points(
@@ -106,12 +122,20 @@ def check_gradients(
             threat,
             draws,
         )
+        with torch.no_grad():
+            if is_constant(_predict(model, task, torch.cat([clean, points]))):
+                return GradientCheck(0.0)
         shape = (DIRECTIONS, *points.shape)
         directions = (2 * draws.randint(2, shape) - 1).to(points.dtype)
         found = _compare(model, task, points, target, directions)
         if found.needs_precision:
             found = _in_double(model, task, points, target, directions) or found
     return GradientCheck(found.share, found.is_finite)
+
+
+def is_constant(prediction: Tensor) -> bool:
+    """Whether all of several images get one and the same prediction: no attack could change it."""
+    return len(prediction) > 1 and bool((prediction == prediction[:1]).all())
 
 
 def _points(objective: TaskObjective, clean: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
@@ -173,20 +197,21 @@ def _compare(
     magnitudes = gradients[-1].abs()  # of the loss that never saturates
     median = magnitudes.flatten(1).median(1).values.view(-1, 1, 1, 1)
     found = []
-    for group in (directions, directions * (magnitudes <= median)):
+    small = directions * (magnitudes <= median)
+    for group, steps in ((directions, STEP_SIZES), (small, SMALL_STEP_SIZES)):
         slopes = torch.einsum("dnchw,lnchw->dln", group, gradients)
         ways = [
             _alignment(_differences(model, task, points, target, group, step), slopes, step)
-            for step in STEP_SIZES
+            for step in steps
         ]
         clear = torch.stack([change >= CLEAR * rounding for _, change in ways])
         cosines = torch.stack([cosine for cosine, _ in ways])
         best = cosines.where(clear, -torch.inf).amax(0)
         found.append((best.where(best > -torch.inf, torch.nan), clear.all(0)))
-    (every, clear), (small, small_clear) = found
+    (every, every_clear), (few, few_clear) = found
     return _Comparison(
-        alignment=torch.where(small.isnan(), every, torch.minimum(every, small)),
-        is_clear=clear & small_clear,
+        alignment=torch.where(few.isnan(), every, torch.minimum(every, few)),
+        is_clear=every_clear & few_clear,
         is_finite=bool(gradients.isfinite().all()),
     )
 
@@ -231,12 +256,13 @@ def _in_double(
 def _gradients(
     model: nn.Module, task: Task, points: Tensor, target: Target
 ) -> tuple[Tensor, Tensor]:
-    """Gradients ``(2, N, C, H, W)`` of the losses, and the size of the prediction, ``(N,)``."""
+    """Gradients ``(2, N, C, H, W)`` of the losses, and the size of what is rounded, ``(2, N)``."""
     with torch.enable_grad():
         probe = points.detach().clone().requires_grad_()
         prediction = _predict(model, task, probe)
+        losses = _losses(task, prediction, target)
         found = []
-        for loss in _losses(task, prediction, target):
+        for loss in losses:
             follows = loss.requires_grad
             gradient = (
                 torch.autograd.grad(loss.sum(), probe, retain_graph=True, allow_unused=True)[0]
@@ -245,7 +271,7 @@ def _gradients(
             )
             found.append(torch.zeros_like(points) if gradient is None else gradient)
     size = prediction.detach().flatten(1).square().mean(1).sqrt()
-    return torch.stack(found), size
+    return torch.stack(found), size + losses.detach().abs()
 
 
 def _predict(model: nn.Module, task: Task, images: Tensor) -> Tensor:

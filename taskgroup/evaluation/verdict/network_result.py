@@ -9,6 +9,7 @@ from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks
 from taskgroup.evaluation.shards.shard import NetworkPlan, pieces
 from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.verdict.gradient_check import GradientCheck, check_gradients
 from taskgroup.evaluation.verdict.ordering import check_ball, check_order, constant_scores
 from taskgroup.evaluation.verdict.outcomes import (
     Finished,
@@ -54,6 +55,7 @@ class NetworkResult:
             best.
         transfers: The network on images attacked for others, and on its own.
         elsewhere: What they found besides in every other ball that was searched.
+        gradients: Whether the gradients that attacks follow are the network's; None is unchecked.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -61,6 +63,7 @@ class NetworkResult:
     findings: tuple[str, ...]
     transfers: tuple[Transfer, ...] = ()
     elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
+    gradients: GradientCheck | None = None
 
     def findings_in(self, norm: str, epsilon: float) -> tuple[str, ...]:
         """What makes the scores of a ball suspect: a network that masks does so in every ball."""
@@ -83,7 +86,7 @@ def network_result(
     """
     outcomes = gather_outcomes(done, network, plans[network].conditions)
     transfers = _transfers(loaded, plans, done, network)
-    of_network = _check_network(loaded, plans[network], network)
+    of_network, gradients = _check_network(loaded, plans[network], network)
     here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network)
     return NetworkResult(
         outcomes=outcomes,
@@ -91,6 +94,7 @@ def network_result(
         findings=(*of_network, *here),
         transfers=tuple(transfers),
         elsewhere=elsewhere,
+        gradients=gradients,
     )
 
 
@@ -135,11 +139,18 @@ def _searched(outcomes: Sequence[Outcome]) -> list[ThreatModel]:
     return [ThreatModel.model_validate({"norm": norm, "epsilon": r}) for norm, r in balls]
 
 
-def _check_network(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> list[str]:
-    """What the network itself shows on a few images."""
+def _check_network(
+    loaded: LoadedNetworks, plan: NetworkPlan, network: int
+) -> tuple[list[str], GradientCheck]:
+    """What the network itself and its gradients show on a few images."""
     trained = loaded.networks[network]
     batch = loaded.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
-    return check_network(trained.model, trained.tasks, batch, main_task=trained.main_task)
+    model, tasks, main = trained.model, trained.tasks, trained.main_task
+    found = check_network(model, tasks, batch, main_task=main)
+    gradients = check_gradients(
+        model, tasks, batch, main_task=main, threat=plan.threat, seed=loaded.seed
+    )
+    return [*found, *([gradients.text] if gradients.is_undecided else [])], gradients
 
 
 def _check_scores(

@@ -135,6 +135,8 @@ class RowMaker:
         fields = condition.perturbation.row()
         is_attacked = fields.kind == "attack" and fields.attack != ""
         findings = self.result.findings_in(fields.norm, fields.epsilon) if is_attacked else ()
+        gradients = self.result.gradients if is_attacked and condition.role != "noise" else None
+        is_bound = gradients is not None and gradients.is_failed
         if name == WORST_CASE:
             fields = replace(
                 fields, attack="", attacked_tasks=self.trained.task_set, step_size=None
@@ -153,12 +155,15 @@ class RowMaker:
             high=intervals[score].high,
             images=len(sums),
             seed=self.sources.seed,
-            verdict=verdict(findings),
+            verdict=verdict(findings, gradients),
             seconds=outcome.seconds,
             valid=valid,
-            vulnerability=self._vulnerability(task, score, sums) if is_attacked else None,
+            vulnerability=(
+                self._vulnerability(task, score, sums) if is_attacked and not is_bound else None
+            ),
             suite=self.suite,
             split=self.sources.split,
+            is_bound=is_bound,
         )
 
     def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:

@@ -15,6 +15,7 @@ from taskgroup.data.base import Batch
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.scoring import predict
+from taskgroup.evaluation.verdict.gradient_check import GradientCheck, is_constant
 from taskgroup.tasks.base import Task
 
 CLOSE = 1e-2
@@ -24,13 +25,17 @@ VANISHED = 0.1
 """Largest share of pixels, or of images, whose gradient may be exactly zero or not finite."""
 
 
-def verdict(findings: Sequence[str]) -> str:
+def verdict(findings: Sequence[str], gradients: GradientCheck | None = None) -> str:
     """One cell of the table: ``ok``, or what was found.
 
     Example:
         >>> verdict([]), verdict(["noise beats the attack"])
         ('ok', 'gradient masking suspected: noise beats the attack')
+        >>> verdict(["noise beats the attack"], GradientCheck(0.91))
+        'gradients do not describe the function (share 0.91), noise beats the attack'
     """
+    if gradients is not None and gradients.is_failed:
+        return ", ".join((gradients.text, *findings))
     return f"gradient masking suspected: {', '.join(findings)}" if findings else "ok"
 
 
@@ -60,6 +65,7 @@ def check_network(
         gradient, _ = input_gradient(objective, batch.images, 0.0)
         attacked = _prediction_with_gradients(model, batch.images, main_task)
     finite = bool(whole.isfinite().all())
+    follows = finite and not is_constant(whole)
     checks = {
         "predictions are not finite": not finite,
         "predictions are random": finite and _differ(whole, again),
@@ -68,8 +74,8 @@ def check_network(
         "the attack sees another network": finite
         and not _differ(whole, again)
         and _differ(whole, attacked),
-        "loss gradients vanish": finite and _vanished_share(task, whole, batch) > VANISHED,
-        "image gradients vanish": finite and _flat_share(task, gradient, batch) > VANISHED,
+        "loss gradients vanish": follows and _vanished_share(task, whole, batch) > VANISHED,
+        "image gradients vanish": follows and _flat_share(task, gradient, batch) > VANISHED,
     }
     return [finding for finding, found in checks.items() if found]
 

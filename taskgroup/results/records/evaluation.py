@@ -44,6 +44,8 @@ class EvaluationRow(Record):
         step_size: Length of the attack's first step in the norm; None where it takes none.
         kind: ``attack``, clean images and worst cases included, or ``corruption``.
         severity: Of the corruption, from 1 to 5; 0 for an attack.
+        is_bound: Whether the score only bounds what a better attack would leave, because the
+            gradients that the attack followed do not describe the model; ``verdict`` says so too.
     """
 
     stored_as: ClassVar[str] = "evaluation"
@@ -75,6 +77,7 @@ class EvaluationRow(Record):
     step_size: float | None = None
     kind: PerturbationKind = "attack"
     severity: Int32 = 0
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,26 @@ def test_a_suspect_verdict_is_red(study: Study) -> None:
     assert line.alarms == {len(line.cells) - 1}
 
 
+def test_a_void_score_is_a_bound(study: Study) -> None:
+    verdict = "gradients do not describe the function (share 0.91)"
+    own = [row for row in study.evaluations if row.role == "winner"]
+    rows = [
+        row if row.condition == "clean" else replace(row, verdict=verdict, is_bound=True)
+        for row in own
+    ]
+    (line,) = robustness_table(rows).rows
+    assert line.cells[3].startswith("at most ")
+    assert not line.cells[2].startswith("at most ")
+    assert line.data["is_bound"]
+    errors = [replace(row, direction="minimize") for row in rows]
+    assert robustness_table(errors).rows[0].cells[3].startswith("at least ")
+    table = evaluation_table(rows)
+    assert all(
+        r.cells[3].startswith("at most ") and r.cells[3].endswith(" !") for r in table.rows[1:]
+    )
+    assert [score["is_bound"] for score in table.rows[1].data["scores"]] == [True]
+
+
 def test_transfer_is_source_by_target(study: Study) -> None:
     table = transfer_table(study.transfers)
     assert len(table.rows) == len(table.columns) - 1 == 4

@@ -262,7 +262,27 @@ def test_suspected_masking_marks_the_cell(build: Build) -> None:
     table = attacks_table(open_grid([build(trials, evaluated)])).table
     assert [row.alarms for row in table.rows] == [frozenset(), frozenset({4}), frozenset({4})]
     assert table.rows[1].cells[4].endswith(" !")
-    assert any(note.startswith("! gradient masking") for note in table.notes)
+    assert any(note.startswith("! suspect in at least one") for note in table.notes)
+
+
+def test_a_bound_is_no_score(build: Build) -> None:
+    """Of three seeds one is void: the mean is that of the others, and the cell is marked."""
+    trials = grid_trials()
+    bad = "gradients do not describe the function (share 0.91)"
+    evaluated = [
+        replace(
+            r,
+            is_bound=t.number == 4 and r.condition != "clean",
+            verdict=bad if t.number == 4 else "ok",
+        )
+        for t in trials
+        for r in rows(t)
+    ]
+    grid = open_grid([build(trials, evaluated)])
+    cells = [r for r in attacks_table(grid).records if r["condition"] == "worst_case"]
+    assert sorted(r["seeds"] for r in cells) == [2, 3, 3]
+    robust = [r for r in relative_table(grid).records if r["condition"] == "robust"]
+    assert sorted(r["seeds"] for r in robust) == [2, 3]
 
 
 def test_predictors_rank_configurations_like_robustness(build: Build) -> None:

@@ -11,9 +11,11 @@ from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import network_results, plan_networks
 from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
+from taskgroup.evaluation.subjects import Subject
 from taskgroup.evaluation.verdict.network_result import network_result
 from taskgroup.evaluation.verdict.ordering import check_order
 from taskgroup.evaluation.verdict.outcomes import finished, gather_outcomes, gather_transfers
+from taskgroup.evaluation.verdict.rows import RowMaker
 from taskgroup.evaluation.verdict.sanity import check_network, verdict
 
 main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
@@ -193,3 +195,48 @@ def test_transfer_that_beats_the_attack_is_found(honest, make_loaded, batch):
 def test_the_verdict_is_one_cell():
     assert verdict([]) == "ok"
     assert verdict(["a", "b"]) == "gradient masking suspected: a, b"
+
+
+class Detached(nn.Module):
+    """The images are rounded, and the gradient says that nothing was."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        rounded = (images * 4).round() / 4
+        return self.network(images + (rounded - images).detach(), tasks)
+
+
+class Constant(nn.Module):
+    """One answer for all images."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        return self.network(0.5 + 0 * images, tasks)
+
+
+@main_tasks
+def test_a_constant_answer_is_exact(trained, tasks, batch, main_task):
+    assert check_network(Constant(trained), tasks, batch, main_task=main_task) == []
+
+
+def test_a_gradient_that_describes_another_function_voids_the_scores(trained, make_loaded, batch):
+    loaded = make_loaded([trained, Detached(trained)], batch, task_set=("segmentation",))
+    plans = plan_networks(loaded, QUICK)
+    done = finished(run_here(loaded, plan_shards(plans)))
+    honest, fraud = (network_result(loaded, plans, done, place) for place in (0, 1))
+    for result, voids in ((honest, False), (fraud, True)):
+        subject = Subject(0, "any", "other", "network.pt")
+        maker = RowMaker(subject, loaded.networks[0], result, "quick", loaded.sources)
+        rows = maker.rows()
+        bounds = {row.condition for row in rows if row.is_bound}
+        attacked = {row.condition for row in rows if row.epsilon > 0} - {"noise"}
+        assert bounds == (attacked if voids else set())
+        for row in rows:
+            assert row.is_bound == row.verdict.startswith("gradients do not describe the function")
+            assert not (row.is_bound and row.vulnerability is not None)
