@@ -71,7 +71,8 @@ def decode(record: type[R], content: bytes, *, source: str) -> list[R]:
 
     Raises:
         DataError: One line naming the file, and the column where it is one: the file is torn or
-            foreign, or lacks a column that has no default, or a column holds something else.
+            foreign, or lacks a column that has no default, or a column holds something else, such
+            as a word that is none of its choices.
     """
     wanted = f"{source} must be a parquet file of taskgroup {record.stored_as} records"
     try:
@@ -156,9 +157,20 @@ def _values(column: Column, array: pa.Array | None, count: int, where: str) -> l
     if column.record is not None:
         return _lists_of_records(column, column.record, array, name)
     cells: list[Any] = _converted(column, array, name).to_pylist()
+    _check_choices(column, cells, name)
     if column.collect is None and not array.null_count:
         return cells
     return [_null(column, name) if cell is None else _value(column, cell, name) for cell in cells]
+
+
+def _check_choices(column: Column, cells: Sequence[Any], name: str) -> None:
+    """Refuse a word that nothing in this version knows what to do with."""
+    unknown = [cell for cell in cells if cell is not None and cell not in column.choices]
+    if column.choices and unknown:
+        raise DataError(
+            f"{name} must be one of: {', '.join(column.choices)}; got {unknown[0]!r}; read it with "
+            "the release that wrote it, or move the file away"
+        )
 
 
 def _null(column: Column, name: str) -> Any:

@@ -43,6 +43,7 @@ class Column:
         type: Type of the column.
         is_optional: Whether it may be null.
         is_json: Whether a cell is JSON text.
+        choices: The texts that it may hold; empty where any value of the type may stand.
         collect: Turns a list of items or pairs into the field's value; None for a plain value.
         record: The record whose list it holds, if it does.
     """
@@ -52,6 +53,7 @@ class Column:
     type: pa.DataType
     is_optional: bool = False
     is_json: bool = False
+    choices: tuple[str, ...] = ()
     collect: Callable[[Any], Any] | None = None
     record: type[Record] | None = None
 
@@ -93,7 +95,8 @@ def _column(entry: "Field[Any]", hint: Any) -> Column:
         if options[1] is Any:
             return Column(name, entry, pa.string(), is_json=True, collect=dict)
         return Column(name, entry, pa.map_(pa.string(), _type(options[1])), collect=dict)
-    return Column(name, entry, _type(hint))
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    return Column(name, entry, _type(hint), choices=choices)
 
 
 def _type(hint: Any) -> pa.DataType:

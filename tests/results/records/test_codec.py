@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from random import Random
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ import pytest
 from taskgroup.errors import DataError
 from taskgroup.results.records import EpochRow, EvaluationRow, ImageRow, Record, TrialResult
 from taskgroup.results.records.codec import VERSION_KEY, decode, encode, schema_of, to_table
+from taskgroup.results.records.columns import columns_of
 
 Make = Callable[[type[Record], Random], Record]
 Stored = Callable[[pa.Table], bytes]
@@ -230,6 +231,25 @@ def test_a_column_of_another_type_is_named_in_one_line(
     with pytest.raises(DataError, match=rf"^runs/x: column {name} {problem}") as caught:
         decode(TrialResult, stored(table), source="runs/x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_word_that_is_none_of_a_columns_choices_is_named_with_those(
+    record: type[Record], make: Make, stored: Stored
+) -> None:
+    table = to_table(record, [make(record, Random(1)) for _ in range(2)])
+    for column in columns_of(record):
+        if get_origin(get_type_hints(record)[column.field.name]) is not Literal:
+            assert column.choices == ()
+            continue
+        words = pa.array([column.choices[0], "weird"])
+        known = ", ".join(column.choices)
+        for array in (words, words.dictionary_encode()):
+            with pytest.raises(DataError) as caught:
+                decode(record, stored(with_column(table, column.name, array)), source="runs/x")
+            assert str(caught.value) == (
+                f"runs/x: column {column.name} must be one of: {known}; got 'weird'; read it with "
+                "the release that wrote it, or move the file away"
+            )
 
 
 def test_a_member_of_epochs_is_named_with_its_column(stored: Stored) -> None:
