@@ -182,6 +182,19 @@ def test_a_record_that_lacks_what_it_needs_is_one_line(command, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["search --resume", "report --run", "runs show"])
+def test_a_word_that_no_release_has_written_yet_is_one_line(command, tmp_path):
+    run_directory = RunDirectory.create(tmp_path, "new", run("spaces", "show", "smoke").output)
+    run_directory.write_trial(
+        TrialResult(0, "x", "baseline", {}, {}, "segmentation", (), 1, "weird")
+    )
+    result = run(*command.split(), str(run_directory.path))
+    assert result.exit_code == 2
+    known = "complete, pruned, failed, interrupted"
+    assert f"00000.parquet: column status must be one of: {known}; got 'weird'" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_spaces_list_names_the_shipped_ones():
     output = run("spaces", "list", "--json").output
     for name in ("smoke", "quickstart", "cifar10_auxiliary", "camvid_auxiliary"):

@@ -39,6 +39,11 @@ REPORT_FILE = "report.html"
 DEFAULT_PARENT = Path("runs")
 
 
+def trial_file(number: int) -> str:
+    """Name of a trial's record below the run directory."""
+    return f"trials/{number:05d}.parquet"
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """One run directory. Holds no state but its place: what is read is what lies there now.
@@ -212,8 +217,7 @@ class RunDirectory:
         Raises:
             ResourceError: The disk is full or not writable.
         """
-        name = f"trials/{result.number:05d}.parquet"
-        write_records(self.storage, name, TrialResult, [result])
+        write_records(self.storage, trial_file(result.number), TrialResult, [result])
 
     def trials_table(self) -> pa.Table:
         """Every trial, one row each, by number, with every column that any file has.
@@ -230,7 +234,8 @@ class RunDirectory:
         """Every trial, by number.
 
         Raises:
-            DataError: A file is torn or foreign, or lacks a column that it needs.
+            DataError: A file is torn or foreign, lacks a column that it needs, or holds the trial
+                of another file.
         """
         names = self.storage.names("trials", ".parquet")
         found = [
@@ -243,6 +248,13 @@ class RunDirectory:
         if len(trials) != 1:
             raise DataError(
                 f"{self._full(name)} must hold one trial, but holds {len(trials)}; move it away"
+            )
+        own_name = trial_file(trials[0].number)
+        if name != own_name:
+            raise DataError(
+                f"{self._full(name)} must hold the trial that it is named after, but holds trial "
+                f"{trials[0].number}, which belongs into {own_name}; move it away if it is a copy, "
+                "else rename it"
             )
         return trials[0]
 

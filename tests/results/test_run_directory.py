@@ -325,3 +325,16 @@ def test_a_second_search_is_refused_with_the_holder(run: RunDirectory) -> None:
         pass
     with run.lock():
         pass
+
+
+@pytest.mark.parametrize("name", ["00009", "copy", "1"])
+def test_a_record_under_another_trials_name_is_refused(run: RunDirectory, name: str) -> None:
+    run.write_trial(trial(1))
+    folder = run.path / "trials"
+    (folder / f"{name}.parquet").write_bytes((folder / "00001.parquet").read_bytes())
+    with pytest.raises(
+        DataError, match=rf"trials/{name}\.parquet must hold the trial .* trial 1, "
+    ):
+        run.trials()
+    (folder / f"{name}.parquet").unlink()
+    assert [found.number for found in run.trials()] == [1]

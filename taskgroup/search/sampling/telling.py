@@ -16,6 +16,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from taskgroup.results.records import TrialResult
+from taskgroup.results.run_directory import trial_file
 from taskgroup.search.plan.draw import Replay
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.objectives import StudyObjective
@@ -127,7 +128,7 @@ def attributes(record: TrialResult, objectives: Sequence[StudyObjective]) -> dic
         "stage": record.stage,
         "task_set": task_set_text(record.task_set),
         "seed": record.seed,
-        "record": f"trials/{record.number:05d}.parquet",
+        "record": trial_file(record.number),
         "epochs_reached": last_epoch(record),
         **{f"fidelity.{name}": value for name, value in sorted(record.fidelity.items())},
         **({"vectors": vectors} if vectors else {}),
