@@ -9,10 +9,11 @@ from typing import Any
 
 from taskgroup.config import parse, parse_number, parse_yaml
 from taskgroup.errors import ConfigError, DataError
-from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
+from taskgroup.results.run_directory import SPACE_FILE, RunDirectory, trial_file
 from taskgroup.search.space.distributions import DISTRIBUTIONS
 from taskgroup.search.space.search_space import SearchSpace, load_space, read_space
 from taskgroup.search.space.study_config import StudyConfig
+from taskgroup.training.config import TrialConfig
 
 CHANGEABLE = (
     "description",
@@ -86,7 +87,8 @@ def find_target(
 
     Raises:
         ConfigError: The space is wrong, or is not that of the run.
-        DataError: The space or the run does not exist.
+        DataError: The space or the run does not exist, or a record of the run is damaged or holds
+            a configuration that this version does not know.
     """
     if run is not None and resume is not None:
         raise ConfigError("--resume names the run directory to resume; give --resume without --run")
@@ -118,6 +120,7 @@ def _resumed(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...
         wanted = read_space(values, fixes=fixes, source=source, text=text)
     changes = space_changes(own, wanted)
     _check_changes(directory, changes)
+    _check_configurations(directory)
     return SearchTarget(wanted if changes else own, directory, changes)
 
 
@@ -155,6 +158,19 @@ def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, 
             f"{listed}; use --resume alone, or search into a new run "
             f"(only {', '.join(CHANGEABLE)} may change)"
         )
+
+
+def _check_configurations(directory: RunDirectory) -> None:
+    """Refuse records that a study cannot learn from, before anything is started for it."""
+    for record in directory.trials():
+        try:
+            parse(TrialConfig, record.config)
+        except ConfigError as error:
+            raise DataError(
+                f"{directory.place_of(trial_file(record.number))}: the configuration of trial "
+                f"{record.number} must be one of this release, but {error}; resume with the "
+                "release that wrote it, or move the file away"
+            ) from None
 
 
 def _settings(space: SearchSpace) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Going on with a run: by its directory, by the same command, and not with another space."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.resume import find_target, space_changes
 from taskgroup.search.space.search_space import SearchSpace
 
@@ -90,3 +92,27 @@ def test_how_a_number_is_written_does_not_matter(make_space: Callable[..., Searc
     one = make_space("adversary.epsilon=51/255", "training.weight_decay=1e-4")
     two = make_space("adversary.epsilon=0.2", "training.weight_decay=0.0001")
     assert space_changes(one, two) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"newkey": 1}, "unknown key 'training.newkey'; known keys: .*"),
+        ({"optimizer": "zorg"}, "training.optimizer must be 'sgd' or 'adamw', got 'zorg'"),
+    ],
+)
+def test_a_configuration_of_another_release_is_named_with_its_file(
+    run: RunDirectory, make_space: Callable[..., SearchSpace], change: dict[str, Any], problem: str
+) -> None:
+    planned, foreign = plan_baselines(make_space())[:2]
+    run.write_trial(planned)
+    assert find_target(None, resume=run.path).directory is not None
+    training = foreign.config["training"] | change
+    run.write_trial(replace(foreign, config={**foreign.config, "training": training}))
+    expected = (
+        rf"^{run.path}/trials/00001\.parquet: the configuration of trial 1 must be one of this "
+        rf"release, but {problem}; resume with the release that wrote it, or move the file away$"
+    )
+    for arguments in ({"resume": run.path}, {"run": run.path}):
+        with pytest.raises(DataError, match=expected):
+            find_target(None, **arguments)  # type: ignore[arg-type]
