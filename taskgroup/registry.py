@@ -21,8 +21,16 @@ class Registry(Generic[T]):
         True
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, also: tuple[str, ...] = ()) -> None:
+        """An empty registry.
+
+        Args:
+            kind: What it names, for messages.
+            also: Names that a reader may write in place of a bound one and that stand for one of
+                them, such as ``auto``; a message about an unknown name lists them too.
+        """
         self._kind = kind
+        self._also = also
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -59,10 +67,12 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
-            near = get_close_matches(name, self._entries, n=1)
+            known = sorted((*self._entries, *self._also))
+            near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            known = ", ".join(self.names())
-            raise ConfigError(f"unknown {self._kind} {name!r}; {hint}choose one of: {known}")
+            raise ConfigError(
+                f"unknown {self._kind} {name!r}; {hint}choose one of: {', '.join(known)}"
+            )
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -24,6 +24,16 @@ def test_names_are_sorted_whatever_the_order_of_binding(shapes: Registry[type]) 
     assert len(shapes) == 2
 
 
+def test_a_name_that_stands_for_a_bound_one_is_offered_but_not_bound() -> None:
+    registry = Registry[type]("shape", also=("auto",))
+    registry.register("cube")(int)
+    assert "auto" not in registry
+    with pytest.raises(ConfigError, match=r"^unknown shape 'x'; choose one of: auto, cube$"):
+        _ = registry["x"]
+    with pytest.raises(ConfigError, match="did you mean 'auto'"):
+        _ = registry["autp"]
+
+
 def test_membership(shapes: Registry[type]) -> None:
     assert "ball" in shapes
     assert "cone" not in shapes
