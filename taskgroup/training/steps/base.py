@@ -128,7 +128,7 @@ class Step(ABC):
             )
 
 
-STEPS = Registry[type[Step]]("training.step")
+STEPS = Registry[type[Step]]("training.step", also=("auto",))
 
 
 def step_name(config: TrialConfig) -> str:
@@ -160,6 +160,12 @@ def check_step(config: TrialConfig) -> None:
     """
     name = step_name(config)
     kind = STEPS[name]
+    if config.adversary.is_trades and _combines_gradients(config):
+        raise ConfigError(
+            "adversary.method 'trades' and a training.weighting that combines gradients must not "
+            f"be set together, got weighting {config.training.weighting!r}; choose method "
+            "adversarial, or weighting fixed or uncertainty"
+        )
     if config.adversary.is_trades != (name == "trades"):
         raise ConfigError(
             "training.step must be 'trades' where adversary.method is 'trades' and an attack is "
