@@ -127,13 +127,38 @@ def read_space(
     """Check plain data as a space; ``text`` is kept as it is unless something was fixed.
 
     Raises:
-        ConfigError: A key, value or distribution is wrong; the message names it.
+        ConfigError: A key, value or distribution is wrong; the message names it, after the fix
+            that it comes from, or else ``source``.
     """
-    values = apply_fixes(values, fixes)
+    fixed = apply_fixes(values, fixes)
     try:
-        return _read(values, text if text is not None and not fixes else to_yaml(values))
+        return _read(fixed, text if text is not None and not fixes else to_yaml(fixed))
     except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from None
+        origin = _origin(values, fixes, str(error)) or source
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _origin(values: Mapping[str, Any], fixes: tuple[str, ...], problem: str) -> str:
+    """The fixes that a problem comes from, as written; empty where it is in the values themselves.
+
+    It comes from those without which there would be no problem, or another one.
+    """
+    single = [
+        fix
+        for place, fix in enumerate(fixes)
+        if _problem(values, fixes[:place] + fixes[place + 1 :]) != problem
+    ]
+    together = fixes if _problem(values, ()) != problem else ()
+    return " ".join(f"--fix {fix}" for fix in dict.fromkeys(single or together))
+
+
+def _problem(values: Mapping[str, Any], fixes: tuple[str, ...]) -> str:
+    """What is wrong with fixed values; empty if nothing is."""
+    try:
+        _read(apply_fixes(values, fixes), "")
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _read(values: Mapping[str, Any], text: str) -> SearchSpace:

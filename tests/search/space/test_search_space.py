@@ -10,6 +10,7 @@ from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
 from taskgroup.search.plan.preflight import check_names
 from taskgroup.search.space.find import list_spaces
+from taskgroup.search.space.fixes import apply_fixes
 from taskgroup.search.space.search_space import SearchSpace, load_space, read_space
 
 Make = Callable[..., SearchSpace]
@@ -68,12 +69,41 @@ def test_kept_text_is_the_file_s_own_unless_something_was_fixed(
     ],
 )
 def test_mistake_gets_one_line_that_names_the_key(
-    make_space: Make, fixes: list[str], message: str
+    make_space: Make, values: dict[str, Any], fixes: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         make_space(*fixes)
-    assert str(caught.value).startswith("little.yaml: ")
+    assert str(caught.value).startswith(f"--fix {fixes[0]}: ")
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_space(apply_fixes(values, fixes), source="little.yaml")
+    assert str(caught.value).startswith("little.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("fixes", "origin"),
+    [
+        (["resources.workers=0", "search.trials=9"], "--fix resources.workers=0"),
+        (["search.trials=9", "training.clip_norm=-1"], "--fix training.clip_norm=-1"),
+        (["training.warmup_epochs=7", "training.epochs=4"], "--fix training.warmup_epochs=7"),
+        (["training.epochs=0", "search.seed=-1"], "--fix search.seed=-1"),
+        (["model.width=0", "model.width=-1"], "--fix model.width=-1"),
+        (["model.width=0", "model.width=0"], "--fix model.width=0"),
+    ],
+)
+def test_mistake_is_put_down_to_the_fix_it_comes_from(
+    make_space: Make, fixes: list[str], origin: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_space(*fixes)
+    assert str(caught.value).startswith(f"{origin}: ")
+
+
+def test_mistake_of_the_file_is_not_put_down_to_a_fix(
+    make_space: Make, values: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=r"^little\.yaml: unknown key 'training\.epoch'"):
+        make_space("search.trials=9", training={**values["training"], "epoch": 3})
 
 
 def test_missing_required_keys_are_named(values: dict[str, Any]) -> None:
@@ -92,7 +122,15 @@ def test_missing_required_keys_are_named(values: dict[str, Any]) -> None:
         (["model={backbone: {choice: [resnet_small, vgg]}}"], "unknown backbone 'vgg'"),
         (["objectives=[{maximize: segmentation/robust/iou}]"], "got 'segmentation/robust/iou'"),
         (["objectives=[{minimize: segmentation/robust/miou}]"], "objectives must maximize"),
-        (["training.step=nonsense"], r"unknown training\.step 'nonsense'"),
+        (
+            ["training.step=nonsense"],
+            r"unknown training\.step 'nonsense'; choose one of: alternating, auto, jacobian, ",
+        ),
+        (
+            ["training.weighting=upgrad", "adversary.method=trades"],
+            "^adversary.method 'trades' and a training.weighting that combines gradients must not "
+            "be set together, got weighting 'upgrad'; choose method adversarial, or weighting",
+        ),
         (["training.weighting=nonsense"], r"unknown training\.weighting 'nonsense'"),
         (["training.step=jacobian"], "must be 'jacobian' where training.weighting combines"),
         (["training.step=trades"], "must be 'trades' where adversary.method is 'trades'"),
