@@ -92,13 +92,17 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
-def declared_options(path):
+def command_of(path):
     import typer
 
     command = typer.main.get_command(app)
     for name in path:
         command = command.commands[name]
-    return [p.opts[0] for p in command.params if p.opts[0].startswith("--")]
+    return command
+
+
+def declared_options(path):
+    return [p.opts[0] for p in command_of(path).params if p.opts[0].startswith("--")]
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids="-".join)
@@ -149,6 +153,8 @@ def test_a_worker_starts_without_what_takes_longer_to_import_than_torch():
         (["search", "--space", "smoke", "--fix", "dataset.name=scene"], "scenes"),
         (["search", "--space", "smoke", "--fix", "trainning.epochs=3"], "training"),
         (["evaluate", "best", "--run", "nowhere"], "nowhere"),
+        (["evaluate", "--norm", "l7"], "norm must be 'linf', 'l2' or 'l1', got 'l7'"),
+        (["dimension", "--norm", "l7"], "norm must be 'linf', 'l2' or 'l1', got 'l7'"),
         (["evaluate", "best", "--runs", "nowhere"], "nowhere"),
         (["dimension", "nowhere"], "nowhere"),
         (["dimension", "--run", "nowhere"], "nowhere"),
@@ -166,6 +172,56 @@ def test_a_mistake_is_one_line_and_exit_2(arguments, message, tmp_path, monkeypa
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("evaluate --images 0", "--images must be at least 1, got '0'; see: root evaluate --help"),
+        ("evaluate --images few", "--images must be an integer, got 'few'; see: root evaluate"),
+        (
+            "evaluate --suite mega",
+            "--suite must be one of 'quick', 'standard', 'full', 'mtrobust', 'mtrobust_seed', "
+            "got 'mega'; see: root evaluate --help",
+        ),
+        ("confirm --suite full", "--suite must be one of 'quick', 'standard', 'none', got 'full'"),
+        ("confirm --seeds 1", "--seeds must be at least 2, got '1'; see: root confirm --help"),
+        ("dimension --outputs many", "--outputs must be an integer, got 'many'; see: root"),
+        ("data prepare nothing", "name must be one of 'cityscapes', 'taskonomy', 'camvid', got"),
+        ("train", "missing option '--space'; see: root train --help"),
+        ("search --foo", "no such option: --foo"),
+        ("--foo", "no such option: --foo; see: root --help"),
+        ("evaluate --images", "option '--images' requires an argument"),
+        ("serch", "no such command 'serch'. Did you mean 'search'? see: root --help"),
+        ("table relativ", "no such command 'relativ'. Did you mean 'relative'? see: root table"),
+        ("runs show a b", "got unexpected extra argument"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_2(arguments, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments.split())
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith(f"taskgroup: {line}")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("group", [(), ("table",)])
+def test_a_group_without_a_command_prints_its_help(group):
+    assert "Commands" in run(*group).output
+
+
+def test_help_is_broken_into_lines_by_the_terminal_alone():
+    help_of = {path: command_of(path).help for path in OPTIONS}
+    assert "compared seed by seed with those of the main task alone" in help_of[("confirm",)]
+    assert "unless --fix pins them." in help_of[("train",)]
+    for path, text in help_of.items():
+        assert "\n" not in text.replace("\n\n", ""), path
+
+
+def test_no_command_speaks_of_another_ones_work():
+    (address,) = [p.help for p in command_of(("confirm",)).params if p.opts[0] == "--address"]
+    assert "search" not in address
 
 
 @pytest.mark.parametrize("command", ["search --resume", "report --run", "runs show"])

@@ -1,5 +1,6 @@
 """The root of the command line, and the rule that a user's mistake is reported in one line."""
 
+import inspect
 import io
 import sys
 from typing import Annotated, Any
@@ -10,18 +11,63 @@ from typer.core import TyperGroup
 from taskgroup import __version__
 from taskgroup.errors import TaskgroupError
 
+# typer carries its own click and exports neither this class nor that of a context
+_UsageError: Any = typer.BadParameter.__base__
+
 
 class OneLineErrors(TyperGroup):
     """Reports a user's mistake in one line and exits with 2; anything else keeps its traceback."""
 
-    def invoke(self, ctx: Any) -> Any:  # typer carries its own click and exports no context type
-        """Run the command; turn an error of ours into one line and exit status 2."""
+    def __init__(self, **settings: Any) -> None:
+        """A group whose commands' help is broken into lines by the terminal alone."""
+        super().__init__(**settings)
+        for command in self.commands.values():
+            command.help = _flowing(command.help or "")
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the group's own options; print its help where it is called without a command."""
+        if not args:
+            _ = ctx.get_help()  # typer prints it
+            raise typer.Exit(2)
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            raise _reported(_usage_line(error)) from None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; turn a mistake into one line and exit status 2."""
         _print_what_the_terminal_lacks_as_question_marks()
         try:
             return super().invoke(ctx)
         except TaskgroupError as error:
-            typer.echo(f"taskgroup: {error}", err=True)
-            raise typer.Exit(2) from None
+            raise _reported(str(error)) from None
+        except _UsageError as error:
+            raise _reported(_usage_line(error)) from None
+
+
+def _reported(line: str) -> typer.Exit:
+    """What ends the program, after saying why."""
+    typer.echo(f"taskgroup: {line}", err=True)
+    return typer.Exit(2)
+
+
+def _usage_line(error: Any) -> str:
+    """One line for a wrong option, argument or command name."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    text = message[:1].lower() + message[1:]
+    if error.__cause__ is not None:
+        from taskgroup.config import describe_option  # pydantic comes with it
+
+        text = describe_option(error.__cause__, error.param.opts[0])
+    if error.ctx is None:
+        return text
+    return f"{text}{'' if text.endswith('?') else ';'} see: {error.ctx.command_path} --help"
+
+
+def _flowing(text: str) -> str:
+    """Text whose paragraphs are one line each."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _print_what_the_terminal_lacks_as_question_marks() -> None:

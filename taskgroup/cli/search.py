@@ -1,6 +1,7 @@
 """``search``, ``confirm`` and ``train``: the commands that train."""
 
 import json
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     from taskgroup.search.answer.result import SearchResult
 
 Address = Annotated[
-    str | None, typer.Option(help="Ray cluster to search on: auto, HOST:PORT or ray://HOST:PORT.")
+    str | None, typer.Option(help="Ray cluster to train on: auto, HOST:PORT or ray://HOST:PORT.")
 ]
+
+
+class ConfirmSuiteName(StrEnum):
+    """Names of ``confirm --suite``."""
+
+    quick = "quick"
+    standard = "standard"
+    none = "none"
 
 
 @app.command()
@@ -60,18 +69,18 @@ def confirm(
         str | None, typer.Argument(help="Run directory of a search; default: the newest.")
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="How many of the best searched trials; default: 2.")
+        int | None, typer.Option(min=1, help="How many of the best searched trials; default: 2.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds per trial; default: 3.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help="Seeds per trial; default: 3.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Training epochs; default: each trial's own.")
+        int | None, typer.Option(min=1, help="Training epochs; default: each trial's own.")
     ] = None,
     suite: Annotated[
-        str | None,
+        ConfirmSuiteName | None,
         typer.Option(help="Attacks to score with: quick, standard or none; default: standard."),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(help="How many images to attack; default: 128.")
+        int | None, typer.Option(min=1, help="How many images to attack; default: 128.")
     ] = None,
     runs: Runs = DEFAULT_RUNS,
     address: Address = None,
@@ -91,7 +100,7 @@ def confirm(
         top=top,
         seeds=seeds,
         epochs=epochs,
-        suite=suite,
+        suite=None if suite is None else suite.value,
         images=images,
         address=address,
     )

@@ -13,4 +13,5 @@ from taskgroup.config.documents import parse_yaml_value as parse_yaml_value
 from taskgroup.config.documents import read_yaml as read_yaml
 from taskgroup.config.documents import to_yaml as to_yaml
 from taskgroup.config.messages import describe as describe
+from taskgroup.config.messages import describe_option as describe_option
 from taskgroup.config.trees import flat as flat

@@ -29,6 +29,22 @@ def describe(error: ValidationError, model: type[BaseModel], *, within: str = ""
     return _describe_group(ordered[0], model, within) + more
 
 
+def describe_option(error: ValidationError, name: str) -> str:
+    """One line for the value of a command line's option: what must hold, what was found.
+
+    Args:
+        error: What pydantic found.
+        name: The option as it is written (``--images``).
+    """
+    problem = error.errors(include_url=False)[0]
+    expected = _expectation(problem)
+    if expected is not None:
+        return f"{name} must be {expected}, got {_shown(problem['input'])}"
+    found = str(problem.get("ctx", {}).get("error", problem["msg"])).rstrip(".")
+    value, is_choice, choices = found.partition(" is not one of ")
+    return f"{name} must be one of {choices}, got {value}" if is_choice else f"{name}: {found}"
+
+
 def _describe_group(group: Sequence[ErrorDetails], model: type[BaseModel], within: str) -> str:
     """Describe the problems of one key; several are the branches of a union.
 
