@@ -61,7 +61,7 @@ def dimension(
         typer.Option(help="Attack radius, e.g. 8/255; default: the run's validation.epsilon."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf or l2; default: the run's validation.norm.")
+        str | None, typer.Option(help="linf, l2 or l1; default: the run's validation.norm.")
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Number of test images.")] = 64,
     repeats: Annotated[

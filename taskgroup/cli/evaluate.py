@@ -46,7 +46,7 @@ def evaluate(
         typer.Option(help="Attack radius, e.g. 8/255; default: the run's validation.epsilon."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf or l2; default: the run's validation.norm.")
+        str | None, typer.Option(help="linf, l2 or l1; default: the run's validation.norm.")
     ] = None,
     attacked_task: Annotated[
         list[str] | None,

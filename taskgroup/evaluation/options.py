@@ -52,6 +52,8 @@ class EvaluationOptions:
             )
         if self.suite is not None and self.suite not in SUITES:
             raise ConfigError(f"suite must be one of: {', '.join(SUITES)}; got {self.suite!r}")
+        if self.norm is not None:
+            _ = parse(ThreatModel, {"norm": self.norm, "epsilon": 0})
 
     @property
     def chosen_suite(self) -> Suite:

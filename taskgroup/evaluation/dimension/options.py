@@ -76,6 +76,7 @@ class DimensionOptions:
         if self.grid not in GRIDS:
             raise ConfigError(f"grid must be one of: {', '.join(GRIDS)}; got {self.grid!r}")
         _ = ATTACKS[self.attack]
+        _ = EvaluationOptions(norm=self.norm)
 
     @property
     def grid_name(self) -> str:
