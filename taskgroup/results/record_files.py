@@ -6,6 +6,7 @@
     panels/0001-....parquet           the pictures that belong to it
     worst_case/0001-....parquet       per image, the attack that counts
     transfers/0001-....parquet        models on each other's attacked images
+    gradient_checks/0001-....parquet  whether gradients describe the winner and the baselines
     dimension/0001-....parquet        gradient norms and robust scores against outputs or tasks
     task_gradients/0001-....parquet   norms of task gradients and the angles between them
     shards/<trial>-<condition>-<key>-<first image>.parquet    images that one piece of work scored
@@ -25,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from taskgroup.results.records import (
     DimensionRow,
     EvaluationRow,
+    GradientCheckRow,
     ImageRow,
     Panel,
     Record,
@@ -111,6 +113,7 @@ EVALUATIONS = RecordFolder("evaluations", EvaluationRow, ("trial", "label", "spl
 PANELS = RecordFolder("panels", Panel, ("trial", "label"))
 WORST_CASES = RecordFolder("worst_case", ImageRow, ("trial", "label", "split"))
 TRANSFERS = RecordFolder("transfers", TransferRow)
+GRADIENT_CHECKS = RecordFolder("gradient_checks", GradientCheckRow, ("trial",))
 DIMENSIONS = RecordFolder(
     "dimension", DimensionRow, ("trial", "label", "measure", "counted", "task")
 )

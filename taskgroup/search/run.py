@@ -19,6 +19,7 @@ from taskgroup.search.engine.recording import Train
 from taskgroup.search.engine.tune import check_resources, run_study
 from taskgroup.search.loading import read_study
 from taskgroup.search.plan.confirm import score_confirmations
+from taskgroup.search.plan.gradients import check_answer
 from taskgroup.search.plan.grid import check_grid
 from taskgroup.search.plan.preflight import check_names, robust_objective
 from taskgroup.search.plan.sources import fail_unless_finite
@@ -27,6 +28,7 @@ from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.stages import Stage, stages_of
 from taskgroup.search.watch.loggers import check_loggers
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.study import Study
 from taskgroup.training.fit import fit
 
 
@@ -151,6 +153,8 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
             break
     problems = {} if left > 0 or budget.is_over else _score(space, directory)
     study = read_study(directory)
+    if left == 0:
+        study = _checked(study, directory)
     return SearchResult(
         run=directory,
         study=study,
@@ -161,6 +165,14 @@ def _run(space: SearchSpace, directory: RunDirectory, train: Train, show: Show) 
         unscored=problems,
         left_out=max(0, (space.search.trials or 0) - planned),
     )
+
+
+def _checked(study: Study, directory: RunDirectory) -> Study:
+    """The study with the gradients of its answer checked; Ctrl-C leaves that to a later call."""
+    with suppress(KeyboardInterrupt):
+        check_answer(directory, study)
+        return read_study(directory)
+    return study
 
 
 def _score(space: SearchSpace, directory: RunDirectory) -> Mapping[int, str]:

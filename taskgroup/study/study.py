@@ -9,10 +9,11 @@ from typing import Any
 from taskgroup.config import flat, parse_yaml
 from taskgroup.results import flat_tables
 from taskgroup.results.flat_tables import DataFrame, FlatTable
-from taskgroup.results.record_files import DIMENSIONS, TASK_GRADIENTS, TRANSFERS
+from taskgroup.results.record_files import DIMENSIONS, GRADIENT_CHECKS, TASK_GRADIENTS, TRANSFERS
 from taskgroup.results.records import (
     DimensionRow,
     EvaluationRow,
+    GradientCheckRow,
     Stage,
     TaskGradientRow,
     TransferRow,
@@ -29,7 +30,7 @@ from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_
 from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, objective_gains, study_keys
 from taskgroup.study.selection import Limit, infeasible_trials, select_best, study_limits
-from taskgroup.wording import metric_parts
+from taskgroup.wording import format_bound, metric_parts
 
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Fills the configuration of a trial with today's defaults."""
@@ -49,6 +50,7 @@ class Study:
         transfers: The latest transfer matrix.
         dimensions: Each trial's latest curves against the number of outputs or tasks.
         task_gradients: Each trial's latest norms and angles of task gradients.
+        gradient_checks: Whether gradients describe the winner and the baselines of a search.
         max_clean_drop: What a winner may give up of the clean score; None without a constraint.
         space: The search space as plain data.
         space_text: The same as it was written.
@@ -63,6 +65,7 @@ class Study:
     transfers: tuple[TransferRow, ...] = ()
     dimensions: tuple[DimensionRow, ...] = ()
     task_gradients: tuple[TaskGradientRow, ...] = ()
+    gradient_checks: tuple[GradientCheckRow, ...] = ()
     max_clean_drop: float | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
     space_text: str = ""
@@ -93,6 +96,7 @@ class Study:
             transfers=tuple(TRANSFERS.latest(run.storage)),
             dimensions=tuple(DIMENSIONS.latest(run.storage)),
             task_gradients=tuple(TASK_GRADIENTS.latest(run.storage)),
+            gradient_checks=tuple(GRADIENT_CHECKS.latest(run.storage)),
             max_clean_drop=keys.max_clean_drop,
             space=space,
             space_text=text,
@@ -137,6 +141,23 @@ class Study:
     def best(self) -> TrialResult | None:
         """The trial that stands for the study, or None while none is complete and feasible."""
         return select_best(self.trials, self.objectives, limits=self.limits)
+
+    def finding(self, trial: TrialResult) -> GradientCheckRow | None:
+        """What the check of its gradients found; None where nothing was found, or looked for."""
+        found = {row.trial: row for row in self.gradient_checks if row.finding}
+        return found.get(trial.number)
+
+    def is_void(self, trial: TrialResult) -> bool:
+        """Whether its robust scores only bound what a better attack would leave."""
+        found = self.finding(trial)
+        return found is not None and found.is_void
+
+    def score_text(self, objective: StudyObjective, trial: TrialResult) -> str:
+        """A score of a trial as text, ``at most 28.8 %`` where it is void."""
+        if self.is_void(trial) and "/robust/" in objective.metric:
+            value = objective.value(trial)
+            return format_bound(objective.metric, value, direction=objective.direction)
+        return objective.text(trial)
 
     @cached_property
     def pareto(self) -> tuple[TrialResult, ...]:

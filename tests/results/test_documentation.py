@@ -9,6 +9,7 @@ import pytest
 from taskgroup.results.records import (
     DimensionRow,
     EvaluationRow,
+    GradientCheckRow,
     ImageRow,
     Panel,
     TaskGradientRow,
@@ -24,6 +25,7 @@ FOLDERS = {
     "worst_case": ImageRow,
     "shards": ImageRow,
     "transfers": TransferRow,
+    "gradient_checks": GradientCheckRow,
     "panels": Panel,
     "dimension": DimensionRow,
     "task_gradients": TaskGradientRow,

@@ -101,7 +101,7 @@ def _standings(study: Study, headline: Headline) -> str:
             standing,
             [
                 format_score(score, standing.clean),
-                format_score(score, standing.robust),
+                standing.robust,
                 gain_text(study, standing.gain),
             ],
         )

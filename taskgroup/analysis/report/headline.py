@@ -33,7 +33,7 @@ class Standing:
         label: What a reader calls it.
         group: Its part in the study.
         clean: Main score without attack on the validation split.
-        robust: Main score under the attack of the search on the validation split.
+        robust: The same under the attack of the search, as text; a bound where it is void.
         gain: Robust score of the winner minus this one's, positive where the winner is better.
     """
 
@@ -41,7 +41,7 @@ class Standing:
     label: str
     group: Group
     clean: float | None
-    robust: float | None
+    robust: str
     gain: float | None
 
 
@@ -71,12 +71,14 @@ def collect_headline(study: Study) -> Headline:
         title = "No answer yet"
         sentences: tuple[str, ...] = (_no_answer(study),)
     else:
-        title = _title(best)
+        title = _title(study, best)
         sentences = (_settings(best), _scores(study, best), *_tested(study, best))
     return Headline(title, sentences, _standings(study), _facts(study), _commands(study))
 
 
-def _title(best: TrialResult) -> str:
+def _title(study: Study, best: TrialResult) -> str:
+    if study.is_void(best):
+        return f"No answer: the robustness of trial {best.number} cannot be judged"
     if not best.auxiliary_tasks:
         return f"No task set beat {best.main_task} alone"
     return f"Most robust trial: {best.main_task} with {listed(best.auxiliary_tasks)}"
@@ -101,13 +103,18 @@ def _settings(best: TrialResult) -> str:
 
 def _scores(study: Study, best: TrialResult) -> str:
     score = study.robust.score_name
-    robust = format_score(score, best.score(study.robust.metric))
+    robust = study.score_text(study.robust, best)
     clean = format_score(score, best.score(study.clean.metric))
     attack = budget_text(best.config.get("validation") or {})
     return (
         f"On the validation split: {score_name(score)} {robust} under {attack}, "
-        f"{clean} without attack."
+        f"{clean} without attack.{_void_text(study, best)}"
     )
+
+
+def _void_text(study: Study, best: TrialResult) -> str:
+    found = study.finding(best)
+    return "" if found is None else f" Warning: {found.finding}."
 
 
 def _tested(study: Study, best: TrialResult) -> tuple[str, ...]:
@@ -138,13 +145,14 @@ def _standings(study: Study) -> tuple[Standing, ...]:
 
 def _standing(study: Study, trial: TrialResult, best: TrialResult) -> Standing:
     robust = trial.score(study.robust.metric)
-    gain = None if robust is None else study.robust.gain(best) - study.robust.gain(trial)
+    is_known = robust is not None and not (study.is_void(best) or study.is_void(trial))
+    gain = study.robust.gain(best) - study.robust.gain(trial) if is_known else None
     return Standing(
         number=trial.number,
         label=trial.label,
         group=group_of(trial, best),
         clean=trial.score(study.clean.metric),
-        robust=robust,
+        robust=study.score_text(study.robust, trial),
         gain=None if trial.number == best.number else gain,
     )
 

@@ -8,6 +8,7 @@ from taskgroup.results.records.dimension import Quantity as Quantity
 from taskgroup.results.records.dimension import TaskGradientRow as TaskGradientRow
 from taskgroup.results.records.evaluation import Direction as Direction
 from taskgroup.results.records.evaluation import EvaluationRow as EvaluationRow
+from taskgroup.results.records.evaluation import GradientCheckRow as GradientCheckRow
 from taskgroup.results.records.evaluation import ImageRow as ImageRow
 from taskgroup.results.records.evaluation import PerturbationKind as PerturbationKind
 from taskgroup.results.records.evaluation import TransferRow as TransferRow

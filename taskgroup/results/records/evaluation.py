@@ -180,3 +180,25 @@ class ImageRow(Record):
     seconds: float
     kind: PerturbationKind = "attack"
     severity: Int32 = 0
+
+
+@dataclass(frozen=True)
+class GradientCheckRow(Record):
+    """Whether the gradients that attacks follow describe a model, measured where a search ended.
+
+    Attributes:
+        trial: Number of the trial.
+        finding: What was found, in a few words; empty where gradients are right.
+        is_void: Whether its robust scores are bounds and nothing else.
+        share: Share of the images whose gradient does not describe the model; None where that was
+            not decided.
+        images: Images of the validation split that were looked at.
+    """
+
+    stored_as: ClassVar[str] = "gradient_check"
+
+    trial: Int32
+    finding: str
+    is_void: bool
+    share: float | None
+    images: int

@@ -70,12 +70,15 @@ def _proxy_json(study: Study) -> dict[str, Any] | None:
 
 
 def _trial_json(study: Study, trial: TrialResult) -> dict[str, Any]:
+    found = study.finding(trial)
     return {
         "number": trial.number,
         "label": trial.label,
         "task_set": list(trial.task_set),
         "parameters": dict(trial.parameters),
         "scores": {o.metric: o.value(trial) for o in study.objectives},
+        "is_bound": study.is_void(trial),
+        "gradients": None if found is None else found.finding,
         "checkpoint": trial.checkpoint,
     }
 

@@ -81,6 +81,7 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
         "",
         f"Best: {_scored(study, best)}",
         f"  {parameters_text(best.parameters)}",
+        *_findings(study, best),
         *_gains(study, best),
         f"  chosen by: {selection_rule(study.objectives, limits=study.limits)}",
         *_doubt(study),
@@ -94,18 +95,34 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
 
 
 def _scored(study: Study, trial: TrialResult) -> str:
-    scores = ", ".join(f"{o.metric} {o.text(trial)}" for o in study.objectives)
+    scores = ", ".join(f"{o.metric} {study.score_text(o, trial)}" for o in study.objectives)
     return f"trial {trial.number}, {trial.label}: {scores}"
 
 
 def _gains(study: Study, best: TrialResult) -> list[str]:
-    """How the best trial stands against the three fixed references."""
+    """How the best trial stands against the three fixed references; nowhere where it is void."""
     first = study.objectives[0]
+    lines = []
+    for trial in study.complete:
+        if trial.label not in REFERENCES or trial.number == best.number:
+            continue
+        gain = format_gain(first.metric, first.value(best) - first.value(trial))
+        if "/robust/" in first.metric and (study.is_void(best) or study.is_void(trial)):
+            gain = "cannot be compared"
+        against = f"trial {trial.number}, {trial.label} ({study.score_text(first, trial)})"
+        lines.append(f"  {first.metric} {gain} against {against}")
+    return lines
+
+
+def _findings(study: Study, best: TrialResult) -> list[str]:
+    """What is wrong with the gradients of the answer's networks; mostly nothing."""
+    answered = {trial.number: trial for trial in (best, *study.baselines)}
+    found = [(trial, study.finding(trial)) for trial in answered.values()]
     return [
-        f"  {first.metric} {format_gain(first.metric, first.value(best) - first.value(trial))} "
-        f"against trial {trial.number}, {trial.label} ({first.text(trial)})"
-        for trial in study.complete
-        if trial.label in REFERENCES and trial.number != best.number
+        f"  trial {trial.number}: {row.finding}"
+        + ("; no robustness is claimed" if row.is_void else "")
+        for trial, row in found
+        if row is not None
     ]
 
 

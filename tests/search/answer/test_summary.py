@@ -9,7 +9,7 @@ import pytest
 
 from taskgroup.analysis.report.headline import collect_headline, gain_text
 from taskgroup.analysis.tables.base import study_table
-from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
+from taskgroup.results.records import EpochRow, EvaluationRow, GradientCheckRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.json_answer import answer_json
 from taskgroup.search.answer.live_table import log_line
@@ -54,6 +54,33 @@ def found(run: RunDirectory) -> Callable[..., SearchResult]:
         return SearchResult(run, study, total or len(trials), 75.0, **changes)
 
     return make
+
+
+WRONG = GradientCheckRow(1, "gradients do not describe the function (share 0.91)", True, 0.91, 32)
+
+
+def test_a_void_answer_claims_no_robustness(
+    found: Callable[..., SearchResult], planned: list[TrialResult]
+) -> None:
+    trials = (ended(planned[0], 0.05), ended(planned[1], 0.3))
+    result = found(*trials, gradient_checks=(WRONG,))
+    text = summary(result)
+    best = "Best: trial 1, main only, adversarial: segmentation/robust/miou at most 30.0 %"
+    assert f"{best}, segmentation/clean/miou 70.0 %" in text
+    assert f"  trial 1: {WRONG.finding}; no robustness is claimed" in text
+    assert "miou cannot be compared against trial 0, main only, natural (5.0 %)" in text
+    answer = answer_json(result)["best"]
+    assert (answer["is_bound"], answer["gradients"]) == (True, WRONG.finding)
+    headline = collect_headline(result.study)
+    assert headline.title == "No answer: the robustness of trial 1 cannot be judged"
+    assert f"Warning: {WRONG.finding}." in " ".join(headline.sentences)
+    assert [standing.robust for standing in headline.standings] == ["at most 30.0 %", "5.0 %"]
+    assert headline.standings[1].gain is None
+    undecided = replace(WRONG, finding="rounding hides whether gradients are right", is_void=False)
+    text = summary(found(*trials, gradient_checks=(undecided,)))
+    assert "robust/miou 30.0 %" in text
+    assert "  trial 1: rounding hides whether gradients are right\n" in text
+    assert answer_json(found(*trials))["best"]["gradients"] is None
 
 
 def test_answer_doubt_places_and_commands(
