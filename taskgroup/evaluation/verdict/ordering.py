@@ -90,6 +90,7 @@ def check_ball(
         "one step beats many": beaten_by(sums_of("fast")),
         "fewer steps beat more": beaten_by(same_radius),
         "a black-box attack beats the attack": beaten_by(sums_of("black_box")),
+        "an attack on several tasks beats the attack": beaten_by(sums_of("tasks")),
         "another network's images beat the attack": beaten_by(transferred),
         # Below a constant predictor order means nothing.
         RISES: beaten_by([smaller]) and beats_constant(metric, strong, constant),
@@ -101,7 +102,7 @@ def rises(metric: SumMetric, score: str, weaker: Tensor, stronger: Tensor, *, se
     """Whether a network scores better under a stronger attack than chance explains.
 
     It does when the score improves by more than one point and by more than two standard errors of
-    the difference, from a paired bootstrap over images.
+    the difference, from a paired bootstrap over images. One image tells nothing about chance.
 
     Args:
         metric: What turns sums into scores.
@@ -110,6 +111,8 @@ def rises(metric: SumMetric, score: str, weaker: Tensor, stronger: Tensor, *, se
         stronger: The same images under the stronger one.
         seed: Seed of the resamples.
     """
+    if len(weaker) < 2:
+        return False
     before, after = (_value(metric, score, sums.sum(0)) for sums in (weaker, stronger))
     unit = POINT if metric.directions[score] == "maximize" else POINT * abs(before)
     if not after - before > unit:

@@ -118,6 +118,21 @@ def test_a_smaller_balls_attack_does_not_cover_for_a_stuck_one():
     ]
 
 
+def test_an_attack_on_several_tasks_must_not_beat_the_main_one():
+    several = "an attack on several tasks beats the attack"
+    assert several not in check_ball(
+        [*ORDERED, outcome("tasks", WHOLE, 105)], TASK, WHOLE, constant=NEVER
+    )
+    assert several in check_ball(
+        [*ORDERED, outcome("tasks", WHOLE, 80)], TASK, WHOLE, constant=NEVER
+    )
+
+
+def test_one_image_tells_nothing():
+    weaker, stronger = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
+    assert not rises(TASK.metric(), "accuracy", weaker, stronger, seed=0)
+
+
 def test_below_a_constant_predictor_radii_have_no_order():
     chance = {"accuracy": 0.6}
     assert check_ball(with_strong(TWICE, 110), TASK, TWICE, constant=chance) == [
