@@ -379,6 +379,16 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def plural(count: float, noun: str) -> str:
+    """A noun behind a number.
+
+    Example:
+        >>> plural(1, "trial"), plural(0, "trial"), plural(0.5, "GPU")
+        ('trial', 'trials', 'GPUs')
+    """
+    return noun if count == 1 else f"{noun}s"
+
+
 def counted(count: int, noun: str) -> str:
     """A number of things.
 
@@ -386,7 +396,17 @@ def counted(count: int, noun: str) -> str:
         >>> counted(1, "test image"), counted(3, "test image")
         ('one test image', '3 test images')
     """
-    return f"one {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{'one' if count == 1 else count} {plural(count, noun)}"
+
+
+def first_images(count: int) -> str:
+    """Those that a condition was measured on, where another one has more.
+
+    Example:
+        >>> first_images(1), first_images(64)
+        ('first image', 'first 64 images')
+    """
+    return "first image" if count == 1 else f"first {count} images"
 
 
 def breakable(text: str) -> str:

@@ -70,9 +70,9 @@ def data_prepare(
             workers=workers or os.cpu_count() or 1,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    typer.echo(f"Prepared: {dest} ({done.written} files written, {done.kept} kept)")
+    typer.echo(f"Prepared: {dest} (files written: {done.written}, kept: {done.kept})")
     for problem in done.problems[:SHOWN_PROBLEMS]:
         typer.echo(f"taskgroup: {problem}", err=True)
     if done.problems:
-        typer.echo(f"taskgroup: {len(done.problems)} files could not be prepared", err=True)
+        typer.echo(f"taskgroup: files that could not be prepared: {len(done.problems)}", err=True)
         raise typer.Exit(1)

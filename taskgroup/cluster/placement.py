@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from taskgroup.config import Config
 from taskgroup.errors import ResourceError
+from taskgroup.wording import counted, plural
 
 
 class ResourcesConfig(Config):
@@ -55,21 +56,22 @@ def concurrent_trials(
     needed = resources.workers * resources.cpus
     if needed > cpus:
         raise ResourceError(
-            f"resources must fit this machine: {resources.workers} workers x {resources.cpus} cpus "
-            f"need {needed} CPU cores, but there are {cpus}; lower resources.workers or "
-            "resources.cpus"
+            f"resources must fit this machine: workers x cpus is {resources.workers} x "
+            f"{resources.cpus} = {needed}, but it has {cpus} CPU {plural(cpus, 'core')}; lower "
+            "resources.workers or resources.cpus"
         )
     if resources.workers * resources.gpus > gpus:
         raise ResourceError(
-            f"resources must fit this machine: a trial needs {resources.workers * resources.gpus:g}"
-            f" GPUs, but there are {gpus}; set resources.gpus: 0 to train on CPUs"
+            f"resources must fit this machine: workers x gpus is {resources.workers} x "
+            f"{resources.gpus:g} = {resources.workers * resources.gpus:g}, but it has {gpus} "
+            f"{plural(gpus, 'GPU')}; set resources.gpus: 0 to train on CPUs"
         )
     places = [_workers_on(node, resources) for node in nodes or (Node(cpus, gpus),)]
     if sum(places) < resources.workers:
         raise ResourceError(
-            f"resources must fit the nodes: {resources.workers} workers of {resources.cpus} cpus "
-            f"and {resources.gpus:g} gpus each need a place on one node, but the nodes have "
-            f"{' + '.join(map(str, places))} places; lower resources.cpus or resources.workers"
+            f"resources must fit the nodes: {counted(resources.workers, 'worker')} with cpus: "
+            f"{resources.cpus} and gpus: {resources.gpus:g}, each on one node, but the nodes have "
+            f"room for {' + '.join(map(str, places))}; lower resources.cpus or resources.workers"
         )
     return sum(places) // resources.workers
 

@@ -22,6 +22,7 @@ from taskgroup.evaluation.perturbations.base import NetworkUnderTest
 from taskgroup.models.checkpoint import load_checkpoint, rebuild
 from taskgroup.results.storage.places import Place
 from taskgroup.tasks.base import Task, build_task
+from taskgroup.wording import counted
 
 ScoredSplit = Literal["test", "confirm"]
 
@@ -179,7 +180,8 @@ def check_labels(loaded: LoadedNetworks, network: int, count: int) -> None:
             return
     raise DataError(
         f"the images to score must have a valid pixel for task {trained.main_task!r}, found none "
-        f"in {count} of data set {trained.dataset.name!r}; check its labels, or raise --images"
+        f"in {counted(count, 'image')} of data set {trained.dataset.name!r}; check its "
+        "labels, or raise --images"
     )
 
 

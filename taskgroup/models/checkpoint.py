@@ -21,6 +21,7 @@ from taskgroup.models.torch_files import check_archive, read_plain
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists, read_place, write_place
 from taskgroup.tasks.base import TaskInfo, build_task
+from taskgroup.wording import counted
 
 FORMAT = "taskgroup checkpoint"
 FORMAT_VERSION = 1
@@ -178,7 +179,7 @@ def _check_weights(model: Network, checkpoint: Checkpoint) -> None:
     if wrong:
         name = wrong[0]
         raise DataError(
-            f"{checkpoint.source} must fit its own model section, but {len(wrong)} weights do "
-            f"not: {name} should have shape {own.get(name)}, found {given.get(name)}; "
-            "the file is damaged or was edited"
+            f"{checkpoint.source} must fit its own model section, but does not in "
+            f"{counted(len(wrong), 'weight')}: {name} should have shape {own.get(name)}, "
+            f"found {given.get(name)}; the file is damaged or was edited"
         )

@@ -243,7 +243,7 @@ def agreement_text(found: RankCorrelation) -> str:
         'Spearman 0.50 over 3 trials, too few for an interval'
     """
     if found.value != found.value:
-        return f"not known: {found.pairs} trials were measured in both, too few or all equal"
+        return f"not known: too few trials measured in both ({found.pairs}), or all equal"
     if found.low != found.low:
         return f"{found.text} over {found.pairs} trials, too few for an interval"
     return f"{found.text} over {found.pairs} trials"

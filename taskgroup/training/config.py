@@ -85,7 +85,7 @@ class TrainingConfig(Config):
     def _check_schedule(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"training.warmup_epochs must be below the {self.epochs} epochs of training, "
+                f"training.warmup_epochs must be below training.epochs, which is {self.epochs}, "
                 f"got {self.warmup_epochs:g}; shorten the warm-up"
             )
         if self.schedule == "step" and not self.step_epochs:

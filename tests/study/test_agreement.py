@@ -195,4 +195,4 @@ def test_few_pairs_say_so() -> None:
     )
     nothing = proxy_agreement([], OBJECTIVE)
     assert np.isnan(nothing.value)
-    assert agreement_text(nothing).startswith("not known: 0 trials")
+    assert agreement_text(nothing).startswith("not known: too few trials measured in both (0)")

@@ -11,7 +11,7 @@ from taskgroup.analysis.charts.style import literal, new_figure
 from taskgroup.analysis.groups import model_styles
 from taskgroup.results.records import TaskGradientRow
 from taskgroup.study.study import Study
-from taskgroup.wording import format_decimals, format_number
+from taskgroup.wording import counted, format_decimals, format_number
 
 TITLE = "Gradients of tasks"
 JOINT, BALANCED = "all, summed", "all, balanced"
@@ -138,9 +138,9 @@ def task_gradients_chart(study: Study) -> Chart:
         )  # fmt: skip
     caption = (
         "Cosines between the tasks' gradients by the image, per image and then averaged over "
-        f"{matrices[0].images} images; norms are those of each task's mean loss. The last columns "
-        "compare each task with the gradient of all: summed, where the largest one rules, and "
-        "balanced, where each has unit length. One perturbation hurts all tasks that agree; "
-        "tasks that do not must share it."
+        f"{counted(matrices[0].images, 'image')}; norms are those of each task's mean loss. The "
+        "last columns compare each task with the gradient of all: summed, where the largest one "
+        "rules, and balanced, where each has unit length. One perturbation hurts all tasks that "
+        "agree; tasks that do not must share it."
     )
     return Chart(TITLE, caption, draw_task_gradients(matrices))

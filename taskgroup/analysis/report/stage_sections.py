@@ -112,7 +112,8 @@ def confirmation_sentence(study: Study) -> str | None:
     difference = _difference(study.objectives[0], group.differences[0])
     name = study.objectives[0].title
     return (
-        f"Confirm stage, {group.differences[0].seeds} seeds on images that the search never saw: "
+        f"Confirm stage, {counted(group.differences[0].seeds, 'seed')} on images that the search "
+        "never saw: "
         f"{verdict_text(group)}. {name[:1].upper()}{name[1:]} {difference} against "
         f"{group.first.main_task} alone under the same recipe."
     )

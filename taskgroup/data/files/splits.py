@@ -117,8 +117,8 @@ def _check_counts(parts: Mapping[Split, Sequence[str]], counts: Mapping[Split, i
         asked = counts.get(split)
         if asked is not None and asked > len(parts[split]) > 0:
             raise ConfigError(
-                f"dataset.{split} must be at most the {len(parts[split])} samples that the split "
-                f"has, got {asked}; ask for fewer or leave the key out"
+                f"dataset.{split} must be at most {len(parts[split])}, the number of samples of "
+                f"the split, got {asked}; ask for fewer or leave the key out"
             )
 
 

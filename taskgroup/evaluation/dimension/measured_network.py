@@ -23,6 +23,7 @@ from taskgroup.evaluation.subjects import Subject
 from taskgroup.results.records import DimensionRow
 from taskgroup.study.intervals import Interval
 from taskgroup.tasks.base import Task
+from taskgroup.wording import counted
 
 Floats = NDArray[np.float64]
 COMBINED: tuple[Combine, ...] = ("sum", "unit_gradient")
@@ -93,8 +94,8 @@ class MeasuredNetwork:
         if max(counts) == 0:
             raise DataError(
                 f"the images must have a valid pixel for task {self.task.name!r}, found none in "
-                f"{self.count} of data set {self.trained.dataset.name!r}; check its labels, or "
-                "raise --images"
+                f"{counted(self.count, 'image')} of data set {self.trained.dataset.name!r}; "
+                "check its labels, or raise --images"
             )
         return np.array(counts)
 

@@ -17,6 +17,7 @@ from taskgroup.wording import (
     format_score,
     format_seconds,
     parameters_text,
+    plural,
 )
 
 COLUMNS = ("trial", "task set", "parameters", "epoch", "clean", "robust", "status")
@@ -124,7 +125,8 @@ def study_table(progress: Progress, *, max_rows: int) -> Table:
     """The trials of a search, the best one marked; the latest ``max_rows`` where they are many."""
     best = progress.best
     table = Table(
-        title=f"{progress.name}: {progress.num_ended} of {progress.total} trials, "
+        title=f"{progress.name}: {progress.num_ended} of {progress.total} "
+        f"{plural(progress.total, 'trial')}, "
         f"{format_seconds(progress.seconds)}",
         caption=caption(progress) or "starting",
     )

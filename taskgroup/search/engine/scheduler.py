@@ -13,6 +13,7 @@ from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.halving import Halving
+from taskgroup.wording import counted
 
 
 class StudyScheduler(FIFOScheduler):
@@ -68,7 +69,7 @@ class StudyScheduler(FIFOScheduler):
 
     def debug_string(self) -> str:
         """One line for Ray's own status."""
-        return f"{len(self.stopped)} trials stopped"
+        return f"{counted(len(self.stopped), 'trial')} stopped"
 
 
 def build_scheduler(

@@ -194,8 +194,8 @@ class Subset(Distribution):
             raise ValueError(f"subset must list each candidate once, got {list(self.subset)}")
         if not self.min_size <= self.largest <= len(self.subset):
             raise ValueError(
-                f"subset needs min_size <= max_size <= {len(self.subset)} candidates, "
-                f"got min_size {self.min_size} and max_size {self.largest}"
+                f"subset needs min_size <= max_size <= {len(self.subset)}, the number of "
+                f"its candidates, got min_size {self.min_size} and max_size {self.largest}"
             )
         return self
 

@@ -16,6 +16,7 @@ from taskgroup.search.space.study_config import SearchConfig, StudyConfig
 from taskgroup.study.halving import rung_epochs
 from taskgroup.study.objectives import ConstraintConfig, StudyObjective
 from taskgroup.training.config import TrialConfig
+from taskgroup.wording import plural
 
 FIXED_KEYS = (
     "main_task",
@@ -91,11 +92,12 @@ class SearchSpace:
 
     def describe(self) -> str:
         """One line about the space: trials, main task, how much is searched."""
-        count = self.search.trials if self.search.trials is not None else "all"
+        trials, tasks, keys = self.search.trials, len(self.candidates), len(leaves(self.tree))
         return (
-            f"{count} trials by {self.search.sampler}, main task {self.main_task}, "
-            f"{len(self.candidates)} candidate auxiliary tasks, "
-            f"{len(leaves(self.tree))} searched keys"
+            f"{'all' if trials is None else trials} {plural(trials or 0, 'trial')} by "
+            f"{self.search.sampler}, main task {self.main_task}, "
+            f"{tasks} candidate auxiliary {plural(tasks, 'task')}, "
+            f"{keys} searched {plural(keys, 'key')}"
         )
 
 

@@ -102,9 +102,9 @@ def test_without_a_free_group_a_split_is_empty_and_train_is_whole() -> None:
 
 
 def test_too_much_asked_for_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"dataset.test must be at most the 20 .*got 21"):
+    with pytest.raises(ConfigError, match=r"dataset.test must be at most 20, .*got 21"):
         cut(test=21)
-    with pytest.raises(ConfigError, match=r"dataset.train must be at most the 80 .*got 81"):
+    with pytest.raises(ConfigError, match=r"dataset.train must be at most 80, .*got 81"):
         cut(train=81)
     with pytest.raises(DataError, match="must have training samples left"):
         cut(validation=90)

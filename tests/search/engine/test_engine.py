@@ -318,9 +318,9 @@ def test_second_search_in_a_run_directory_is_refused(
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ({"workers": 3}, "3 workers x 1 cpus need 3 CPU cores, but there are 2"),
-        ({"cpus": 4}, "need 4 CPU cores, but there are 2"),
-        ({"gpus": 1}, "a trial needs 1 GPUs, but there are 0"),
+        ({"workers": 3}, "workers x cpus is 3 x 1 = 3, but it has 2 CPU cores"),
+        ({"cpus": 4}, "workers x cpus is 1 x 4 = 4, but it has 2 CPU cores"),
+        ({"gpus": 1}, "workers x gpus is 1 x 1 = 1, but it has 0 GPUs"),
     ],
 )
 def test_trial_that_does_not_fit_is_refused(resources: Any, message: str) -> None:
@@ -369,7 +369,7 @@ def test_each_worker_takes_its_place_on_one_node(resources: Any, nodes: Any, exp
 
 def test_worker_larger_than_every_node_is_refused() -> None:
     nodes = [Node(4), Node(6)]
-    message = "2 workers of 5 cpus and 0 gpus each need a place on one node, .* have 0 [+] 1 places"
+    message = "2 workers with cpus: 5 and gpus: 0, each on one node, .* have room for 0 [+] 1;"
     with pytest.raises(ResourceError, match=message):
         concurrent_trials(ResourcesConfig(workers=2, cpus=5), cpus=10, gpus=0, nodes=nodes)
 

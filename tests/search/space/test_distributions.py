@@ -51,7 +51,7 @@ def test_tree_holds_distributions_at_their_dotted_keys() -> None:
         ({"choice": [{"x": 1}]}, "got a mapping"),
         ({"subset": []}, r"at least one candidate, got \[\]"),
         ({"subset": ["x", "x"]}, "each candidate once"),
-        ({"subset": ["x"], "max_size": 2}, "min_size <= max_size <= 1 candidates"),
+        ({"subset": ["x"], "max_size": 2}, "min_size <= max_size <= 1, the number"),
         ({"subset": ["x", "y"], "min_size": 2, "max_size": 1}, "min_size 2 and max_size 1"),
         ({"uniform": [0, 1], "choice": [1]}, "one distribution, got uniform and choice"),
         ({"uniform": [0, 1], "log": True}, "unknown key 'log'"),

@@ -156,6 +156,9 @@ def test_space_describes_itself(make_space: Make) -> None:
     assert make_space().describe() == (
         "8 trials by random, main task segmentation, 3 candidate auxiliary tasks, 5 searched keys"
     )
+    fixes = ["search.trials=1", "auxiliary_tasks=[depth]", "loss_weights=1", "training.epochs=1"]
+    only = make_space(*fixes, "adversary={attack: pgd, epsilon: {choice: [2/255, 4/255]}}")
+    assert only.describe().startswith("1 trial by random, main task segmentation, 1 candidate aux")
 
 
 @pytest.mark.parametrize("name", sorted(list_spaces()))
