@@ -21,6 +21,7 @@ from taskgroup.wording import (
     format_seconds,
     listed,
     parameters_text,
+    plural,
 )
 
 STAGES: tuple[Stage, ...] = ("search", "confirm", "proxy")
@@ -132,7 +133,7 @@ def study_table(study: Study) -> Table:
     columns = ("trial", "label", "status", "epochs", clean, robust, "drawn values", "time")
     trials = study.trials
     counts = Counter(trial.status for trial in trials)
-    note = f"{len(trials)} trials: " + ", ".join(
+    note = f"{len(trials)} {plural(len(trials), 'trial')}: " + ", ".join(
         f"{number} {status}" for status, number in counts.items()
     )
     table = Table(columns, frozenset({0, 3, 4, 5, 7}), rows, (note,) if trials else ())

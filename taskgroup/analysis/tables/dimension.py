@@ -15,6 +15,7 @@ from taskgroup.wording import (
     MISSING,
     format_number,
     format_radius,
+    plural,
     score_interval,
     score_name,
     with_interval,
@@ -173,12 +174,13 @@ def _notes(curves: Sequence[Curve]) -> tuple[str, ...]:
         )
     if first.counted == "tasks":
         head += "; joined as the sum of losses, or as gradients of unit length"
-    notes = [f"{head}; {first.images} images, bootstrap 95 % intervals over them in parentheses"]
+    images = f"{first.images} {plural(first.images, 'image')}"
+    notes = [f"{head}; {images}, bootstrap 95 % intervals over them in parentheses"]
     fewest = min((row for curve in curves for row in curve.rows), key=lambda row: row.images)
     if fewest.images < first.images:
         notes.append(
-            f"images with fewer valid outputs than M are left out: {fewest.images} remain at "
-            f"M = {fewest.count}"
+            "images with fewer valid outputs than M are left out, which leaves "
+            f"{fewest.images} at M = {fewest.count}"
         )
     if first.seed_compatible:
         notes.append("measured as the published script did: two images are one vector")

@@ -9,6 +9,7 @@ from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 from taskgroup.wording import (
     MISSING,
     condition_name,
+    first_images,
     format_bound,
     format_decimals,
     format_radius,
@@ -165,7 +166,7 @@ def _evaluation_row(key: Key, rows: Sequence[EvaluationRow | None], most: int) -
         effort += f" {TIMES} {restarts}"
     name = condition_name(condition)
     if known and known[0].images < most:
-        name += f", first {known[0].images} images"
+        name += f", {first_images(known[0].images)}"
     texts = [_interval(row) for row in rows]
     data = {
         "condition": condition,

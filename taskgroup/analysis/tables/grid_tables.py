@@ -20,8 +20,10 @@ from taskgroup.wording import (
     breakable,
     condition_name,
     decimal_interval,
+    first_images,
     format_change,
     format_radius,
+    plural,
     score_interval,
     score_name,
     task_set_text,
@@ -262,10 +264,10 @@ def source_note(grid: Grid) -> str:
         )
     rows = [row for group in grid.groups for member in group.members for row in member.rows]
     counts = sorted({row.images for row in rows if row.condition == CLEAN})
-    images = " or ".join(str(count) for count in counts)
+    images = " or ".join(map(str, counts)) + " " + plural(max(counts, default=0), "image")
     suites = " or ".join(sorted({row.suite for row in rows if row.suite}))
     return (
-        f"suite {suites or 'unknown'} on {images} images of the {grid.split} split; robust is the "
+        f"suite {suites or 'unknown'} on {images} of the {grid.split} split; robust is the "
         "worst of all attacks inside the ball, image by image"
     )
 
@@ -284,7 +286,7 @@ def _attack_text(row: EvaluationRow, most: int) -> str:
     if row.condition in (CLEAN, "worst_case"):
         effort = ""
     radius = f", {format_radius(row.norm, row.epsilon)}" if row.epsilon else ""
-    images = f", first {row.images} images" if row.images < most else ""
+    images = f", {first_images(row.images)}" if row.images < most else ""
     return f"{condition_name(row.condition)}{effort}{radius}{images}"
 
 

@@ -19,7 +19,7 @@ from taskgroup.study.seed_groups import (
     seed_groups,
 )
 from taskgroup.study.study import Study
-from taskgroup.wording import budget_text, listed, metric_parts, setting_text
+from taskgroup.wording import budget_text, listed, metric_parts, plural, setting_text
 
 VALIDATION = "validation"
 WORST_CASE = "worst_case"
@@ -176,7 +176,8 @@ def unevaluated(grid: Grid) -> list[str]:
         return []
     first = missing[0]
     return [
-        f"{len(missing)} of {len(members)} trials have no evaluation and are left out; "
+        f"left out without an evaluation: {len(missing)} of {len(members)} "
+        f"{plural(len(members), 'trial')}; "
         f"run: taskgroup evaluate all --run {first.run}"
     ]
 

@@ -96,8 +96,11 @@ def test_notes_tell_of_images_left_out_and_of_the_published_way(study: Study) ->
     ]
     curves = collect_curves(rows, (), main_task="segmentation")
     notes = " ".join(dimension_table(curves, "outputs", "gradient_norm").notes)
-    assert "2 remain at M = 64" in notes
+    assert "3 images, bootstrap" in notes
+    assert "than M are left out, which leaves 2 at M = 64" in notes
     assert "two images are one vector" in notes
+    alone = collect_curves([replace(row, images=1) for row in rows], (), main_task="segmentation")
+    assert "1 image, bootstrap" in dimension_table(alone, "outputs", "gradient_norm").notes[0]
     assert dimension_table([], "outputs", "gradient_norm").rows == ()
 
 

@@ -330,7 +330,17 @@ def test_what_is_not_evaluated_is_told(build: Build) -> None:
     trials = grid_trials()
     grid = open_grid([build(trials, [row for t in trials[:7] for row in rows(t)])])
     notes = attacks_table(grid).table.notes
-    assert any(note.startswith("2 of 9 trials have no evaluation") for note in notes)
+    assert any(note.startswith("left out without an evaluation: 2 of 9 trials; ") for note in notes)
+    assert any(note.startswith("suite quick on 64 images of the test split; ") for note in notes)
+
+
+def test_one_image_and_one_trial_are_no_plural(build: Build) -> None:
+    trials = grid_trials()
+    one = [replace(row, images=1) for row in rows(trials[0])]
+    two = [replace(row, images=2) for row in rows(trials[1])]
+    for evaluated, images in ((one, "1 image"), ([*one, *two], "1 or 2 images")):
+        notes = attacks_table(open_grid([build(trials, evaluated)])).table.notes
+        assert any(f"suite quick on {images} of the test split" in note for note in notes)
 
 
 def test_report_has_the_tables_of_a_grid_alone(build: Build) -> None:
