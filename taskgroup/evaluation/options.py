@@ -9,7 +9,7 @@ from taskgroup.errors import ConfigError
 from taskgroup.evaluation.loading import ScoredSplit, TrainedModel
 from taskgroup.evaluation.objective.network import evaluation_device
 from taskgroup.evaluation.objective.task_objective import resolve_attacked
-from taskgroup.evaluation.suites.catalogue import SUITES, Suite
+from taskgroup.evaluation.suites.strong import SUITES, Suite
 from taskgroup.wording import format_epsilon
 
 DEFAULT_IMAGES = 256

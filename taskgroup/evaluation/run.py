@@ -22,7 +22,8 @@ from taskgroup.evaluation.shards.shard import (
 )
 from taskgroup.evaluation.shards.store import ShardStore
 from taskgroup.evaluation.subjects import Subject, resolve
-from taskgroup.evaluation.suites.catalogue import strong_condition, suite_conditions
+from taskgroup.evaluation.suites.catalogue import suite_conditions
+from taskgroup.evaluation.suites.strong import strong_conditions
 from taskgroup.evaluation.verdict.network_result import NetworkResult, network_result
 from taskgroup.evaluation.verdict.outcomes import finished
 from taskgroup.evaluation.verdict.rows import RowMaker, transfer_rows
@@ -165,7 +166,7 @@ def plan_networks(loaded: LoadedNetworks, options: EvaluationOptions) -> list[Ne
                     options.attacked(trained),
                     num_pixels=pixels.numel(),
                 ),
-                transferred=strong_condition(options.chosen_suite, threat, trained.main),
+                transferred=strong_conditions(options.chosen_suite, threat, trained.main)[0],
                 count=count,
                 per_shard=images_per_shard(
                     pixels[0].numel(), loaded.device, channels=trained.main.channels

@@ -11,7 +11,7 @@ from taskgroup.attacks.iterates import evaluate_only, input_gradient
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, Task
 
-Combine = Literal["sum", "unit_gradient", "loss_ratio", "worst_task"]
+Combine = Literal["sum", "relative", "unit_gradient", "loss_ratio", "worst_task"]
 TINY = 1e-12
 
 
@@ -97,7 +97,7 @@ def combined_objective(
     images: Tensor,
     *,
     attacked_tasks: Sequence[str],
-    combine: Combine | Literal["relative"],
+    combine: Combine,
     autocast: torch.dtype | None = None,
 ) -> TaskObjective | CombinedObjective:
     """The objective of an attack on several tasks.

@@ -2,25 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.combined import Combine
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
-from taskgroup.evaluation.perturbations.base import Perturbation
 from taskgroup.evaluation.suites.conditions import Condition, Role, sweep_radii
+from taskgroup.evaluation.suites.strong import (
+    LIGHT,
+    Suite,
+    kind_of,
+    strong_conditions,
+    sweep_attack,
+)
 from taskgroup.tasks.base import Task
 
-Suite = Literal["quick", "standard", "full", "mtrobust", "mtrobust_seed"]
-SUITES: tuple[Suite, ...] = ("quick", "standard", "full", "mtrobust", "mtrobust_seed")
-
-QUICK = {"steps": 50, "restarts": 2}
-SEA_STEPS = 300
-AUTOATTACK_STEPS = 100
-REGRESSION = {"steps": 300, "restarts": 3}
-SWEEP_STEPS = 20
-LIGHT: tuple[Suite, ...] = ("quick", "mtrobust", "mtrobust_seed")
 ONE_BALL: tuple[Suite, ...] = ("standard", *LIGHT)
 TASKS_STEPS: dict[Suite, int] = {"standard": 100, "full": 100, **dict.fromkeys(LIGHT, 20)}
 QUERIES: dict[Suite, int] = {"standard": 1000, "full": 1000, **dict.fromkeys(LIGHT, 100)}
@@ -39,21 +35,20 @@ WITH_KNOWN_BUGS = {
 WITH_KNOWN_BUGS_STEPS = 20
 QUERIED_IMAGES = 64
 """A black-box attack only checks the others; a few images show whether it beats them."""
-COMBINATIONS: tuple[Combine, ...] = ("sum", "unit_gradient", "loss_ratio", "worst_task")
+COMBINATIONS: dict[Suite, tuple[Combine, ...]] = {
+    "standard": ("relative", "sum", "unit_gradient", "worst_task"),
+    "full": ("relative", "sum", "unit_gradient", "worst_task", "loss_ratio"),
+    **dict.fromkeys(LIGHT, ("relative",)),
+}
 FULL_MULTIPLES = (0.5, 1.0, 2.0)
 REFERENCE_L2 = 0.5
 """L2 radius that the field pairs with 8/255 on images of 32 pixels (RobustBench)."""
+REFERENCE_L1 = 12.0
+"""L1 radius that the field takes on images of 32 pixels (Croce and Hein 2021)."""
 REFERENCE_LINF = 8 / 255
 REFERENCE_NUMBERS = 3 * 32 * 32
 Planned = tuple[str, str, AttackBudget]
 """A condition's name, its attack, and the attack's budget."""
-
-
-def kind_of(task: Task) -> Literal["dense", "classification", "regression"]:
-    """Which attacks fit a task: class maps, one class per image, or numbers."""
-    if task.info.num_classes is None:
-        return "regression"
-    return "classification" if task.output == "vector" else "dense"
 
 
 def suite_conditions(
@@ -74,50 +69,33 @@ def suite_conditions(
         num_pixels: Numbers per image, ``3 H W``.
 
     Raises:
-        ConfigError: ``mtrobust_seed`` in another ball than one of linf.
+        ConfigError: ``mtrobust_seed`` in another ball than one of linf, or a main task of a single
+            class.
     """
     balls = (threat,) if suite in ONE_BALL else full_balls(threat, num_pixels)
-    found = [*_checks(suite, threat, main_task.name)]
+    found = _checks(suite, threat, main_task.name)
     for ball in balls:
-        found.append(strong_condition(suite, ball, main_task))
+        found += strong_conditions(suite, ball, main_task)
         found += _several_tasks(suite, ball, attacked_tasks)
     if suite.startswith("mtrobust"):
         found += _published(threat, main_task, attacked_tasks)
     if suite == "mtrobust_seed":
         found += _with_known_bugs(threat, main_task, attacked_tasks)
-    found += _sweep(threat, main_task.name, num_pixels=num_pixels)
+    found += _sweep(threat, main_task, num_pixels=num_pixels)
     return tuple(found)
 
 
-def strong_condition(suite: Suite, threat: ThreatModel, main_task: Task) -> Condition:
-    """The attack on the main task whose scores a suite goes by."""
-    ball = {"norm": threat.norm, "epsilon": threat.epsilon}
-    main = (main_task.name,)
-    if suite in LIGHT:
-        return _named(NetworkAttack("apgd", AttackBudget(**ball, **QUICK), main))
-    kind = kind_of(main_task)
-    if kind == "dense":
-        return _named(NetworkAttack("sea", AttackBudget(**ball, steps=SEA_STEPS), main))
-    if kind == "classification":
-        budget = AttackBudget(**ball, steps=AUTOATTACK_STEPS)
-        return _named(NetworkAttack("autoattack", budget, main))
-    return _named(NetworkAttack("apgd", AttackBudget(**ball, **REGRESSION), main))
-
-
-def _named(
-    perturbation: Perturbation, role: Role = "strong", *, images: int | None = None
-) -> Condition:
-    """A condition that is called as what it does is registered."""
-    return Condition(perturbation.name, perturbation, role, images)
-
-
 def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
-    """Half, once and twice the radius, in the norm of the threat model and in the other one.
+    """Half, once and twice the radius, in the norm of the threat model and in another one.
 
-    The other norm's radius is the field's pair, L2 0.5 beside 8/255 on images of 32 pixels, scaled
-    with the radius and with the root of the number of pixels.
+    The other norm is l2 for linf, else linf. Its radius is the field's pair, L2 0.5 or L1 12 beside
+    8/255 on images of 32 pixels, scaled with the radius and with the root of the number of pixels
+    for L2, with the number for L1.
     """
-    pair = REFERENCE_L2 / REFERENCE_LINF * math.sqrt(num_pixels / REFERENCE_NUMBERS)
+    share = num_pixels / REFERENCE_NUMBERS
+    pair = (
+        REFERENCE_L1 * share if threat.norm == "l1" else REFERENCE_L2 * math.sqrt(share)
+    ) / REFERENCE_LINF
     if threat.norm == "linf":
         other = ThreatModel(norm="l2", epsilon=threat.epsilon * pair)
     else:
@@ -126,20 +104,23 @@ def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
         ball.model_copy(update={"epsilon": multiple * ball.epsilon})
         for ball in (threat, other)
         for multiple in sorted(FULL_MULTIPLES, key=lambda multiple: multiple != 1)
-        if ball.norm == "l2" or multiple * ball.epsilon <= 1
+        if ball.norm != "linf" or multiple * ball.epsilon <= 1
     )
 
 
-def _checks(suite: Suite, threat: ThreatModel, main: str) -> tuple[Condition, ...]:
-    """No attack, and the weak ones that the strong ones must beat."""
+def _checks(suite: Suite, threat: ThreatModel, main: str) -> list[Condition]:
+    """No attack, and the weak ones that the strong ones must beat; no Square where it has no step."""
     once = _once(threat)
     queries = once.model_copy(update={"steps": QUERIES[suite]})
-    return (
+    found = [
         Condition("clean", _no_attack(threat), "clean"),
-        _named(NetworkAttack("noise", once, (main,)), "noise"),
-        _named(NetworkAttack("fgsm", once, (main,)), "fast"),
-        _named(NetworkAttack("square", queries, (main,)), "black_box", images=QUERIED_IMAGES),
-    )
+        Condition("noise", NetworkAttack("noise", once, (main,)), "noise"),
+        Condition("fgsm", NetworkAttack("fgsm", once, (main,)), "fast"),
+    ]
+    if threat.norm != "l1":
+        square = NetworkAttack("square", queries, (main,))
+        found.append(Condition("square", square, "black_box", QUERIED_IMAGES))
+    return found
 
 
 def _no_attack(threat: ThreatModel) -> NetworkAttack:
@@ -213,27 +194,25 @@ def _together(planned: Sequence[Planned], tasks: Sequence[str], *, role: Role) -
 
 
 def _several_tasks(suite: Suite, threat: ThreatModel, tasks: Sequence[str]) -> list[Condition]:
-    """Attacks on several tasks at once, one per way of adding them up; none on a single task."""
+    """Attacks on several tasks at once, one per way of combining them; none on a single task."""
     if len(tasks) < 2:
         return []
     budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=TASKS_STEPS[suite])
-    ways = COMBINATIONS[:1] if suite in LIGHT else COMBINATIONS
     return [
         Condition(_tasks_name(way), NetworkAttack("apgd", budget, tuple(tasks), way), "tasks")
-        for way in ways
+        for way in COMBINATIONS[suite]
     ]
 
 
 def _tasks_name(way: Combine) -> str:
-    return "apgd_tasks" if way == "sum" else f"apgd_tasks_{way}"
+    return "apgd_tasks" if way == "relative" else f"apgd_tasks_{way}"
 
 
-def _sweep(threat: ThreatModel, main: str, *, num_pixels: int) -> list[Condition]:
+def _sweep(threat: ThreatModel, main_task: Task, *, num_pixels: int) -> list[Condition]:
     """Growing radii on the main task; none at all is the clean condition."""
-    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
     radii = sweep_radii(threat, num_pixels=num_pixels)
     attacks = [
-        NetworkAttack("apgd", budget.with_epsilon(radius), (main,))
+        sweep_attack(threat.model_copy(update={"epsilon": radius}), main_task)
         if radius
         else _no_attack(threat)
         for radius in radii

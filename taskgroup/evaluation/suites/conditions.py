@@ -53,7 +53,7 @@ def sweep_radii(threat: ThreatModel, *, num_pixels: int) -> tuple[float, ...]:
 
     Args:
         threat: The ball that the multiples are taken of.
-        num_pixels: Numbers per image, ``3 H W``: how large the largest l2 ball is.
+        num_pixels: Numbers per image, ``3 H W``: how large the largest l2 or l1 ball is.
     """
     huge = huge_radius(threat.norm, num_pixels=num_pixels)
     return tuple(sorted({min(multiple * threat.epsilon, huge) for multiple in MULTIPLES} | {huge}))
@@ -61,4 +61,4 @@ def sweep_radii(threat: ThreatModel, *, num_pixels: int) -> tuple[float, ...]:
 
 def huge_radius(norm: str, *, num_pixels: int) -> float:
     """A radius that reaches every image from every other one."""
-    return HUGE_LINF if norm == "linf" else math.sqrt(num_pixels)
+    return {"linf": HUGE_LINF, "l2": math.sqrt(num_pixels), "l1": float(num_pixels)}[norm]

@@ -9,8 +9,8 @@ from torch import Tensor
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources, TrainedModel
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.evaluation.suites.catalogue import Suite
 from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.suites.strong import Suite
 from taskgroup.evaluation.verdict.network_result import NetworkResult
 from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
 from taskgroup.evaluation.verdict.sanity import verdict
