@@ -42,6 +42,9 @@ _CONDITIONS = {
     "fgsm": "FGSM",
     "pgd": "PGD",
     "apgd": "APGD",
+    "apgd_targeted": "targeted APGD",
+    "apgd_metrics": "APGD on every score",
+    "tempered": "tempered ensemble",
     "sweep": "sweep of radii: APGD",
     "sea": "SEA",
     "square": "Square",
@@ -66,10 +69,15 @@ _CONDITIONS = {
     "mtrobust_pgd_tasks": "PGD as released for Cityscapes on several tasks",
     "mtrobust_mim_tasks": "MIM as released for Cityscapes on several tasks",
     "apgd_tasks": "APGD on several tasks",
+    "apgd_tasks_sum": "APGD on several tasks, sum of losses",
     "apgd_tasks_unit_gradient": "APGD on several tasks, unit gradients",
-    "apgd_tasks_loss_ratio": "APGD on several tasks, loss ratios",
+    "apgd_tasks_loss_ratio": "APGD on several tasks, WGD",
     "apgd_tasks_worst_task": "APGD on several tasks, worst task",
     "worst_case": "worst case of all",
+}
+_MEMBERS = {
+    "adam_masked_balanced_cross_entropy": "Adam on balanced cross-entropy",
+    "apgd_sigmoid_margin": "APGD on the sigmoid margin",
 }
 _UNITS = {"angular_error": "degrees", "rmse": "metres"}
 _SETTINGS = {
@@ -291,7 +299,7 @@ def condition_name(condition: str) -> str:
     """
     name, _, member = condition.partition("/")
     known = _CONDITIONS.get(name, name.replace("_", " "))
-    return f"{known}: {member.replace('_', ' ')}" if member else known
+    return f"{known}: {_MEMBERS.get(member, member.replace('_', ' '))}" if member else known
 
 
 def format_seconds(seconds: float) -> str:

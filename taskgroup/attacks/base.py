@@ -14,6 +14,8 @@ from taskgroup.config import Config, Fraction255
 from taskgroup.draws import Draws
 from taskgroup.registry import Registry
 
+ATTACK_VERSION = 1
+"""Raised by every commit that moves the numbers of an attack, so that none returns old ones."""
 WITHOUT_STEPS = frozenset({"noise", "square"})
 """Attacks that take no step along a gradient."""
 OWN_STEPS = frozenset({"apgd_targeted", "autoattack", "sea", "tempered"})

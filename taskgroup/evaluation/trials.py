@@ -7,6 +7,7 @@ stage or a grid has dozens. So nobody is scored on another network's images.
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
+from taskgroup.attacks.base import ATTACK_VERSION
 from taskgroup.errors import DataError
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import Progress, evaluate_loaded, load_subjects
@@ -41,8 +42,8 @@ def evaluate_trials(
 ) -> TrialScores:
     """Attack finished trials of a run and write what is found, trial by trial.
 
-    A trial that was scored with the same suite, ball, seed and images on the same split is left
-    alone; an interrupted call resumes where it stopped.
+    A trial that was scored with the same suite, ball, seed and images on the same split, by attacks
+    of this version, is left alone; an interrupted call resumes where it stopped.
 
     Args:
         run: The run directory.
@@ -89,7 +90,7 @@ def _evaluate(
     known = {
         (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
         for row in study.evaluations
-        if row.condition == "worst_case"
+        if row.condition == "worst_case" and row.attack_version == ATTACK_VERSION
     }
     found: list[EvaluationRow] = []
     problems: dict[int, str] = {}

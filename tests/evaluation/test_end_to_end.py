@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from taskgroup.attacks.base import ATTACK_VERSION
 from taskgroup.attacks.ensembles.sea import SEA_LOSSES
+from taskgroup.attacks.ensembles.tempered import MEMBERS as TEMPERED
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.run import evaluate
-from taskgroup.evaluation.suites import catalogue
+from taskgroup.evaluation.suites import catalogue, strong
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.training.config import TrialConfig
@@ -16,18 +18,32 @@ from taskgroup.training.fit import fit
 
 EPSILON = 4 / 255
 FEW = {
-    "SEA_STEPS": 6,
-    "AUTOATTACK_STEPS": 2,
-    "REGRESSION": {"steps": 8, "restarts": 3},
     "SWEEP_STEPS": 3,
     "TASKS_STEPS": catalogue.TASKS_STEPS | {"standard": 3, "full": 3},
     "QUERIES": catalogue.QUERIES | {"standard": 4, "full": 4},
 }
-STRONG = {"segmentation": "sea", "classification": "autoattack", "depth": "apgd", "normals": "apgd"}
-SEVERAL = ["apgd_tasks"] + [
-    f"apgd_tasks_{way}" for way in ("unit_gradient", "loss_ratio", "worst_task")
-]
-EFFORT = {"sea": (6, 1), "autoattack": (2, 1), "apgd": (8, 3)}
+FEW_STRONG = {
+    "QUICK": strong.QUICK | {"regression": (("apgd_metrics", 8),)},
+    "STANDARD": {
+        "dense": (("tempered", 6), ("sea", 6)),
+        "classification": (("autoattack", 2),),
+        "regression": (("apgd_metrics", 8),),
+    },
+    "FULL_ALSO": {"dense": (("segpgd", 3), ("cospgd", 3))},
+}
+STRONG = {
+    "segmentation": {"tempered": 6, "sea": 6},
+    "classification": {"autoattack": 2},
+    "depth": {"apgd_metrics": 8},
+    "normals": {"apgd_metrics": 8},
+}
+MEMBERS = {
+    "tempered": set(TEMPERED),
+    "sea": set(SEA_LOSSES),
+    "autoattack": set(),
+    "apgd_metrics": {"abs_rel", "mse", "delta1", "l1"},
+}
+SEVERAL = ["apgd_tasks"] + [f"apgd_tasks_{way}" for way in ("sum", "unit_gradient", "worst_task")]
 AUXILIARY = {"segmentation": "depth", "classification": "segmentation"}
 SPACE = "main_task: {}\nobjectives: [{{maximize: {}/robust/score}}]\n"
 
@@ -96,6 +112,8 @@ def make_run(tmp_path_factory):
 def few_steps(monkeypatch):
     for name, value in FEW.items():
         monkeypatch.setattr(catalogue, name, value)
+    for name, value in FEW_STRONG.items():
+        monkeypatch.setattr(strong, name, value)
 
 
 def run_suite(run, suite, **options):
@@ -115,19 +133,19 @@ def damage(row):
 def test_standard_meets_each_task_with_the_attack_made_for_it(main_task, make_run):
     rows, own = run_suite(make_run(main_task), "standard")
     named = {row.condition: row for row in own if row.condition != "sweep"}
-    strong = named[STRONG[main_task]]
-    assert (strong.attack, strong.steps, strong.restarts) == (
-        STRONG[main_task],
-        *EFFORT[STRONG[main_task]],
-    )
-    assert (strong.norm, strong.epsilon) == ("linf", EPSILON)
-    assert strong.attacked_tasks == (main_task,)
     assert set(named) >= {"clean", "noise", "fgsm", "square", "worst_case", *SEVERAL}
-    members = [row for row in own if row.condition.startswith("sea/")]
-    names = {row.condition.removeprefix("sea/") for row in members}
-    assert names == (set(SEA_LOSSES) if strong.attack == "sea" else set())
-    assert all(damage(member) <= damage(strong) for member in members)
-    assert damage(named["clean"]) <= damage(strong)
+    for attack, steps in STRONG[main_task].items():
+        row = named[attack]
+        assert (row.attack, row.steps, row.restarts) == (attack, steps, 1)
+        assert (row.norm, row.epsilon) == ("linf", EPSILON)
+        assert row.attacked_tasks == (main_task,)
+        members = [each for each in own if each.condition.startswith(f"{attack}/")]
+        if main_task != "normals":
+            assert {m.condition.removeprefix(f"{attack}/") for m in members} == MEMBERS[attack]
+        assert all(damage(member) <= damage(row) for member in members)
+        assert damage(named["clean"]) <= damage(row)
+    for row in rows:
+        assert row.attack_version == (ATTACK_VERSION if row.epsilon else 0)
     assert damage(named["worst_case"]) == max(map(damage, named.values()))
     assert {row.task for row in rows} == {main_task, AUXILIARY.get(main_task, "segmentation")}
     assert all(math.isfinite(row.score) for row in rows)
@@ -137,7 +155,8 @@ def test_standard_meets_each_task_with_the_attack_made_for_it(main_task, make_ru
 def test_full_does_so_in_six_balls(main_task, make_run):
     run = make_run(main_task)
     _, own = run_suite(run, "full")
-    strong = {(r.norm, r.epsilon): r for r in own if r.condition == STRONG[main_task]}
+    main = next(iter(STRONG[main_task]))
+    strong = {(r.norm, r.epsilon): r for r in own if r.condition == main}
     worst = {(r.norm, r.epsilon): r for r in own if r.condition == "worst_case"}
     assert set(strong) == set(worst)
     for norm, radius in (("linf", EPSILON), ("l2", 0.25)):  # the field's pair on 32 pixels
@@ -165,7 +184,7 @@ def test_normals_under_attack_have_a_larger_angle(make_run):
     for suite in ("quick", "standard"):
         _, own = run_suite(run, suite)
         named = {row.condition: row for row in own if row.condition != "sweep"}
-        clean, attacked, worst = (named[name] for name in ("clean", "apgd", "worst_case"))
+        clean, attacked, worst = (named[name] for name in ("clean", "apgd_metrics", "worst_case"))
         assert (clean.task, clean.score_name, clean.direction) == (
             "normals",
             "angular_error",

@@ -15,6 +15,7 @@ import ray
 import torch
 from typer.testing import CliRunner
 
+from taskgroup.attacks.ensembles.tempered import MEMBERS
 from taskgroup.cli import app
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
@@ -125,16 +126,19 @@ def test_rows_tell_everything(run):
     rows = evaluate(2, run=run.path, options=EvaluationOptions(seed=3)).rows
     assert {row.images for row in rows} == {3}  # the split is smaller than asked for
     assert {row.seed for row in rows} == {3}
-    names = ["clean", "noise", "fgsm", "square", "apgd", "apgd_tasks", "sweep", "worst_case"]
-    assert list(dict.fromkeys(row.condition for row in rows)) == names
+    names = ["clean", "noise", "fgsm", "square", "tempered", "apgd_tasks", "sweep", "worst_case"]
+    found = dict.fromkeys(row.condition for row in rows if "/" not in row.condition)
+    assert list(found) == names
+    members = {row.condition for row in rows if "/" in row.condition}
+    assert members == {f"tempered/{name}" for name in MEMBERS}
     sweep = [row for row in rows if row.condition == "sweep" and row.score_name == "miou"]
     assert [row.epsilon for row in sweep] == pytest.approx(
         [0, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 1]
     )
     by_condition = {row.condition: row for row in rows if row.score_name == "miou"}
-    assert by_condition["apgd"].attacked_tasks == ("segmentation",)
+    assert by_condition["tempered"].attacked_tasks == ("segmentation",)
     assert by_condition["apgd_tasks"].attacked_tasks == ("segmentation", "classification")
-    assert (by_condition["apgd"].steps, by_condition["apgd"].restarts) == (50, 2)
+    assert (by_condition["tempered"].steps, by_condition["tempered"].restarts) == (50, 1)
     for row in rows:
         assert row.low <= row.score <= row.high or row.score == pytest.approx(row.low, abs=0.05)
         assert row.direction == "maximize"
@@ -151,7 +155,7 @@ def test_rows_tell_everything(run):
     assert by_condition["worst_case"].score <= min(row.score for row in inside) + 1e-9
     worst = [row.score_name for row in rows if row.condition == "worst_case"]
     assert worst == ["miou", "mean_accuracy", "accuracy"]
-    tasks = {(row.task, row.score_name) for row in rows if row.condition == "apgd"}
+    tasks = {(row.task, row.score_name) for row in rows if row.condition == "tempered"}
     assert ("classification", "accuracy") in tasks
 
 
@@ -209,7 +213,7 @@ def test_other_settings_are_other_shards(run, changed):
     evaluate(0, run=run.path, options=FEW)
     before = read_shards(run)
     evaluate(0, run=run.path, options=replace(FEW, **changed))
-    attacks = [name for name in read_shards(run) - before if "apgd" in name]
+    attacks = [name for name in read_shards(run) - before if "tempered" in name]
     assert attacks
 
 
@@ -249,7 +253,7 @@ def test_who_is_fooled_by_whose_images_is_no_robustness(run):
     white = {
         row.trial: row.score
         for row in found.rows
-        if (row.condition, row.score_name) == ("apgd", "miou")
+        if (row.condition, row.score_name) == ("tempered", "miou")
     }
     assert {target: pairs[target, target].score for target in (0, 2)} == white
     assert not [row for row in found.rows if "transfer" in row.condition]
@@ -344,14 +348,14 @@ def test_panels_show_images_targets_and_predictions(run):
         ("clean", "image", "picture", ""),
         ("clean", "target", "classes", "segmentation"),
         ("clean", "prediction", "classes", "segmentation"),
-        ("apgd", "image", "picture", ""),
-        ("apgd", "prediction", "classes", "segmentation"),
+        ("tempered", "image", "picture", ""),
+        ("tempered", "prediction", "classes", "segmentation"),
     }
     assert len(found.panels) == 2 * 5
     pictures = {
         (p.condition, p.image): p.pixels.astype(int) for p in found.panels if p.content == "image"
     }
-    change = np.abs(pictures["apgd", 1] - pictures["clean", 1])
+    change = np.abs(pictures["tempered", 1] - pictures["clean", 1])
     assert 1 <= change.max() <= 5
     assert pictures["clean", 0].shape == (32, 32, 3)
     target = next(p for p in found.panels if p.content == "target")

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from taskgroup.attacks.base import (
+    ATTACK_VERSION,
     ATTACKS,
     AttackBudget,
     EnsembleAttack,
@@ -55,11 +56,13 @@ class NetworkAttack:
 
     @property
     def work(self) -> Mapping[str, Any]:
-        """The attack and its budget."""
+        """The attack, the version of its numbers, and its budget; clean images have no version."""
         joined = ["joined"] if self.is_joined else []
+        version = {} if self.attack is None else {"attack_version": ATTACK_VERSION}
         return {
             "condition": [self.attack, self.attacked_tasks, self.combine, *joined],
             "budget": self.budget.model_dump(mode="json"),
+            **version,
         }
 
     def apply(
@@ -102,6 +105,7 @@ class NetworkAttack:
             restarts=self._restarts,
             attacked_tasks=self.attacked_tasks,
             step_size=step_length(self.attack, self.budget),
+            attack_version=0 if self.attack is None else ATTACK_VERSION,
         )
 
     @property
@@ -115,5 +119,11 @@ class NetworkAttack:
         return self.budget.restarts if self.attack is not None else 0
 
 
-_PASSES = {"square": 1.0, "noise": 1.0, "sea": 9.0, "autoattack": 40.0}
-"""Forward passes per step and restart, where these are not a pass forward and back."""
+_PASSES = {
+    **{"square": 1.0, "noise": 1.0, "sea": 9.0, "tempered": 6.0, "autoattack": 40.0},
+    **{"apgd_targeted": 8.0, "apgd_metrics": 12.0},
+}
+"""Forward passes per step and restart, where these are not a pass forward and back.
+
+Of ``apgd_targeted`` for an image that is fooled midway, of ``apgd_metrics`` for four losses.
+"""

@@ -69,6 +69,7 @@ class RowFields:
         restarts: Restarts, or draws of noise; 0 without an attack.
         attacked_tasks: Tasks whose losses are raised.
         step_size: Length of the first step in the norm; None where there is none.
+        attack_version: Version of the attacks' numbers; 0 without an attack.
     """
 
     kind: PerturbationKind
@@ -80,6 +81,7 @@ class RowFields:
     restarts: int = 0
     attacked_tasks: tuple[str, ...] = ()
     step_size: float | None = None
+    attack_version: int = 0
 
     def of(self, record: type[Record]) -> dict[str, Any]:
         """Those that a record has columns for."""

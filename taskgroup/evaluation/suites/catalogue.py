@@ -13,11 +13,11 @@ from taskgroup.evaluation.suites.strong import (
     Suite,
     kind_of,
     strong_conditions,
-    sweep_attack,
 )
 from taskgroup.tasks.base import Task
 
 ONE_BALL: tuple[Suite, ...] = ("standard", *LIGHT)
+SWEEP_STEPS = 20
 TASKS_STEPS: dict[Suite, int] = {"standard": 100, "full": 100, **dict.fromkeys(LIGHT, 20)}
 QUERIES: dict[Suite, int] = {"standard": 1000, "full": 1000, **dict.fromkeys(LIGHT, 100)}
 PUBLISHED = (
@@ -81,7 +81,7 @@ def suite_conditions(
         found += _published(threat, main_task, attacked_tasks)
     if suite == "mtrobust_seed":
         found += _with_known_bugs(threat, main_task, attacked_tasks)
-    found += _sweep(threat, main_task, num_pixels=num_pixels)
+    found += _sweep(threat, main_task.name, num_pixels=num_pixels)
     return tuple(found)
 
 
@@ -109,7 +109,7 @@ def full_balls(threat: ThreatModel, num_pixels: int) -> tuple[ThreatModel, ...]:
 
 
 def _checks(suite: Suite, threat: ThreatModel, main: str) -> list[Condition]:
-    """No attack, and the weak ones that the strong ones must beat; no Square where it has no step."""
+    """No attack, and the weak ones that the strong ones must beat; in l1 Square has no step."""
     once = _once(threat)
     queries = once.model_copy(update={"steps": QUERIES[suite]})
     found = [
@@ -208,11 +208,12 @@ def _tasks_name(way: Combine) -> str:
     return "apgd_tasks" if way == "relative" else f"apgd_tasks_{way}"
 
 
-def _sweep(threat: ThreatModel, main_task: Task, *, num_pixels: int) -> list[Condition]:
+def _sweep(threat: ThreatModel, main: str, *, num_pixels: int) -> list[Condition]:
     """Growing radii on the main task; none at all is the clean condition."""
+    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
     radii = sweep_radii(threat, num_pixels=num_pixels)
     attacks = [
-        sweep_attack(threat.model_copy(update={"epsilon": radius}), main_task)
+        NetworkAttack("apgd", budget.with_epsilon(radius), (main,))
         if radius
         else _no_attack(threat)
         for radius in radii

@@ -29,7 +29,6 @@ STANDARD: dict[Kind, Effort] = {
 FULL_ALSO: dict[Kind, Effort] = {"dense": (("segpgd", 100), ("cospgd", 100))}
 IN_L1 = {"tempered": "sea", "autoattack": "apgd_targeted"}
 """What takes the place of an attack that has no step for an l1 ball."""
-SWEEP_STEPS = 20
 
 
 def kind_of(task: Task) -> Kind:
@@ -58,12 +57,3 @@ def strong_conditions(suite: Suite, threat: ThreatModel, main_task: Task) -> tup
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=steps)
         found[attack] = Condition(attack, NetworkAttack(attack, budget, (main_task.name,)))
     return tuple(found.values())
-
-
-def sweep_attack(threat: ThreatModel, main_task: Task) -> NetworkAttack:
-    """Few steps of the main attack on class maps; else of APGD on the task's own loss."""
-    budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=SWEEP_STEPS)
-    if kind_of(main_task) != "dense" or threat.norm == "l1":
-        return NetworkAttack("apgd", budget, (main_task.name,))
-    each = budget.model_copy(update={"steps": SWEEP_STEPS // 2})
-    return NetworkAttack("tempered", each, (main_task.name,), is_joined=True)

@@ -46,6 +46,8 @@ class EvaluationRow(Record):
         severity: Of the corruption, from 1 to 5; 0 for an attack.
         is_bound: Whether the score only bounds what a better attack would leave, because the
             gradients that the attack followed do not describe the model; ``verdict`` says so too.
+        attack_version: Version of the attacks that the numbers come from; 0 without an attack, and
+            in records from before there were versions.
     """
 
     stored_as: ClassVar[str] = "evaluation"
@@ -78,6 +80,7 @@ class EvaluationRow(Record):
     kind: PerturbationKind = "attack"
     severity: Int32 = 0
     is_bound: bool = False
+    attack_version: Int32 = 0
 
 
 @dataclass(frozen=True)

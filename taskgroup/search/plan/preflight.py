@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
+from taskgroup.evaluation.suites.strong import strong_conditions
 from taskgroup.metrics.base import Direction
 from taskgroup.models.build import check_model
 from taskgroup.search.plan.baselines import plan_baselines
@@ -72,6 +73,8 @@ def _check_stages(space: SearchSpace) -> None:
         with _named("search.confirm"):
             for config in space.examples():
                 parse(TrialConfig, confirm_config(config.model_dump(mode="json"), confirm, 0))
+                if confirm.suite != "none":
+                    _ = strong_conditions(confirm.suite, config.validation, main_task(space))
 
 
 @contextmanager

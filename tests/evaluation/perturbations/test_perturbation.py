@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.attacks.base import ATTACK_VERSION, AttackBudget, ThreatModel
 from taskgroup.draws import Share
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
@@ -161,6 +161,7 @@ def test_shards_of_earlier_evaluations_are_found_by_the_same_text():
     assert json.loads(json.dumps(attack.work)) == {
         "condition": ["apgd", ["segmentation"], "loss_ratio"],
         "budget": budget,
+        "attack_version": ATTACK_VERSION,
     }
     clean = NetworkAttack(None, AttackBudget(epsilon=0.5))
     assert json.loads(json.dumps(clean.work)) == {"condition": [None, [], "sum"], "budget": budget}
@@ -170,7 +171,7 @@ def test_shards_of_earlier_evaluations_are_found_by_the_same_text():
 def test_records_take_the_columns_that_they_have():
     fields = ATTACK.perturbation.row()
     assert fields.of(EvaluationRow) == vars(fields)
-    assert set(vars(fields)) - set(fields.of(ImageRow)) == {"step_size"}
+    assert set(vars(fields)) - set(fields.of(ImageRow)) == {"step_size", "attack_version"}
 
 
 def test_the_shares_of_workers_have_the_noise_of_the_whole_batch(trained, tasks, batch):

@@ -53,7 +53,9 @@ def test_threads_do_not_change_the_numbers(loaded):
 
 
 def test_a_shard_depends_on_nothing_but_itself(loaded):
-    shard = next(s for s in plan_shards(plan_networks(loaded, QUICK)) if s.condition.name == "apgd")
+    shard = next(
+        s for s in plan_shards(plan_networks(loaded, QUICK)) if s.condition.name == "tempered"
+    )
     with fixed_networks(loaded):
         first, again = run_shard(loaded, shard), run_shard(loaded, shard)
     assert torch.equal(first.parts[0].sums["depth"], again.parts[0].sums["depth"])

@@ -5,15 +5,14 @@ import math
 import pytest
 
 from taskgroup.attacks.base import ThreatModel
+from taskgroup.attacks.compatibility import check_norm
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.suites.catalogue import (
-    SUITES,
     full_balls,
-    kind_of,
-    strong_condition,
     suite_conditions,
 )
 from taskgroup.evaluation.suites.conditions import sweep_radii
+from taskgroup.evaluation.suites.strong import SUITES, kind_of, strong_conditions
 from taskgroup.tasks.base import TaskInfo, build_task
 from taskgroup.wording import condition_name
 
@@ -40,7 +39,7 @@ def test_the_quick_list_is_the_published_one():
         ("noise", "noise", 4, 0, 1, main),
         ("fgsm", "fgsm", 4, 1, 1, main),
         ("square", "square", 4, 100, 1, main),
-        ("apgd", "apgd", 4, 50, 2, main),
+        ("tempered", "tempered", 4, 50, 1, main),
         ("apgd_tasks", "apgd", 4, 20, 1, both),
         ("sweep", "", 0, 0, 0, ()),
         ("sweep", "apgd", 2, 20, 1, main),
@@ -49,22 +48,74 @@ def test_the_quick_list_is_the_published_one():
         ("sweep", "apgd", 16, 20, 1, main),
         ("sweep", "apgd", 255, 20, 1, main),
     ]
+    (several,) = [c for c in conditions() if c.role == "tasks"]
+    assert several.perturbation.combine == "relative"
 
 
-@pytest.mark.parametrize(
-    ("task", "kind", "attack", "steps", "restarts"),
-    [
-        (SEGMENTATION, "dense", "sea", 300, 1),
-        (CLASSIFICATION, "classification", "autoattack", 100, 1),
-        (DEPTH, "regression", "apgd", 300, 3),
-    ],
-)
-def test_standard_attacks_each_kind_of_task_its_own_way(task, kind, attack, steps, restarts):
+EFFORTS = [  # kind, quick, standard, full
+    (
+        SEGMENTATION,
+        "dense",
+        [("tempered", 50)],
+        [("tempered", 300), ("sea", 300)],
+        [("tempered", 300), ("sea", 300), ("segpgd", 100), ("cospgd", 100)],
+    ),
+    (
+        CLASSIFICATION,
+        "classification",
+        [("apgd_targeted", 25)],
+        [("autoattack", 100)],
+        [("autoattack", 100)],
+    ),
+    (
+        DEPTH,
+        "regression",
+        [("apgd_metrics", 50)],
+        [("apgd_metrics", 300)],
+        [("apgd_metrics", 300)],
+    ),
+]
+
+
+def strong(suite, threat, task):
+    """Attacks and steps of every strong condition, which must be in the suite, too."""
+    found = strong_conditions(suite, threat, task)
+    listed = suite_conditions(suite, threat, task, (task.name,), num_pixels=NUMBERS)
+    assert [c for c in listed if c.role == "strong"][: len(found)] == list(found)
+    assert all(c.perturbation.attacked_tasks == (task.name,) for c in found)
+    return [(c.name, c.perturbation.budget.steps) for c in found]
+
+
+@pytest.mark.parametrize(("task", "kind", "quick", "standard", "full"), EFFORTS)
+def test_each_kind_of_task_is_attacked_its_own_way(task, kind, quick, standard, full):
     assert kind_of(task) == kind
-    condition = strong_condition("standard", LINF, task)
-    strong = condition.perturbation
-    assert (strong.attack, strong.budget.steps, strong.budget.restarts) == (attack, steps, restarts)
-    assert condition in suite_conditions("standard", LINF, task, (task.name,), num_pixels=NUMBERS)
+    assert strong("quick", LINF, task) == strong("mtrobust", LINF, task) == quick
+    assert strong("standard", LINF, task) == standard
+    assert strong("full", LINF, task) == full
+
+
+@pytest.mark.parametrize("suite", ["quick", "standard", "full", "mtrobust"])
+@pytest.mark.parametrize("task", [SEGMENTATION, CLASSIFICATION, DEPTH], ids=lambda t: t.name)
+def test_an_l1_ball_has_what_has_a_step_for_it(suite, task):
+    ball = ThreatModel(norm="l1", epsilon=12)
+    found = conditions(suite, ball, attacked=(task.name, "normals"), main=task)
+    attacks = [c.perturbation for c in found if c.perturbation.budget.norm == "l1"]
+    for attack in attacks:
+        if attack.attack is not None:
+            check_norm(attack.attack, attack.budget)
+    names = {c.name for c in found}
+    assert "square" not in names
+    main = {"segmentation": "sea", "classification": "apgd_targeted", "depth": "apgd_metrics"}
+    assert {"clean", "noise", "fgsm", "apgd_tasks", "sweep", main[task.name]} <= names
+    sweep = [c.perturbation.budget.epsilon for c in found if c.name == "sweep"]
+    assert sweep == [0, 6, 12, 24, 48, NUMBERS]
+
+
+def test_a_single_class_is_refused_before_anything_runs():
+    alone = build_task(TaskInfo("classification", num_classes=1))
+    for suite in SUITES:
+        with pytest.raises(ConfigError, match=r"needs at least 2 classes, got 1"):
+            conditions(suite, attacked=("classification",), main=alone)
 
 
 def test_mtrobust_adds_the_attacks_of_the_published_tables():
@@ -80,24 +131,38 @@ def test_mtrobust_adds_the_attacks_of_the_published_tables():
 
 
 def test_full_is_standard_in_several_balls():
-    strong = [c for c in conditions("full") if c.role == "strong"]
-    radii = [(c.perturbation.budget.norm, c.perturbation.budget.epsilon) for c in strong]
+    found = [c for c in conditions("full") if c.name == "tempered"]
+    radii = [(c.perturbation.budget.norm, c.perturbation.budget.epsilon) for c in found]
     scaled = 0.25 * math.sqrt(NUMBERS / 3072)
     assert [norm for norm, _ in radii] == ["linf"] * 3 + ["l2"] * 3
     assert [radius for _, radius in radii] == pytest.approx(
         [4 / 255, 2 / 255, 8 / 255, scaled, scaled / 2, scaled * 2]
     )
     several = [c for c in conditions("full") if c.role == "tasks"]
-    assert len(several) == 4 * 6
+    assert len(several) == 5 * 6
     assert {c.perturbation.combine for c in several} == {
+        "relative",
         "sum",
         "unit_gradient",
         "loss_ratio",
         "worst_task",
     }
-    assert full_balls(ThreatModel(norm="l2", epsilon=0.5), 3072)[3].epsilon == pytest.approx(
+    for norm, radius in (("l2", 0.5), ("l1", 12)):
+        other = full_balls(ThreatModel(norm=norm, epsilon=radius), 3072)[3]
+        assert (other.norm, other.epsilon) == ("linf", pytest.approx(8 / 255))
+    assert full_balls(ThreatModel(norm="l1", epsilon=48), 4 * 3072)[3].epsilon == pytest.approx(
         8 / 255
     )
+
+
+def test_standard_combines_tasks_in_every_way_but_the_published_one():
+    several = [c for c in conditions("standard") if c.role == "tasks"]
+    assert [(c.name, c.perturbation.combine) for c in several] == [
+        ("apgd_tasks", "relative"),
+        ("apgd_tasks_sum", "sum"),
+        ("apgd_tasks_unit_gradient", "unit_gradient"),
+        ("apgd_tasks_worst_task", "worst_task"),
+    ]
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -107,7 +172,7 @@ def test_evaluation_keeps_the_worst_iterate(suite):
         if condition.role != "known_bugs":
             assert attack.budget.keep == "best"
         assert attack.row().steps == 0 or attack.attack is not None
-        if attack.attack in ("apgd", "sea"):
+        if attack.attack in ("apgd", "sea", "tempered"):
             assert attack.budget.random_start
 
 
@@ -188,5 +253,8 @@ def test_every_condition_has_a_name_of_its_own_for_readers():
     shown = {name: condition_name(name) for name in names}
     assert len(set(shown.values())) == len(names)
     assert all("_" not in text for text in shown.values())
+    assert len({condition_name(c.name) for c in conditions("full")}) == len(
+        {c.name for c in conditions("full")}
+    )
     for name in names:
         assert name.endswith("_tasks") == shown[name].endswith("on several tasks")

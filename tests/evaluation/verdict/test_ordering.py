@@ -13,7 +13,7 @@ from taskgroup.evaluation.run import plan_networks
 from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.evaluation.suites import catalogue
+from taskgroup.evaluation.suites import catalogue, strong
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.evaluation.verdict.network_result import NetworkResult, network_result
 from taskgroup.evaluation.verdict.ordering import (
@@ -161,28 +161,30 @@ def test_a_finding_marks_its_own_ball_and_one_of_the_run_marks_all():
 @pytest.fixture
 def full(monkeypatch):
     """The suite ``full`` with a few steps of everything."""
-    few = {"SEA_STEPS": 6, "SWEEP_STEPS": 4, "QUERIES": {"full": 4}, "TASKS_STEPS": {"full": 4}}
-    for name, value in few.items():
-        monkeypatch.setattr(catalogue, name, value)
+    monkeypatch.setattr(catalogue, "QUERIES", {"full": 4})
+    monkeypatch.setattr(catalogue, "TASKS_STEPS", {"full": 4})
+    monkeypatch.setattr(strong, "STANDARD", {"dense": (("tempered", 6), ("sea", 6))})
+    monkeypatch.setattr(strong, "FULL_ALSO", {"dense": (("segpgd", 6), ("cospgd", 6))})
+    monkeypatch.setattr(catalogue, "SWEEP_STEPS", 4)
     return EvaluationOptions("full")
 
 
 def test_the_rows_of_each_ball_carry_what_was_found_there(full, make_loaded, trained, batch):
-    """SEA in the ball of twice the radius is replaced by nothing at all; the others work."""
+    """The attacks in the ball of twice the radius are replaced by nothing at all; others work."""
     loaded = make_loaded([trained], batch, task_set=("segmentation",))
     plans = plan_networks(loaded, full)
     results = dict(run_here(loaded, plan_shards(plans)))
     clean = next(r for s, r in results.items() if s.condition.role == "clean").parts[0]
     for shard, result in results.items():
-        attack = shard.condition.perturbation
-        if (attack.name, attack.budget.epsilon) == ("sea", TWICE.epsilon):
+        radius = shard.condition.perturbation.budget.epsilon
+        if (shard.condition.role, radius) == ("strong", TWICE.epsilon):
             parts = tuple(part._replace(sums=clean.sums) for part in result.parts)
             results[shard] = replace(result, parts=parts)
     result = network_result(loaded, plans, finished(results.items()), 0)
     subject = Subject(0, "stuck", "other", "")
     rows = RowMaker(subject, loaded.networks[0], result, "full", NetworkSources()).rows()
     assert result.findings == ()
-    assert len({(row.norm, row.epsilon) for row in rows if row.condition == "sea"}) == 6
+    assert len({(row.norm, row.epsilon) for row in rows if row.condition == "tempered"}) == 6
     marked = {(row.norm, row.epsilon) for row in rows if row.verdict != "ok"}
     assert marked == {("linf", TWICE.epsilon)}
     (verdict,) = {row.verdict for row in rows} - {"ok"}

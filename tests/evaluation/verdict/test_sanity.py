@@ -184,7 +184,7 @@ def test_another_networks_images_are_no_white_box_attack(trained, network, make_
 
 def test_transfer_that_beats_the_attack_is_found(honest, make_loaded, batch):
     """A network with a useless gradient falls to the images of its honest twin."""
-    loaded = make_loaded([honest[0], Scaled(honest[0])], batch, task_set=("segmentation",))
+    loaded = make_loaded([honest[0], Rounding(honest[0])], batch, task_set=("segmentation",))
     plans = plan_networks(loaded, QUICK)
     done = finished(run_here(loaded, plan_shards(plans)))
     fraud = network_result(loaded, plans, done, 1)
