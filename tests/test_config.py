@@ -273,6 +273,31 @@ class TestYaml:
         with pytest.raises(ConfigError, match=r"^x must be YAML: [^\n]+$"):
             parse_yaml(text, source="x")
 
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("a: 1\nb: c: d", "line 2, column 5: mapping values are not allowed here; "),
+            (
+                "a: [1, 2\nb: 3",
+                "line 2, column 2: expected ',' or ']', but got ':' while parsing a flow sequence "
+                "that begins in line 1; ",
+            ),
+            ("a: 1\nb: x\x00", "line 2, column 5: special characters are not allowed; "),
+            ("a: 1\n\nb: 2021-13-45", "line 3, column 4: month must be in 1..12; "),
+            (
+                "a: [!!bool x]",
+                "line 1, column 5: 'x' does not fit the tag 'tag:yaml.org,2002:bool'; ",
+            ),
+            ("a: !!timestamp x", "line 1, column 4: 'x' does not fit the tag "),
+        ],
+    )
+    def test_broken_yaml_is_named_by_line_and_column(self, text: str, line: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            parse_yaml(text, source="space.yaml")
+        assert str(caught.value).startswith(f"space.yaml must be YAML: {line}")
+        for noise in ("<unicode string>", "^", "\n"):
+            assert noise not in str(caught.value)
+
     def test_no_object_is_ever_built(self) -> None:
         with pytest.raises(ConfigError, match="could not determine a constructor"):
             parse_yaml("a: !!python/object/apply:os.getcwd []", source="x")

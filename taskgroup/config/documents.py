@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.reader import ReaderError
 
 from taskgroup.errors import ConfigError, DataError
 
@@ -25,6 +26,16 @@ class _Loader(yaml.SafeLoader):
                     "remove one"
                 )
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build the value of a node; PyYAML would not say where a date or number is impossible."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:
+            problem = str(error)
+        except (AttributeError, KeyError):  # what PyYAML raises for a wrong !!timestamp or !!bool
+            problem = f"{node.value!r} does not fit the tag {node.tag!r}"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 _Loader.add_implicit_resolver(
@@ -74,9 +85,24 @@ def parse_yaml_value(text: str, *, source: str) -> object:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        line = " ".join(str(error).split())
-        raise ConfigError(f"{source} must be YAML: {line}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} must be YAML: {_described(error, text)}") from None
+
+
+def _described(error: yaml.YAMLError, text: str) -> str:
+    """One line for a mistake in YAML: what it is, where, what to do."""
+    if isinstance(error, ReaderError):
+        before = text[: error.position].splitlines() or [""]
+        problem, line, column = error.reason, len(before), len(before[-1]) + 1
+    elif isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark, begin = error.problem_mark, error.context_mark
+        problem, line, column = str(error.problem), mark.line + 1, mark.column + 1
+        if begin is not None and begin.line < mark.line:
+            problem += f" {error.context} that begins in line {begin.line + 1}"
+    else:
+        return str(error)
+    advice = "correct it there, or put the value in quotes"
+    return f"line {line}, column {column}: {problem}; {advice}"
 
 
 def to_yaml(values: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from taskgroup.config import parse_yaml
+from taskgroup.config import parse_yaml_value
 from taskgroup.errors import ConfigError
 from taskgroup.search.space.distributions import DISTRIBUTIONS
 
@@ -56,4 +56,4 @@ def _with(
 
 
 def _read(text: str, fix: str) -> object:
-    return parse_yaml(f"value: {text}", source=f"the value of --fix {fix!r}")["value"]
+    return parse_yaml_value(text, source=f"the value of --fix {fix!r}")

@@ -29,5 +29,7 @@ def test_fix_inside_a_distribution_is_refused() -> None:
 
 
 def test_fix_with_broken_yaml_is_refused() -> None:
-    with pytest.raises(ConfigError, match="value of --fix 'a=\\[1'"):
+    with pytest.raises(
+        ConfigError, match="value of --fix 'a=\\[1' must be YAML: line 1, column 3: "
+    ):
         apply_fixes({}, ["a=[1"])
