@@ -239,7 +239,7 @@ class RunDirectory:
         """
         names = self.storage.names("trials", ".parquet")
         found = [
-            self._only(decode(TrialResult, content, source=self._full(name)), name)
+            self._only(decode(TrialResult, content, source=self.place_of(name)), name)
             for name, content in zip(names, self.storage.read_all(names), strict=True)
         ]
         return sorted(found, key=attrgetter("number"))
@@ -247,13 +247,13 @@ class RunDirectory:
     def _only(self, trials: Sequence[TrialResult], name: str) -> TrialResult:
         if len(trials) != 1:
             raise DataError(
-                f"{self._full(name)} must hold one trial, but holds {len(trials)}; move it away"
+                f"{self.place_of(name)} must hold one trial, but holds {len(trials)}; move it away"
             )
         own_name = trial_file(trials[0].number)
         if name != own_name:
             raise DataError(
-                f"{self._full(name)} must hold the trial that it is named after, but holds trial "
-                f"{trials[0].number}, which belongs into {own_name}; move it away if it is a copy, "
+                f"{self.place_of(name)} must hold the trial that it is named after, but holds "
+                f"trial {trials[0].number}, which belongs into {own_name}; move it away if it is a copy, "
                 "else rename it"
             )
         return trials[0]
@@ -295,6 +295,3 @@ class RunDirectory:
         """
         self.storage.write(REPORT_FILE, html.encode("utf-8"))
         return self.report_path
-
-    def _full(self, name: str) -> str:
-        return self.place_of(name)

@@ -24,6 +24,7 @@ from taskgroup.results.records import (
 )
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs, newest
+from taskgroup.results.storage.single_files import read_place
 
 SPACE = "name: small\nmain_task: segmentation\n"
 
@@ -338,3 +339,21 @@ def test_a_record_under_another_trials_name_is_refused(run: RunDirectory, name: 
         run.trials()
     (folder / f"{name}.parquet").unlink()
     assert [found.number for found in run.trials()] == [1]
+
+
+def test_every_message_names_a_file_as_the_run_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory.create("runs", "small", SPACE)
+    run.write_trial(trial(0))
+    run.write_evaluation([evaluation(0)])
+    for folder, read in (("trials", run.trials), ("evaluations", run.evaluations)):
+        (path,) = (tmp_path / "runs/small-1" / folder).iterdir()
+        path.write_bytes(b"torn")
+        with pytest.raises(DataError, match=rf"^runs/small-1/{folder}/{path.name} must be "):
+            read()
+    with pytest.raises(DataError, match=r"^runs/small-1/nothing must be readable"):
+        run.storage.read("nothing")
+    with pytest.raises(DataError, match=r"^nothing must be readable"):
+        read_place("nothing")

@@ -40,11 +40,13 @@ class Storage:
         filesystem: Where the root lies.
         root: The root folder on it, without a trailing slash.
         uri: How any other process reaches the root: an absolute path, or an address.
+        place: The root as the reader wrote it, for messages.
     """
 
     filesystem: fs.FileSystem
     root: str
     uri: str
+    place: str
 
     @property
     def folder(self) -> Path | None:
@@ -52,8 +54,8 @@ class Storage:
         return Path(self.root) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
     def full(self, name: str) -> str:
-        """The place of ``name``, for messages: a path, or an address."""
-        return within(self.uri, name) if name else self.uri
+        """The place of ``name`` below the root as the reader wrote it, for messages."""
+        return within(self.place, name) if name else self.place
 
     def exists(self, name: str) -> bool:
         """Whether a file of that name is there.
@@ -225,9 +227,10 @@ def open_storage(place: Place) -> Storage:
     """
     path = local_path(place)
     if path is not None:
-        return Storage(fs.LocalFileSystem(), str(path.absolute()), str(path.absolute()))
+        absolute = str(path.absolute())
+        return Storage(fs.LocalFileSystem(), absolute, absolute, str(place))
     filesystem, root = connect(str(place))
-    return Storage(filesystem, root, str(place))
+    return Storage(filesystem, root, str(place), str(place))
 
 
 def _is_flat(filesystem: fs.FileSystem) -> bool:

@@ -51,6 +51,6 @@ def run_of(place: Place) -> tuple[str, str]:
 def _split(place: Place) -> tuple[Storage, str]:
     path = local_path(place)
     if path is not None:
-        return open_storage(path.absolute().parent), path.name
+        return open_storage(path.parent), path.name
     folder, name = parent_of(str(place))
     return open_storage(folder), name
