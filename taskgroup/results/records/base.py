@@ -19,11 +19,13 @@ class Record:
 
     Attributes:
         stored_as: What a file's metadata call the record.
+        made_by: Command that makes such records again; empty where only training does.
         extra: What the record's file held besides the fields, by column: another version's. It is
             written again with the record.
     """
 
     stored_as: ClassVar[str] = ""
+    made_by: ClassVar[str] = ""
 
     extra: Mapping[str, pa.Scalar] = field(
         default_factory=dict, kw_only=True, compare=False, repr=False

@@ -74,6 +74,15 @@ def decode(record: type[R], content: bytes, *, source: str) -> list[R]:
             foreign, or lacks a column that has no default, or a column holds something else, such
             as a word that is none of its choices.
     """
+    try:
+        return _decoded(record, content, source)
+    except DataError as error:
+        again = f", then make it again: {record.made_by}" if record.made_by else ""
+        raise DataError(f"{error}{again}") from None
+
+
+def _decoded(record: type[R], content: bytes, source: str) -> list[R]:
+    """As ``decode``; each message ends with the advice to move the file away."""
     wanted = f"{source} must be a parquet file of taskgroup {record.stored_as} records"
     try:
         table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)

@@ -49,6 +49,7 @@ class DimensionRow(Record):
     """
 
     stored_as: ClassVar[str] = "dimension"
+    made_by: ClassVar[str] = "taskgroup dimension"
 
     trial: Int32
     label: str
@@ -103,6 +104,7 @@ class TaskGradientRow(Record):
     """
 
     stored_as: ClassVar[str] = "task_gradient"
+    made_by: ClassVar[str] = "taskgroup dimension"
 
     trial: Int32
     label: str

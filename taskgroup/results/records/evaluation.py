@@ -51,6 +51,7 @@ class EvaluationRow(Record):
     """
 
     stored_as: ClassVar[str] = "evaluation"
+    made_by: ClassVar[str] = "taskgroup evaluate"
 
     trial: Int32
     label: str
@@ -112,6 +113,7 @@ class TransferRow(Record):
     """
 
     stored_as: ClassVar[str] = "transfer"
+    made_by: ClassVar[str] = "taskgroup evaluate"
 
     source: Int32
     source_label: str
@@ -162,6 +164,7 @@ class ImageRow(Record):
     """
 
     stored_as: ClassVar[str] = "image"
+    made_by: ClassVar[str] = "taskgroup evaluate"
 
     trial: Int32
     label: str
@@ -199,6 +202,7 @@ class GradientCheckRow(Record):
     """
 
     stored_as: ClassVar[str] = "gradient_check"
+    made_by: ClassVar[str] = "taskgroup search --resume RUN"
 
     trial: Int32
     finding: str

@@ -42,6 +42,7 @@ class Panel(Record):
     """
 
     stored_as: ClassVar[str] = "panel"
+    made_by: ClassVar[str] = "taskgroup evaluate"
 
     trial: Int32
     label: str

@@ -246,10 +246,25 @@ def test_a_word_that_is_none_of_a_columns_choices_is_named_with_those(
         for array in (words, words.dictionary_encode()):
             with pytest.raises(DataError) as caught:
                 decode(record, stored(with_column(table, column.name, array)), source="runs/x")
-            assert str(caught.value) == (
+            assert str(caught.value).startswith(
                 f"runs/x: column {column.name} must be one of: {known}; got 'weird'; read it with "
                 "the release that wrote it, or move the file away"
             )
+
+
+def test_what_is_moved_away_can_be_made_again(
+    record: type[Record], make: Make, stored: Stored
+) -> None:
+    table = to_table(record, [make(record, Random(1))])
+    first = columns_of(record)[0].name
+    another = table.replace_schema_metadata({})
+    null = with_column(table, first, pa.nulls(1, table[first].type))
+    for content in (b"torn", stored(another), stored(table.drop_columns([first])), stored(null)):
+        with pytest.raises(DataError) as caught:
+            decode(record, content, source="runs/x")
+        end = f" away, then make it again: {record.made_by}" if record.made_by else " away"
+        assert str(caught.value).endswith(end)
+    assert (record is TrialResult) == (not record.made_by)
 
 
 def test_a_member_of_epochs_is_named_with_its_column(stored: Stored) -> None:
