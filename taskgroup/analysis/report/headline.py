@@ -89,7 +89,7 @@ def _no_answer(study: Study) -> str:
     if study.infeasible:
         return "No complete trial satisfies the constraint on the clean score."
     worst = "".join(f" {count} failed: {why}." for why, count in reasons.most_common(2))
-    return f"None of {len(study.searched)} trials is complete.{worst}"
+    return f"Complete trials: none of {len(study.searched)}.{worst}"
 
 
 def _settings(best: TrialResult) -> str:

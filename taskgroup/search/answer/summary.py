@@ -24,6 +24,7 @@ from taskgroup.wording import (
     format_seconds,
     gain_interval,
     parameters_text,
+    plural,
     score_interval,
 )
 
@@ -54,7 +55,8 @@ def _counts(result: SearchResult) -> str:
     counts = Counter[str](trial.status for trial in result.study.trials)
     parts = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
     ended = counts.total() - counts["interrupted"]
-    words = f"{ended} of {result.total} trials ({parts}) in {format_seconds(result.seconds)}"
+    trials = f"{result.total} {plural(result.total, 'trial')}"
+    words = f"{ended} of {trials} ({parts}) in {format_seconds(result.seconds)}"
     words += _stage_counts(result.study)
     if result.is_over_budget:
         return f"Stopped by search.max_seconds after {words}."
@@ -152,7 +154,7 @@ def _confirmation(study: Study) -> list[str]:
         return []
     seeds = max(group.scores[0].seeds for group in study.confirmed)
     first = study.objectives[0]
-    head = f"Confirm stage: {first.metric} on the confirm split, mean of {seeds} seeds"
+    head = f"Confirm stage: {first.metric} on the confirm split, mean of {counted(seeds, 'seed')}"
     lines = [
         "",
         f"{head} (95 % t interval over seeds):",

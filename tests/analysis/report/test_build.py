@@ -115,6 +115,7 @@ def test_small_studies_have_reports(
     text = Page(Path(run.report_path).read_text(encoding="utf-8")).text
     assert "No answer yet" in text
     assert ("1 failed: the loss became NaN." in text) is bool(trials)
+    assert f"Complete trials: none of {trials}." in text
 
 
 def test_names_cannot_write_html(make_run: Callable[..., Any], make_trial: MakeTrial) -> None:

@@ -246,6 +246,12 @@ def test_only_a_confirmation_says_that_a_task_set_helps(
     assert "Confirm stage" not in text
 
 
+def test_one_trial_is_no_plural(
+    found: Callable[..., SearchResult], planned: list[TrialResult]
+) -> None:
+    assert summary(found(ended(planned[0], 0.05))).startswith("Done: 1 of 1 trial (1 complete, ")
+
+
 def test_stages_are_counted_apart(
     found: Callable[..., SearchResult], searched: list[TrialResult]
 ) -> None:
