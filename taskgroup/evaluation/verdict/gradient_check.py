@@ -19,7 +19,8 @@ arXiv:1802.00420).
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,9 @@ STEP_SIZES = (0.25 / 255, 1 / 255, 4 / 255)
 """Lengths of a finite difference in every pixel, in the range of the images."""
 SMALL_STEP_SIZES = (0.0625 / 255, 0.25 / 255, 1 / 255)
 """The same over small entries, beside whose slopes curvature counts for more."""
+NEGLIGIBLE = 0.1
+"""Slopes over small entries below this share of all slopes say nothing: with the smallest step,
+those of a maximum or a median of neighbours have 0.01 to 0.05, those of a convolution 0.2."""
 FEWEST_POINTS = 16
 """Where there are fewer images, several points of each are taken."""
 ALIGNED = 0.9
@@ -122,14 +126,15 @@ def check_gradients(
             threat,
             draws,
         )
+        losses = _Losses(model, task, points, target)
         with torch.no_grad():
-            if is_constant(_predict(model, task, torch.cat([clean, points]))):
+            if is_constant(losses.predict(torch.cat([clean, points]))):
                 return GradientCheck(0.0)
         shape = (DIRECTIONS, *points.shape)
         directions = (2 * draws.randint(2, shape) - 1).to(points.dtype)
-        found = _compare(model, task, points, target, directions)
+        found = _compare(losses, directions)
         if found.needs_precision:
-            found = _in_double(model, task, points, target, directions) or found
+            found = _in_double(losses, directions) or found
     return GradientCheck(found.share, found.is_finite)
 
 
@@ -188,109 +193,131 @@ class _Comparison:
         return max(shares, default=torch.nan)
 
 
-def _compare(
-    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor
-) -> _Comparison:
-    """Alignment in the precision of ``points`` ``(N, C, H, W)``; directions ``(D, N, C, H, W)``."""
-    gradients, size = _gradients(model, task, points, target)
-    rounding = torch.finfo(points.dtype).eps * size
+@dataclass(frozen=True)
+class _Losses:
+    """Two losses of each image around fixed points, for one network.
+
+    Attributes:
+        model: The network.
+        task: Whose prediction they are of.
+        points: Where they are looked at, ``(N, C, H, W)``; their precision is that of everything.
+        target: What the task should predict.
+    """
+
+    model: nn.Module
+    task: Task
+    points: Tensor
+    target: Target
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Predictions in the precision of the images."""
+        prediction: Tensor = self.model(images, [self.task.name])[self.task.name]
+        return prediction.to(images.dtype)
+
+    def of(self, prediction: Tensor) -> Tensor:
+        """The losses ``(2, N)``: one that may saturate, and one that never does."""
+        valid = self.target.valid
+        if self.task.info.num_classes is None:
+            mask = valid.view(len(valid), 1, *valid.shape[1:])
+            squared = (prediction - self.target.values).square()  # an absolute error has a kink
+            return torch.stack([_mean(squared, mask), _mean(prediction, mask)])
+        values = self.target.values.where(valid, 0)
+        entropy = functional.cross_entropy(prediction, values, reduction="none")
+        margin = prediction.mean(1) - prediction.gather(1, values[:, None])[:, 0]
+        return torch.stack([_mean(entropy, valid), _mean(margin, valid)])
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Gradients ``(2, N, C, H, W)``, and the size of what is rounded, ``(2, N)``."""
+        with torch.enable_grad():
+            probe = self.points.detach().clone().requires_grad_()
+            prediction = self.predict(probe)
+            losses = self.of(prediction)
+            found = []
+            for loss in losses:
+                gradient = None
+                if loss.requires_grad:
+                    (gradient,) = torch.autograd.grad(
+                        loss.sum(), probe, retain_graph=True, allow_unused=True
+                    )
+                found.append(torch.zeros_like(probe) if gradient is None else gradient)
+        size = prediction.detach().flatten(1).square().mean(1).sqrt()
+        return torch.stack(found).detach(), size + losses.detach().abs()
+
+    @torch.no_grad()
+    def differences(self, directions: Tensor, step: float) -> Tensor:
+        """Central differences along directions ``(D, N, C, H, W)``, per length: ``(D, 2, N)``."""
+        ends = [
+            [self.of(self.predict(self.points + length * way)) for length in (step, -step)]
+            for way in directions
+        ]
+        return torch.stack([ahead - behind for ahead, behind in ends]) / (2 * step)
+
+
+class _Alignment(NamedTuple):
+    """How well slopes along some directions agree; each ``(2, N)``.
+
+    Attributes:
+        best: The largest alignment over step sizes; NaN where no difference is clear.
+        is_clear: Whether all are.
+        size: How large the slopes are.
+    """
+
+    best: Tensor
+    is_clear: Tensor
+    size: Tensor
+
+
+def _compare(losses: _Losses, directions: Tensor) -> _Comparison:
+    """Alignment along directions ``(D, N, C, H, W)``, and along their parts over small entries."""
+    gradients, size = losses.gradients()
+    rounding = torch.finfo(losses.points.dtype).eps * size
+
+    def align(ways: Tensor, steps: Sequence[float], negligible: Tensor) -> _Alignment:
+        slopes = torch.einsum("dnchw,lnchw->dln", ways, gradients)
+        cosines, sizes, clear = [], [], []
+        for step in steps:
+            cosine, length = _cosine(losses.differences(ways, step), slopes)
+            cosines.append(torch.where(length < negligible, torch.ones_like(cosine), cosine))
+            clear.append(2 * step * length >= CLEAR * rounding)
+            sizes.append(length)
+        known = torch.stack(clear)
+        best = torch.stack(cosines).where(known, -torch.inf).amax(0)
+        best = best.where(best > -torch.inf, torch.nan)
+        return _Alignment(best, known.all(0), torch.stack(sizes).amax(0))
+
     magnitudes = gradients[-1].abs()  # of the loss that never saturates
     median = magnitudes.flatten(1).median(1).values.view(-1, 1, 1, 1)
-    found = []
-    small = directions * (magnitudes <= median)
-    for group, steps in ((directions, STEP_SIZES), (small, SMALL_STEP_SIZES)):
-        slopes = torch.einsum("dnchw,lnchw->dln", group, gradients)
-        ways = [
-            _alignment(_differences(model, task, points, target, group, step), slopes, step)
-            for step in steps
-        ]
-        clear = torch.stack([change >= CLEAR * rounding for _, change in ways])
-        cosines = torch.stack([cosine for cosine, _ in ways])
-        best = cosines.where(clear, -torch.inf).amax(0)
-        found.append((best.where(best > -torch.inf, torch.nan), clear.all(0)))
-    (every, every_clear), (few, few_clear) = found
+    every = align(directions, STEP_SIZES, torch.zeros_like(rounding))
+    small = align(directions * (magnitudes <= median), SMALL_STEP_SIZES, NEGLIGIBLE * every.size)
     return _Comparison(
-        alignment=torch.where(few.isnan(), every, torch.minimum(every, few)),
-        is_clear=every_clear & few_clear,
+        alignment=torch.where(
+            small.best.isnan(), every.best, torch.minimum(every.best, small.best)
+        ),
+        is_clear=every.is_clear & small.is_clear,
         is_finite=bool(gradients.isfinite().all()),
     )
 
 
-def _differences(
-    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor, step: float
-) -> Tensor:
-    """Central differences of the losses along directions, per length, ``(D, 2, N)``."""
-    ends = [
-        [
-            _losses(task, _predict(model, task, points + length * direction), target)
-            for length in (step, -step)
-        ]
-        for direction in directions
-    ]
-    return torch.stack([ahead - behind for ahead, behind in ends]) / (2 * step)
+def _cosine(measured: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine between slopes ``(D, 2, N)``, and the size of the larger ones, both ``(2, N)``.
 
-
-def _alignment(measured: Tensor, slopes: Tensor, step: float) -> tuple[Tensor, Tensor]:
-    """Cosine between slopes ``(D, 2, N)``, and the change that they tell of, both ``(2, N)``.
-
-    A loss that is not a number is described by nothing: -1, and the change is infinite.
+    A loss that is not a number is described by nothing: -1, and the size is infinite.
     """
     norms = measured.square().sum(0).sqrt(), slopes.square().sum(0).sqrt()
-    change = 2 * step * torch.maximum(*norms) / len(measured) ** 0.5
+    size = torch.maximum(*norms) / len(measured) ** 0.5
     product = norms[0] * norms[1]
     cosine = torch.where(product == 0, product, (measured * slopes).sum(0) / product)
-    return cosine.nan_to_num(-1.0), change.where(~cosine.isnan(), torch.inf)
+    return cosine.nan_to_num(-1.0), size.where(~cosine.isnan(), torch.inf)
 
 
-def _in_double(
-    model: nn.Module, task: Task, points: Tensor, target: Target, directions: Tensor
-) -> _Comparison | None:
+def _in_double(losses: _Losses, directions: Tensor) -> _Comparison | None:
     """The same of a copy of the network in float64; None where it has none."""
     try:
-        double = copy.deepcopy(model).double()
-        return _compare(double, task, points.double(), target, directions.double())
+        double = copy.deepcopy(losses.model).double()
+        copied = replace(losses, model=double, points=losses.points.double())
+        return _compare(copied, directions.double())
     except (RuntimeError, TypeError, ValueError):
         return None
-
-
-def _gradients(
-    model: nn.Module, task: Task, points: Tensor, target: Target
-) -> tuple[Tensor, Tensor]:
-    """Gradients ``(2, N, C, H, W)`` of the losses, and the size of what is rounded, ``(2, N)``."""
-    with torch.enable_grad():
-        probe = points.detach().clone().requires_grad_()
-        prediction = _predict(model, task, probe)
-        losses = _losses(task, prediction, target)
-        found = []
-        for loss in losses:
-            follows = loss.requires_grad
-            gradient = (
-                torch.autograd.grad(loss.sum(), probe, retain_graph=True, allow_unused=True)[0]
-                if follows
-                else None
-            )
-            found.append(torch.zeros_like(points) if gradient is None else gradient)
-    size = prediction.detach().flatten(1).square().mean(1).sqrt()
-    return torch.stack(found), size + losses.detach().abs()
-
-
-def _predict(model: nn.Module, task: Task, images: Tensor) -> Tensor:
-    """Predictions in the precision of the images."""
-    prediction: Tensor = model(images, [task.name])[task.name]
-    return prediction.to(images.dtype)
-
-
-def _losses(task: Task, prediction: Tensor, target: Target) -> Tensor:
-    """Two losses of each image, ``(2, N)``: one that may saturate, and one that never does."""
-    valid = target.valid
-    if task.info.num_classes is None:
-        mask = valid.view(len(valid), 1, *valid.shape[1:])
-        squared = (prediction - target.values).square()  # an absolute error has a kink at its end
-        return torch.stack([_mean(squared, mask), _mean(prediction, mask)])
-    values = target.values.where(valid, 0)
-    entropy = functional.cross_entropy(prediction, values, reduction="none")
-    margin = prediction.mean(1) - prediction.gather(1, values[:, None])[:, 0]
-    return torch.stack([_mean(entropy, valid), _mean(margin, valid)])
 
 
 def _mean(values: Tensor, valid: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.verdict.gradient_check import check_gradients
@@ -100,6 +100,7 @@ FRAUDS = {
 }
 HONEST = {
     "nothing": lambda images: images,
+    "maxima": lambda images: max_pool2d(images, 3, stride=1, padding=1),
     "low-pass": blurred,
     "scaled": lambda images: 3 * images - 1,
     "clamped": lambda images: images.clamp(0, 1),

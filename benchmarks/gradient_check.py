@@ -1,0 +1,224 @@
+"""How often the check of gradients flags honest networks and frauds, and what frauds would claim.
+
+Every network of a run is tried behind honest functions and behind tricks that leave its answers
+nearly as they are but spoil its gradient. A trick's claim is what ``tempered`` with 50 steps per
+member leaves of it; the truth is what 300 steps against the network without the trick leave when
+the images are scored through the trick.
+
+    OMP_NUM_THREADS=1 python benchmarks/gradient_check.py runs/quickstart-1 --trials 0 1 10
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
+
+from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.data.base import Batch
+from taskgroup.evaluation.loading import NetworkSources, TrainedModel, load_networks
+from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest
+from taskgroup.evaluation.scoring import predict, sums_per_image
+from taskgroup.evaluation.verdict.gradient_check import check_gradients
+from taskgroup.evaluation.verdict.worst_case import worst_case
+from taskgroup.results.run_directory import RunDirectory
+
+IMAGES = 32
+Images = Callable[[Tensor], Tensor]
+
+
+class Behind(nn.Module):
+    """A network behind a function of its images, before a function of its predictions."""
+
+    def __init__(self, network: nn.Module, images: Images, predictions: Images) -> None:
+        super().__init__()
+        self.network, self.images, self.predictions = network, images, predictions
+
+    def forward(self, images: Tensor, tasks: list[str]) -> dict[str, Tensor]:
+        """Predictions by task."""
+        found = self.network(self.images(images), tasks)
+        return {name: self.predictions(prediction) for name, prediction in found.items()}
+
+
+def same(values: Tensor) -> Tensor:
+    """Nothing done."""
+    return values
+
+
+def blurred(images: Tensor, size: int = 3) -> Tensor:
+    """Means of squares of pixels."""
+    return avg_pool2d(pad(images, [size // 2] * 4, mode="reflect"), size, stride=1)
+
+
+def coarse(images: Tensor) -> Tensor:
+    """Half the resolution."""
+    return interpolate(avg_pool2d(images, 2), scale_factor=2.0, mode="nearest")
+
+
+def median(images: Tensor) -> Tensor:
+    """Medians of 3 x 3 pixels."""
+    patches = pad(images, [1] * 4, mode="reflect").unfold(2, 3, 1).unfold(3, 3, 1)
+    return patches.flatten(-2).median(-1).values
+
+
+def winners(images: Tensor) -> Tensor:
+    """Of each 16 neighbours in a row the four largest, the others zero (k-WTA)."""
+    rows = images.unflatten(-1, (-1, 16))
+    return (rows * (rows >= rows.topk(4, dim=-1).values[..., -1:])).flatten(-2)
+
+
+def through(value: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> Images:
+    """The value of one function with the gradient of another."""
+    return lambda images: slope(images) + (value(images) - slope(images)).detach()
+
+
+class Changed(torch.autograd.Function):
+    """The images, with a changed gradient."""
+
+    @staticmethod
+    def forward(ctx, images, change):  # type: ignore[no-untyped-def]
+        """The images themselves."""
+        ctx.change = change
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        """What the change makes of the gradient."""
+        return ctx.change(gradient), None
+
+
+def changed(change: Images) -> Images:
+    """The images, with a gradient that ``change`` makes of the true one."""
+    return lambda images: Changed.apply(images, change)
+
+
+def flip_every(gradient: Tensor, *, columns: int) -> Tensor:
+    """The opposite sign in every so many columns."""
+    spoilt = gradient.clone()
+    spoilt[..., ::columns] *= -1
+    return spoilt
+
+
+def flip_small(gradient: Tensor) -> Tensor:
+    """The opposite sign of every entry below the median."""
+    sizes = gradient.abs()
+    return gradient.where(sizes > sizes.flatten(1).median(1).values.view(-1, 1, 1, 1), -gradient)
+
+
+def flip_low(gradient: Tensor) -> Tensor:
+    """The opposite sign of what is coarse."""
+    low = interpolate(avg_pool2d(gradient, 8), scale_factor=8.0, mode="nearest")
+    return gradient - 2 * low
+
+
+def add_noise(gradient: Tensor) -> Tensor:
+    """Noise as large as the gradient."""
+    noise = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(0))
+    return gradient + gradient.flatten(1).std(1).view(-1, 1, 1, 1) * noise
+
+
+def rounded(levels: int) -> Images:
+    """So many steps from black to white."""
+    return lambda images: (levels * images).round() / levels
+
+
+HONEST: dict[str, tuple[Images, Images]] = {
+    "nothing": (same, same),
+    "blur": (blurred, same),
+    "half the resolution": (coarse, same),
+    "maxima of 3 x 3": (lambda x: max_pool2d(pad(x, [1] * 4, mode="reflect"), 3, stride=1), same),
+    "median of 3 x 3": (median, same),
+    "clipping": (lambda images: images.clamp(0.1, 0.9), same),
+    "sigmoid contrast": (lambda images: torch.sigmoid(8 * (images - 0.5)), same),
+    "grey": (lambda images: images.mean(1, keepdim=True).expand_as(images), same),
+    "logits x 10": (same, lambda prediction: 10 * prediction),
+    "logits / 1000": (same, lambda prediction: prediction / 1000),
+    "logits + 1000": (same, lambda prediction: prediction + 1000),
+    "squashed logits": (same, torch.tanh),
+}
+FRAUDS: dict[str, tuple[Images, Images]] = {
+    "rounding, 16 levels": (through(rounded(16), same), same),
+    "rounding, 6 levels": (through(rounded(6), same), same),
+    "straight-through blur": (through(lambda x: blurred(x, 5), same), same),
+    "gradient of grey": (through(same, lambda x: x.mean(1, keepdim=True).expand_as(x)), same),
+    "gradient of the mean": (
+        through(same, lambda x: x.mean((2, 3), keepdim=True).expand_as(x)),
+        same,
+    ),
+    "gradient of a blur": (through(same, lambda x: blurred(x, 5)), same),
+    "signs of every 4th column": (changed(lambda g: flip_every(g, columns=4)), same),
+    "signs of every 8th column": (changed(lambda g: flip_every(g, columns=8)), same),
+    "signs of small entries": (changed(flip_small), same),
+    "signs of what is coarse": (changed(flip_low), same),
+    "noise": (changed(add_noise), same),
+    "no gradient": (lambda images: images.detach(), same),
+    "k-WTA": (winners, same),
+}
+
+
+def attacked(trained: TrainedModel, batch: Batch, steps: int) -> list[Tensor]:
+    """Images by member of the attack."""
+    budget = AttackBudget(norm=trained.threat.norm, epsilon=8 / 255, steps=steps)
+    attack = NetworkAttack("tempered", budget, (trained.main_task,))
+    network = NetworkUnderTest(trained.model, trained.tasks)
+    return list(attack.apply(network, batch, BatchSeed(0, 0)).values())
+
+
+def score(trained: TrainedModel, batch: Batch, images: list[Tensor]) -> float:
+    """Main score in percent, of each image the member that hurts most."""
+    task = trained.main
+    metric = task.metric()
+    found = [
+        sums_per_image(
+            {task.name: metric}, predict(trained.model, one, [task.name]), batch.targets
+        )[task.name]
+        for one in images
+    ]
+    sums = worst_case(found, metric, score=task.main_score).sums
+    return 100 * float(metric.score(sums.sum(0))[task.main_score])
+
+
+def main() -> None:
+    """Print the rows of the tables in ``gradient_check.md``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--trials", type=int, nargs="+", required=True)
+    parser.add_argument("--only", choices=("honest", "frauds"))
+    arguments = parser.parse_args()
+    run = RunDirectory.open(arguments.run)
+    for number in arguments.trials:
+        loaded = load_networks(NetworkSources((str(run.checkpoint_path(number)),)))
+        trained, batch = loaded.networks[0], loaded.batch(0, 0, IMAGES)
+        with fixed_network(trained.model):
+            best = attacked(trained, batch, 300) if arguments.only != "honest" else []
+        kinds = {"honest": HONEST, "frauds": FRAUDS}
+        for kind in [arguments.only] if arguments.only else kinds:
+            for name, functions in kinds[kind].items():
+                tried = replace(trained, model=Behind(trained.model, *functions).eval())
+                check = check_gradients(
+                    tried.model,
+                    tried.tasks,
+                    batch,
+                    main_task=tried.main_task,
+                    threat=at_eight(trained),
+                )
+                row = f"{kind} | trial {number} | {name} | {check.share:.2f}"
+                row += f" | {'flagged' if check.is_failed else check.text or 'passes'}"
+                if kind == "frauds":
+                    with fixed_network(tried.model):
+                        claim = score(tried, batch, attacked(tried, batch, 50))
+                        row += f" | {claim:.1f} | {score(tried, batch, best):.1f}"
+                print(f"| {row} |", flush=True)
+
+
+def at_eight(trained: TrainedModel) -> ThreatModel:
+    """The network's ball at 8/255."""
+    return trained.threat.model_copy(update={"epsilon": 8 / 255})
+
+
+if __name__ == "__main__":
+    main()
