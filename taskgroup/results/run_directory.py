@@ -253,7 +253,7 @@ class RunDirectory:
         if name != own_name:
             raise DataError(
                 f"{self.place_of(name)} must hold the trial that it is named after, but holds "
-                f"trial {trials[0].number}, which belongs into {own_name}; move it away if it is "
+                f"trial {trials[0].number}, which belongs in {own_name}; move it away if it is "
                 "a copy, else rename it"
             )
         return trials[0]

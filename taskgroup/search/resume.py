@@ -168,7 +168,7 @@ def _check_configurations(directory: RunDirectory) -> None:
         except ConfigError as error:
             raise DataError(
                 f"{directory.place_of(trial_file(record.number))}: the configuration of trial "
-                f"{record.number} must be one of this release, but {error}; resume with the "
+                f"{record.number} must be one that this release knows: {error}; resume with the "
                 "release that wrote it, or move the file away"
             ) from None
 

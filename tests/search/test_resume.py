@@ -110,8 +110,9 @@ def test_a_configuration_of_another_release_is_named_with_its_file(
     training = foreign.config["training"] | change
     run.write_trial(replace(foreign, config={**foreign.config, "training": training}))
     expected = (
-        rf"^{run.path}/trials/00001\.parquet: the configuration of trial 1 must be one of this "
-        rf"release, but {problem}; resume with the release that wrote it, or move the file away$"
+        rf"^{run.path}/trials/00001\.parquet: the configuration of trial 1 must be one that "
+        rf"this release knows: {problem}; resume with the release that wrote it, or move the file "
+        r"away$"
     )
     for arguments in ({"resume": run.path}, {"run": run.path}):
         with pytest.raises(DataError, match=expected):
