@@ -77,7 +77,9 @@ def test_learning_rate_is_the_peak_times_the_factor():
 
 
 def test_warmup_as_long_as_training_is_refused():
-    with pytest.raises(ConfigError, match=r"training\.warmup_epochs must be below the 2 epochs"):
+    with pytest.raises(
+        ConfigError, match=r"training\.warmup_epochs must be below training\.epochs, which is 2,"
+    ):
         parse(TrainingConfig, {"epochs": 2, "warmup_epochs": 2})
 
 

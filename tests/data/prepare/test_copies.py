@@ -219,7 +219,7 @@ def test_the_command(camvid_root: Path, tmp_path: Path) -> None:
     arguments += ["--size", "16x20", "--workers", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
-    assert f"Prepared: {tmp_path / 'copy'} (20 files written, 0 kept)" in result.stdout
+    assert f"Prepared: {tmp_path / 'copy'} (files written: 20, kept: 0)" in result.stdout
     assert "prepare camvid" in result.stderr
     assert "100%" in result.stderr
     bad = min((camvid_root / "CamVid" / "train").iterdir())
@@ -227,7 +227,7 @@ def test_the_command(camvid_root: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert f"{bad} is missing" in result.stderr
-    assert "1 files could not be prepared" in result.stderr
+    assert "files that could not be prepared: 1" in result.stderr
     result = CliRunner().invoke(app, [*arguments[:-4], "--size", "no"])
     assert result.exit_code == 2
     assert "--size must be" in result.stderr
@@ -242,7 +242,7 @@ def test_the_command_copies_layouts_of_several_tasks(
     arguments += ["--workers", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
-    assert f"Prepared: {copy} ({FILES[name]} files written, 0 kept)" in result.stdout
+    assert f"Prepared: {copy} (files written: {FILES[name]}, kept: 0)" in result.stdout
     assert f"prepare {name}" in result.stderr
     assert {array(path).shape[:2] for path in copy.rglob("*.png")} == {(16, 24)}
     dataset = section(name, copy)
@@ -251,7 +251,7 @@ def test_the_command_copies_layouts_of_several_tasks(
     bad.unlink()
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert f"(0 files written, {FILES[name] - 1} kept)" in result.stdout
+    assert f"(files written: 0, kept: {FILES[name] - 1})" in result.stdout
     assert f"taskgroup: {bad} is missing" in result.stderr
 
 

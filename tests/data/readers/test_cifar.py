@@ -79,7 +79,7 @@ def test_counts_and_size(cifar10_root: Path) -> None:
     config = section("cifar10", cifar10_root, **options)
     assert [len(config.open(split, ())) for split in SPLITS] == [20, 5, 7, 4]
     assert config.open("test", ()).batch([0]).images.shape == (1, 3, 48, 48)
-    with pytest.raises(ConfigError, match=r"dataset\.test must be at most the 6 .*got 7"):
+    with pytest.raises(ConfigError, match=r"dataset\.test must be at most 6, .*got 7"):
         section("cifar10", cifar10_root, test=7).open("train", ())
 
 

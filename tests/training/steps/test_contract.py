@@ -190,7 +190,7 @@ def test_several_workers_equal_one(trial, by_workers, size, name, frozen):
         ),
         (
             {**ASKED_BY["trades"], "training": {"weighting": "upgrad"}},
-            "training.step must be 'jacobian' where training.weighting combines gradients",
+            "adversary.method 'trades' and a training.weighting that combines gradients must not",
         ),
         ({"training": {"step": "jacobian"}}, "must be 'jacobian' where training.weighting"),
         (
