@@ -9,7 +9,7 @@ same on any number of cores.
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
@@ -118,29 +118,28 @@ def _scored(
     """Sums of every task of a network, and pictures of the first images."""
     metrics = {task.name: task.metric() for task in trained.tasks}
     predictions = predict(trained.model, images, list(metrics))
-    for name, prediction in predictions.items():
-        _check_finite(prediction, name, images is batch.images)
+    if images is batch.images:
+        _check_finite(predictions)
     samples = _samples(batch, images, predictions[trained.main_task], task=trained.main_task)
     return sums_per_image(metrics, predictions, batch.targets), samples
 
 
-def _check_finite(prediction: Tensor, task: str, is_clean: bool) -> None:
-    """A score of NaN would say nothing, and a class taken from NaN something false."""
-    broken = ~prediction.flatten(1).isfinite().all(1)
-    if broken.any():
-        where = "clean images" if is_clean else "perturbed images"
-        raise DataError(
-            f"the network must predict finite numbers, but its {task} is NaN or infinite on "
-            f"{int(broken.sum())} of {len(broken)} {where}; its training went wrong: evaluate "
-            "another trial"
-        )
+def _check_finite(predictions: Mapping[str, Tensor]) -> None:
+    """Refuse a network that breaks without an attack; under one the image counts as fooled."""
+    for task, prediction in predictions.items():
+        broken = ~prediction.flatten(1).isfinite().all(1)
+        if broken.any():
+            raise DataError(
+                f"the network must predict finite numbers, but its {task} is NaN or infinite on "
+                f"{int(broken.sum())} of {len(broken)} clean images; its training went wrong: "
+                "evaluate another trial"
+            )
 
 
 def _transferred(trained: TrainedModel, batch: Batch, images: Tensor) -> dict[str, Tensor]:
     """Sums of a network's main task on images that were attacked for another one."""
     metrics = {trained.main_task: trained.main.metric()}
     predictions = predict(trained.model, images, [trained.main_task])
-    _check_finite(predictions[trained.main_task], trained.main_task, images is batch.images)
     return sums_per_image(metrics, predictions, batch.targets)
 
 

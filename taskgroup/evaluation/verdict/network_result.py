@@ -9,6 +9,7 @@ from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks
 from taskgroup.evaluation.shards.shard import NetworkPlan, pieces
 from taskgroup.evaluation.suites.conditions import Condition
+from taskgroup.evaluation.verdict.broken import count_as_fooled, fill_broken
 from taskgroup.evaluation.verdict.gradient_check import GradientCheck, check_gradients
 from taskgroup.evaluation.verdict.ordering import check_ball, check_order, constant_scores
 from taskgroup.evaluation.verdict.outcomes import (
@@ -84,14 +85,15 @@ def network_result(
         done: The finished shards.
         network: Position of the network.
     """
-    outcomes = gather_outcomes(done, network, plans[network].conditions)
+    gathered = gather_outcomes(done, network, plans[network].conditions)
+    outcomes, broke = count_as_fooled(loaded, network, gathered)
     transfers = _transfers(loaded, plans, done, network)
     of_network, gradients = _check_network(loaded, plans[network], network)
     here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network)
     return NetworkResult(
         outcomes=outcomes,
         worst=_worst(loaded, outcomes, network),
-        findings=(*of_network, *here),
+        findings=(*of_network, *broke, *here),
         transfers=tuple(transfers),
         elsewhere=elsewhere,
         gradients=gradients,
@@ -107,7 +109,10 @@ def _transfers(
     for source, plan in enumerate(plans):
         if target == source or target in plan.transfer_targets:
             condition = plan.transferred
-            members = gather_transfers(done, source, condition, target, task.name)
+            members = [
+                fill_broken(loaded, target, task, sums)
+                for sums in gather_transfers(done, source, condition, target, task.name)
+            ]
             worst = worst_case(members, task.metric(), score=task.main_score, seed=loaded.seed)
             found.append(Transfer(source, target, condition, worst.sums))
     return found
