@@ -59,7 +59,7 @@ def suite_scores(
 ) -> SuiteScores:
     """What evaluations on the confirm split say about the trials of the confirm stage.
 
-    Where several suites were run, the one that most trials have counts.
+    Where several suites or versions of attacks were run, the one that most trials have counts.
 
     Args:
         trials: All trials of a run.
@@ -71,14 +71,20 @@ def suite_scores(
         for row in evaluations
         if row.split == "confirm" and row.trial in confirmed and row.condition in KINDS
     ]
+    versions = {row.trial: row.attack_version for row in rows if row.condition == WORST}
+
+    def suite_of(row: EvaluationRow) -> tuple[str, int, int]:
+        return row.suite, row.images, versions.get(row.trial, 0)
+
     trials_of = {
-        suite: {row.trial for row in rows if _suite_of(row) == suite}
-        for suite in map(_suite_of, rows)
+        suite: {row.trial for row in rows if suite_of(row) == suite}
+        for suite in map(suite_of, rows)
     }
     if not trials_of:
         return SuiteScores()
-    suite, images = max(trials_of, key=lambda key: len(trials_of[key]))
-    own = [row for row in rows if _suite_of(row) == (suite, images)]
+    chosen = max(trials_of, key=lambda key: len(trials_of[key]))
+    suite, images, _ = chosen
+    own = [row for row in rows if suite_of(row) == chosen]
     values: dict[int, dict[str, float]] = {}
     for row in own:
         metric = f"{row.task}/{KINDS[row.condition]}/{row.score_name}"
@@ -97,10 +103,6 @@ def _finding(row: EvaluationRow) -> str:
     if not row.is_bound:
         return row.verdict
     return f"{format_bound(row.score_name, row.score, direction=row.direction)}; {row.verdict}"
-
-
-def _suite_of(row: EvaluationRow) -> tuple[str, int]:
-    return row.suite, row.images
 
 
 NO_SUITE = SuiteScores()

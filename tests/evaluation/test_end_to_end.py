@@ -178,6 +178,17 @@ def test_full_does_so_in_six_balls(main_task, make_run):
     assert {row.suite for row in again.rows} == {"full"}
 
 
+@pytest.mark.parametrize("main_task", ["segmentation", "classification", "depth"])
+def test_an_l1_ball_is_evaluated_without_what_has_no_step_for_it(main_task, make_run):
+    rows, own = run_suite(make_run(main_task), "standard", norm="l1", epsilon=30.0)
+    named = {row.condition: row for row in own}
+    main = {"segmentation": "sea", "classification": "apgd_targeted", "depth": "apgd_metrics"}
+    assert damage(named[main[main_task]]) >= damage(named["clean"])
+    assert not {"square", "tempered", "autoattack"} & set(named)
+    assert {row.norm for row in rows if row.epsilon} == {"l1"}
+    assert all(math.isfinite(row.score) for row in rows)
+
+
 def test_normals_under_attack_have_a_larger_angle(make_run):
     """Regression: the angle grows from clean images over noise to the attack, in every row."""
     run = make_run("normals")

@@ -15,13 +15,16 @@ import ray
 import torch
 from typer.testing import CliRunner
 
+from taskgroup.attacks.base import ATTACK_VERSION
 from taskgroup.attacks.ensembles.tempered import MEMBERS
 from taskgroup.cli import app
 from taskgroup.data.loading import open_dataset
 from taskgroup.data.scenes import SceneConfig
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.evaluation import trials
 from taskgroup.evaluation.loading import LoadedNetworks, check_labels, load_trained
 from taskgroup.evaluation.options import EvaluationOptions
+from taskgroup.evaluation.perturbations import attack
 from taskgroup.evaluation.run import evaluate
 from taskgroup.evaluation.subjects import one_checkpoint, winner_and_baselines
 from taskgroup.evaluation.trials import evaluate_all, evaluate_trials
@@ -287,6 +290,20 @@ def test_trials_that_were_scored_are_left_alone(run):
     more = evaluate_trials(run, [0], options=replace(CONFIRM, images=2))
     assert {row.images for row in more.rows if row.condition == "clean"} == {2}
     assert {row.images for row in first.rows} == {1}
+
+
+def test_scores_of_older_attacks_are_made_again(run, monkeypatch):
+    """Neither rows nor shards of an older version stand for today's; clean shards have none."""
+    old = evaluate_trials(run, [0], options=CONFIRM).rows
+    before = read_shards(run)
+    for module in (attack, trials):
+        monkeypatch.setattr(module, "ATTACK_VERSION", ATTACK_VERSION + 1)
+    new = evaluate_trials(run, [0], options=CONFIRM).rows
+    assert {row.attack_version for row in old} == {0, ATTACK_VERSION}
+    assert {row.attack_version for row in new} == {0, ATTACK_VERSION + 1}
+    added = {name.split("-")[1] for name in read_shards(run) - before}
+    assert added == {"noise", "fgsm", "square", "tempered", "sweep"}
+    assert evaluate_trials(run, [0], options=CONFIRM).rows == ()
 
 
 def test_every_finished_trial_is_scored_with_its_own_tasks(run):

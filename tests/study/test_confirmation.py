@@ -228,6 +228,8 @@ def test_two_attacks_are_never_mixed() -> None:
     assert means(found) == pytest.approx([0.21, 0.10])
     weaker = [*ROWS[:3], row(3, 0.9, suite="quick")]
     assert means(suite_scores(TRIALS, weaker)) == pytest.approx([0.21, 0.10])
+    older = [*ROWS[:3], replace(row(3, 0.9), attack_version=1)]
+    assert means(suite_scores(TRIALS, older)) == pytest.approx([0.21, 0.10])
 
 
 def test_what_the_suite_does_not_measure_stays() -> None:

@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from taskgroup.analysis.groups import Group, group_of
 from taskgroup.errors import TaskgroupError
-from taskgroup.results.records import Stage, TrialResult
+from taskgroup.results.records import EvaluationRow, Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
 from taskgroup.study.selection import Limit
@@ -214,3 +214,15 @@ def _status(trial: TrialResult, broken: Sequence[Limit]) -> str:
         )
         return f"{trial.status}, infeasible: clean score {drops} worse"
     return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
+
+
+def mixed_versions(rows: Iterable[EvaluationRow]) -> tuple[str, ...]:
+    """A note where scores under attack come from several versions of the attacks, else none."""
+    found = {row.attack_version for row in rows if row.kind == "attack" and row.epsilon > 0}
+    if len(found) < 2:
+        return ()
+    named = [str(version) if version else "0 (before versions)" for version in sorted(found)]
+    return (
+        f"scores come from versions {listed(named)} of the attacks, which do not compare; bring "
+        "the older ones up to date with: taskgroup evaluate",
+    )

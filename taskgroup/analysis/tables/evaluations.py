@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from taskgroup.analysis.groups import group_of_row
-from taskgroup.analysis.tables.base import Row, Table
+from taskgroup.analysis.tables.base import Row, Table, mixed_versions
 from taskgroup.results.records import EvaluationRow, TransferRow, TrialResult
 from taskgroup.wording import (
     MISSING,
@@ -52,7 +52,7 @@ def robustness_table(rows: Sequence[EvaluationRow], trials: Sequence[TrialResult
     )
     lines = tuple(_robust_line(row, own, scores, trials) for row in worst)
     numeric = frozenset(range(1, 3 + len(heads)))
-    return Table(columns, numeric, lines, (_robust_note(rows[0]),))
+    return Table(columns, numeric, lines, (_robust_note(rows[0]), *mixed_versions(worst)))
 
 
 def _model(row: EvaluationRow) -> tuple[int, str]:
@@ -217,7 +217,7 @@ def _evaluation_notes(rows: Sequence[EvaluationRow]) -> tuple[str, ...]:
         head += f"; {most.steps} {TIMES} {most.restarts} is {most.steps} steps from "
         head += f"{most.restarts} random starts, the worst of which counts"
     found = dict.fromkeys(f"! {r.label}: {r.verdict}" for r in rows if r.verdict != OK)
-    return (head, *found)
+    return (head, *mixed_versions(rows), *found)
 
 
 def _images(count: int, split: str) -> str:

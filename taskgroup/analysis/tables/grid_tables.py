@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from taskgroup.analysis.tables.base import Row, Table
+from taskgroup.analysis.tables.base import Row, Table, mixed_versions
 from taskgroup.analysis.tables.grids import (
     CLEAN,
     NAN,
@@ -266,10 +266,11 @@ def source_note(grid: Grid) -> str:
     counts = sorted({row.images for row in rows if row.condition == CLEAN})
     images = " or ".join(map(str, counts)) + " " + plural(max(counts, default=0), "image")
     suites = " or ".join(sorted({row.suite for row in rows if row.suite}))
-    return (
+    note = (
         f"suite {suites or 'unknown'} on {images} of the {grid.split} split; robust is the "
         "worst of all attacks inside the ball, image by image"
     )
+    return "; ".join((note, *mixed_versions(rows)))
 
 
 def _mark_note(rows: Sequence[Row]) -> tuple[str, ...]:

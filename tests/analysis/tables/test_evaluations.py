@@ -45,6 +45,21 @@ def test_a_failed_sanity_check_marks_the_row(study: Study) -> None:
     assert table.notes[1:] == (f"! segmentation+normals: {verdict}",)
 
 
+def test_tables_say_where_they_mix_versions_of_the_attacks(study: Study) -> None:
+    """Clean rows have no version and mix with everything."""
+    older = [row for row in study.evaluations if row.role == "winner"]
+    newer = [
+        replace(row, attack_version=3 if row.epsilon else 0)
+        for row in study.evaluations
+        if row.role == "baseline"
+    ]
+    for table in (evaluation_table, robustness_table):
+        (note,) = [n for n in table([*older, *newer]).notes if "versions" in n]
+        assert note.startswith("scores come from versions 0 (before versions) and 3 of the attacks")
+        for alike in (older, newer):
+            assert not any("versions" in n for n in table(alike).notes)
+
+
 def test_no_evaluation_is_an_empty_table() -> None:
     assert evaluation_table([]).rows == ()
     assert robustness_table([]).rows == ()

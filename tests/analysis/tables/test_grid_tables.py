@@ -216,6 +216,7 @@ def test_evaluations_count_where_there_are_any(build: Build) -> None:
     assert grid.split == "test"
     found = relative_table(grid)
     assert "suite quick on 64 images" in found.table.notes[0]
+    assert "versions" not in found.table.notes[0]
     alone = {r["condition"]: r["alone"] for r in found.records}
     assert alone == {"clean": pytest.approx(0.44), "robust": pytest.approx(0.11)}
 
@@ -332,6 +333,19 @@ def test_what_is_not_evaluated_is_told(build: Build) -> None:
     notes = attacks_table(grid).table.notes
     assert any(note.startswith("left out without an evaluation: 2 of 9 trials; ") for note in notes)
     assert any(note.startswith("suite quick on 64 images of the test split; ") for note in notes)
+
+
+def test_a_grid_says_where_it_mixes_versions_of_the_attacks(build: Build) -> None:
+    trials = grid_trials()
+    mixed = [
+        replace(row, attack_version=trial.number % 2 if row.epsilon else 0)
+        for trial in trials
+        for row in rows(trial)
+    ]
+    (note,) = [
+        n for n in attacks_table(open_grid([build(trials, mixed)])).table.notes if "suite" in n
+    ]
+    assert "; scores come from versions 0 (before versions) and 1 of the attacks" in note
 
 
 def test_one_image_and_one_trial_are_no_plural(build: Build) -> None:
