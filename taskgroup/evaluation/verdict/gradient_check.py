@@ -37,11 +37,14 @@ DIRECTIONS = 8
 """Directions over all entries, and again as many over the small ones."""
 STEP_SIZES = (0.25 / 255, 1 / 255, 4 / 255)
 """Lengths of a finite difference in every pixel, in the range of the images."""
-SMALL_STEP_SIZES = (0.0625 / 255, 0.25 / 255, 1 / 255)
+SMALL_STEP_SIZES = (0.015625 / 255, 0.0625 / 255, 0.25 / 255)
 """The same over small entries, beside whose slopes curvature counts for more."""
 NEGLIGIBLE = 0.1
 """Slopes over small entries below this share of all slopes say nothing: with the smallest step,
 those of a maximum or a median of neighbours have 0.01 to 0.05, those of a convolution 0.2."""
+JITTER = 0.5 / 255
+"""Noise on attacked points: in flat regions of an image sign steps leave ties, where the median of
+neighbours has no gradient."""
 FEWEST_POINTS = 16
 """Where there are fewer images, several points of each are taken."""
 ALIGNED = 0.9
@@ -158,6 +161,7 @@ def _points(objective: TaskObjective, clean: Tensor, threat: ThreatModel, draws:
     if len(index) and threat.epsilon > 0:
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=ATTACK_STEPS)
         attacked = ATTACKS["pgd"](objective.select(index), attacked, budget=budget, draws=draws)
+        attacked = attacked + JITTER * (2 * draws.image_rand(*attacked.shape) - 1)
     longest = max(STEP_SIZES)
     return torch.cat([near, attacked]).clamp(longest, 1 - longest)
 
