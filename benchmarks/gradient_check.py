@@ -205,6 +205,7 @@ def main() -> None:
                     batch,
                     main_task=tried.main_task,
                     threat=at_eight(trained),
+                    at_once=IMAGES,
                 )
                 row = f"{kind} | trial {number} | {name} | {check.share:.2f}"
                 row += f" | {'flagged' if check.is_failed else check.text or 'passes'}"

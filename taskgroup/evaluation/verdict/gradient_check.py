@@ -18,7 +18,7 @@ arXiv:1802.00420).
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -45,6 +45,12 @@ those of a maximum or a median of neighbours have 0.01 to 0.05, those of a convo
 JITTER = 0.5 / 255
 """Noise on attacked points: in flat regions of an image sign steps leave ties, where the median of
 neighbours has no gradient."""
+REACH: dict[str, Callable[[int], float]] = {
+    "linf": lambda _: 1.0,
+    "l2": lambda numbers: (3 / numbers) ** 0.5,
+    "l1": lambda numbers: 2 / numbers,
+}
+"""Bound of uniform noise of about the radius in length, for so many numbers per image."""
 FEWEST_POINTS = 16
 """Where there are fewer images, several points of each are taken."""
 ALIGNED = 0.9
@@ -96,12 +102,13 @@ def check_gradients(
     *,
     main_task: str,
     threat: ThreatModel,
+    at_once: int,
     seed: int = 0,
 ) -> GradientCheck:
     """Compare the gradients of two losses of the main task with differences of these losses.
 
-    Half of the images are taken at random points of the ball, the other half where a short attack
-    ends. About 100 forward passes, a backward pass counting as two, and that attack.
+    Every other image is taken at a random point of the ball, the rest where a short attack ends.
+    About 100 forward passes, a backward pass counting as two, and that attack.
 
     Args:
         model: The network; it is in evaluation mode meanwhile.
@@ -109,36 +116,47 @@ def check_gradients(
         batch: Some clean images on the network's device.
         main_task: The task whose losses are followed.
         threat: Where attacks look.
+        at_once: Most images of one pass, which decides the memory that is needed.
         seed: Seed of points and directions.
     """
-    task = next(task for task in tasks if task.name == main_task)
     labelled = batch.targets[main_task].valid.view(len(batch), -1).any(1)
     if not labelled.any():
         return GradientCheck(torch.nan)
     index = labelled.nonzero()[:, 0]
     index = index.repeat(-(-FEWEST_POINTS // len(index)))
-    target = batch.targets[main_task].map(lambda values: values[index])
-    clean = batch.images[index]
-    draws = Draws.seeded(seed, "gradient check", device=clean.device)
+    draws = Draws.seeded(seed, "gradient check", device=index.device)
+    task = next(task for task in tasks if task.name == main_task)
+    comparisons, predictions = [], []
     with fixed_network(model):
-        points = _points(
-            TaskObjective(
-                model, tasks, {main_task: target}, main_task=None, attacked_tasks=(main_task,)
-            ),
-            clean,
-            threat,
-            draws,
-        )
-        losses = _Losses(model, task, points, target)
-        with torch.no_grad():
-            if is_constant(losses.predict(torch.cat([clean, points]))):
-                return GradientCheck(0.0)
-        shape = (DIRECTIONS, *points.shape)
-        directions = (2 * draws.randint(2, shape) - 1).to(points.dtype)
-        found = _compare(losses, directions)
-        if found.needs_precision:
-            found = _in_double(losses, directions) or found
-    return GradientCheck(found.share, found.is_finite)
+        for number, chosen in enumerate(torch.split(index, at_once)):
+            own = batch.select(chosen)
+            is_attacked = (torch.arange(len(chosen)) + number * at_once) % 2 == 1
+            objective = TaskObjective(
+                model, tasks, own.targets, main_task=None, attacked_tasks=(main_task,)
+            )
+            points = _points(objective, own.images, is_attacked, threat, draws)
+            losses = _Losses(model, task, points, own.targets[main_task])
+            with torch.no_grad():
+                predictions += [losses.predict(own.images).cpu(), losses.predict(points).cpu()]
+            shape = (DIRECTIONS, *points.shape)
+            directions = (2 * draws.randint(2, shape) - 1).to(points.dtype)
+            found = _compare(losses, directions)
+            if found.needs_precision:
+                found = _in_double(losses, directions) or found
+            comparisons.append(found)
+    if is_constant(torch.cat(predictions)):
+        return GradientCheck(0.0)
+    alignment = torch.cat([found.alignment for found in comparisons], 1)
+    return GradientCheck(_share(alignment), all(found.is_finite for found in comparisons))
+
+
+def checked_images(num_pixels: int) -> int:
+    """How many images are worth checking: 32, down to 8 of more than 256 by 256 pixels.
+
+    Args:
+        num_pixels: Pixels of an image.
+    """
+    return max(8, min(32, 2**19 // num_pixels))
 
 
 def is_constant(prediction: Tensor) -> bool:
@@ -146,24 +164,26 @@ def is_constant(prediction: Tensor) -> bool:
     return len(prediction) > 1 and bool((prediction == prediction[:1]).all())
 
 
-def _points(objective: TaskObjective, clean: Tensor, threat: ThreatModel, draws: Draws) -> Tensor:
-    """Random points of the ball, then attacked ones; off the ends of [0, 1] by the longest step.
+def _points(
+    objective: TaskObjective,
+    clean: Tensor,
+    is_attacked: Tensor,
+    threat: ThreatModel,
+    draws: Draws,
+) -> Tensor:
+    """Random or attacked points of the ball, off the ends of [0, 1] by the longest step.
 
     A network may clip its input there, which no attack minds but a difference across it would.
     """
-    half = (len(clean) + 1) // 2
-    reach = threat.epsilon
-    if threat.norm != "linf":
-        reach *= (3 / clean[0].numel()) ** 0.5  # noise of about that length
-    near = clean[:half] + reach * (2 * draws.image_rand(*clean[:half].shape) - 1)
-    index = torch.arange(half, len(clean), device=clean.device)
-    attacked = clean[half:]
+    reach = threat.epsilon * REACH[threat.norm](clean[0].numel())
+    points = clean + reach * (2 * draws.image_rand(*clean.shape) - 1)
+    index = is_attacked.nonzero()[:, 0].to(clean.device)
     if len(index) and threat.epsilon > 0:
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=ATTACK_STEPS)
-        attacked = ATTACKS["pgd"](objective.select(index), attacked, budget=budget, draws=draws)
-        attacked = attacked + JITTER * (2 * draws.image_rand(*attacked.shape) - 1)
+        end = ATTACKS["pgd"](objective.select(index), clean[index], budget=budget, draws=draws)
+        points[index] = end + JITTER * (2 * draws.image_rand(*end.shape) - 1)
     longest = max(STEP_SIZES)
-    return torch.cat([near, attacked]).clamp(longest, 1 - longest)
+    return points.clamp(longest, 1 - longest)
 
 
 @dataclass(frozen=True)
@@ -186,15 +206,18 @@ class _Comparison:
         """Whether an image could be judged otherwise without rounding."""
         return bool((~self.is_clear & ~(self.alignment >= ALIGNED)).any())
 
-    @property
-    def share(self) -> float:
-        """Share of images without alignment; NaN where less than half are decided."""
-        shares = []
-        for alignment in self.alignment:
-            decided = alignment[~alignment.isnan()]
-            if 2 * len(decided) >= len(alignment):
-                shares.append(float((decided < ALIGNED).double().mean()))
-        return max(shares, default=torch.nan)
+
+def _share(alignment: Tensor) -> float:
+    """Share of images without alignment ``(2, N)``, of the loss where it is larger.
+
+    NaN where less than half of them are decided.
+    """
+    shares = []
+    for of_loss in alignment:
+        decided = of_loss[~of_loss.isnan()]
+        if 2 * len(decided) >= len(of_loss):
+            shares.append(float((decided < ALIGNED).double().mean()))
+    return max(shares, default=torch.nan)
 
 
 @dataclass(frozen=True)

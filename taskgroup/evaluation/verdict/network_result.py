@@ -10,7 +10,11 @@ from taskgroup.evaluation.loading import LoadedNetworks
 from taskgroup.evaluation.shards.shard import NetworkPlan, pieces
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.evaluation.verdict.broken import count_as_fooled, fill_broken
-from taskgroup.evaluation.verdict.gradient_check import GradientCheck, check_gradients
+from taskgroup.evaluation.verdict.gradient_check import (
+    GradientCheck,
+    check_gradients,
+    checked_images,
+)
 from taskgroup.evaluation.verdict.ordering import check_ball, check_order, constant_scores
 from taskgroup.evaluation.verdict.outcomes import (
     Finished,
@@ -150,10 +154,17 @@ def _check_network(
     """What the network itself and its gradients show on a few images."""
     trained = loaded.networks[network]
     batch = loaded.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
+    more = loaded.batch(network, 0, min(plan.count, checked_images(batch.images[0, 0].numel())))
     model, tasks, main = trained.model, trained.tasks, trained.main_task
     found = check_network(model, tasks, batch, main_task=main)
     gradients = check_gradients(
-        model, tasks, batch, main_task=main, threat=plan.threat, seed=loaded.seed
+        model,
+        tasks,
+        more,
+        main_task=main,
+        threat=plan.threat,
+        at_once=plan.per_shard,
+        seed=loaded.seed,
     )
     return [*found, *([gradients.text] if gradients.is_undecided else [])], gradients
 

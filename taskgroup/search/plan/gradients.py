@@ -6,13 +6,12 @@ from taskgroup.data.loading import open_dataset
 from taskgroup.errors import TaskgroupError
 from taskgroup.evaluation.loading import load_trained
 from taskgroup.evaluation.objective.network import evaluation_device
-from taskgroup.evaluation.verdict.gradient_check import check_gradients
+from taskgroup.evaluation.shards.shard import images_per_shard
+from taskgroup.evaluation.verdict.gradient_check import check_gradients, checked_images
 from taskgroup.results.record_files import GRADIENT_CHECKS
 from taskgroup.results.records import GradientCheckRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.study.study import Study
-
-IMAGES = 32
 
 
 def check_answer(run: RunDirectory, study: Study) -> None:
@@ -37,13 +36,15 @@ def _check(run: RunDirectory, trial: TrialResult) -> GradientCheckRow:
     try:
         network, device = load_trained(place), evaluation_device()
         images = open_dataset(network.dataset, "validation", network.task_set)
-        batch = images.batch(range(min(IMAGES, len(images)))).to(device)
+        pixels = images[0].images[0, 0].numel()
+        batch = images.batch(range(min(checked_images(pixels), len(images)))).to(device)
         found = check_gradients(
             network.model.to(device),
             network.tasks,
             batch,
             main_task=network.main_task,
             threat=network.threat,
+            at_once=images_per_shard(pixels, device, channels=network.main.channels),
         )
     except TaskgroupError as error:
         return GradientCheckRow(trial.number, f"gradients not checked: {error}", False, None, 0)

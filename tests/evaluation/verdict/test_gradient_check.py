@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.evaluation.verdict.gradient_check import check_gradients
+from taskgroup.evaluation.verdict.gradient_check import check_gradients, checked_images
 from taskgroup.tasks.base import Target
 
 THREAT = ThreatModel(norm="linf", epsilon=8 / 255)
@@ -108,7 +108,9 @@ HONEST = {
 
 
 def check(network, tasks, batch, main_task, **changed):
-    return check_gradients(network, tasks, batch, main_task=main_task, threat=THREAT, **changed)
+    return check_gradients(
+        network, tasks, batch, main_task=main_task, threat=THREAT, **{"at_once": 32, **changed}
+    )
 
 
 @main_tasks
@@ -197,3 +199,32 @@ def test_the_network_is_left_as_it_was(trained, tasks, batch):
     assert all(parameter.requires_grad for parameter in trained.parameters())
     for name, value in trained.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_other_balls_are_looked_at_too(norm, network, tasks, batch):
+    ball = ThreatModel(norm=norm, epsilon=0.5 if norm == "l2" else 5.0)
+    for function, is_failed in ((FRAUDS["grey"], True), (HONEST["nothing"], False)):
+        behind = Behind(network, function)
+        found = check_gradients(
+            behind, tasks, batch, main_task="segmentation", threat=ball, at_once=32
+        )
+        assert found.is_failed == is_failed
+
+
+def test_few_images_at_once_are_enough(network, tasks, batch):
+    sizes = []
+
+    class Counted(Behind):
+        def forward(self, images, tasks=None):
+            sizes.append(len(images))
+            return super().forward(images, tasks)
+
+    for function, is_failed in ((FRAUDS["grey"], True), (HONEST["nothing"], False)):
+        found = check(Counted(network, function), tasks, batch, "segmentation", at_once=3)
+        assert found.is_failed == is_failed
+    assert max(sizes) == 3
+
+
+def test_large_images_are_fewer():
+    assert [checked_images(size**2) for size in (32, 128, 224, 512)] == [32, 32, 10, 8]
