@@ -45,6 +45,7 @@ _CONDITIONS = {
     "apgd_targeted": "targeted APGD",
     "apgd_metrics": "APGD on every score",
     "tempered": "tempered ensemble",
+    "straight_through": "straight-through copy",
     "sweep": "sweep of radii: APGD",
     "sea": "SEA",
     "square": "Square",

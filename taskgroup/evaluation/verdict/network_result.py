@@ -7,7 +7,10 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks
-from taskgroup.evaluation.shards.shard import NetworkPlan, pieces
+from taskgroup.evaluation.perturbations.attack import NetworkAttack
+from taskgroup.evaluation.perturbations.straight_through import StraightThroughAttack
+from taskgroup.evaluation.shards.execute import run_here
+from taskgroup.evaluation.shards.shard import NetworkPlan, Shard, pieces
 from taskgroup.evaluation.suites.conditions import Condition
 from taskgroup.evaluation.verdict.broken import count_as_fooled, fill_broken
 from taskgroup.evaluation.verdict.gradient_check import (
@@ -20,6 +23,7 @@ from taskgroup.evaluation.verdict.outcomes import (
     Finished,
     Outcome,
     Worst,
+    finished,
     gather_outcomes,
     gather_transfers,
     inside,
@@ -94,6 +98,11 @@ def network_result(
     transfers = _transfers(loaded, plans, done, network)
     of_network, gradients = _check_network(loaded, plans[network], network)
     here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network)
+    if gradients.is_failed:
+        tried, broke_there = count_as_fooled(
+            loaded, network, _tried(loaded, plans[network], network)
+        )
+        outcomes, broke = (*outcomes, *tried), [*broke, *broke_there]
     return NetworkResult(
         outcomes=outcomes,
         worst=_worst(loaded, outcomes, network),
@@ -102,6 +111,16 @@ def network_result(
         elsewhere=elsewhere,
         gradients=gradients,
     )
+
+
+def _tried(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> tuple[Outcome, ...]:
+    """The suite's main attack once more, with gradients that pass whatever has none of use."""
+    attack = plan.transferred.perturbation
+    assert isinstance(attack, NetworkAttack)
+    condition = Condition("straight_through", StraightThroughAttack(attack))
+    ends = pieces(plan.count, plan.per_shard)
+    shards = [Shard(network, condition, first, stop) for first, stop in ends]
+    return gather_outcomes(finished(run_here(loaded, shards)), network, [condition])
 
 
 def _transfers(

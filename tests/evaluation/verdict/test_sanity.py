@@ -209,6 +209,18 @@ class Detached(nn.Module):
         return self.network(images + (rounded - images).detach(), tasks)
 
 
+class Flat(nn.Module):
+    """An honest answer whose gradient is that of the mean colour."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images, tasks=None):
+        mean = images.mean((2, 3), keepdim=True).expand_as(images)
+        return self.network(mean + (images - mean).detach(), tasks)
+
+
 class Constant(nn.Module):
     """One answer for all images."""
 
@@ -234,9 +246,28 @@ def test_a_gradient_that_describes_another_function_voids_the_scores(trained, ma
         subject = Subject(0, "any", "other", "network.pt")
         maker = RowMaker(subject, loaded.networks[0], result, "quick", loaded.sources)
         rows = maker.rows()
+        assert ("straight_through" in {row.condition for row in rows}) == voids
         bounds = {row.condition for row in rows if row.is_bound}
         attacked = {row.condition for row in rows if row.epsilon > 0} - {"noise"}
         assert bounds == (attacked if voids else set())
         for row in rows:
             assert row.is_bound == row.verdict.startswith("gradients do not describe the function")
             assert not (row.is_bound and row.vulnerability is not None)
+
+
+def test_what_gets_past_a_wrong_gradient_counts(network, make_loaded, batch):
+    """The images are seen as they are, but the gradient is that of their mean colour."""
+    loaded = make_loaded([Flat(network.eval())], batch, task_set=("segmentation",))
+    plans = plan_networks(loaded, QUICK)
+    result = network_result(loaded, plans, finished(run_here(loaded, plan_shards(plans))), 0)
+    assert result.gradients.is_failed
+    maker = RowMaker(
+        Subject(0, "any", "other", "network.pt"),
+        loaded.networks[0],
+        result,
+        "quick",
+        loaded.sources,
+    )
+    left = {row.condition: row.score for row in maker.rows() if row.score_name == "miou"}
+    assert left["straight_through"] < left["tempered"] - 0.02
+    assert left["worst_case"] <= left["straight_through"]
