@@ -248,7 +248,7 @@ def test_finished_search_resumes_to_itself(
     again = search(resume=result.run.path, train=pretend, on_finish=heard.append)
     assert again.study.trials == result.study.trials
     assert heard == [again]
-    with pytest.raises(ConfigError, match="give --resume alone"):
+    with pytest.raises(ConfigError, match="use --resume alone"):
         search("smoke", resume=result.run.path)
 
 

@@ -53,7 +53,7 @@ def test_all_stages_run_and_go_on_by_the_same_command(
 
     assert search(values, run=run, train=pretend).study.trials == result.study.trials
     assert search(resume=run, train=pretend).study.trials == result.study.trials
-    with pytest.raises(ConfigError, match=r"training\.epochs is 4 there and 5 now"):
+    with pytest.raises(ConfigError, match=r"training\.epochs was 4 and is now 5"):
         search(values, run=run, fixes=["training.epochs=5"], train=pretend)
 
     more = confirm(run, seeds=3, train=pretend)
