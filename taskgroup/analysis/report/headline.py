@@ -132,6 +132,33 @@ def _tested(study: Study, best: TrialResult) -> tuple[str, ...]:
     return (
         f"On {hardest.images} test images that the search never saw: {row_score(hardest)} "
         f"under the worst of all attacks, {row_score(own['clean'])} without attack.{verdict}",
+        *_reversed(study, hardest),
+    )
+
+
+def _reversed(study: Study, winner: EvaluationRow) -> tuple[str, ...]:
+    """Who beats the winner under the same attacks, so that the order of the search does not hold.
+
+    Args:
+        study: The study.
+        winner: The winner's worst case.
+    """
+    same = ("condition", "task", "score_name", "norm", "epsilon", "split", "suite", "images")
+    sign = -1 if winner.direction == "minimize" else 1
+    better = [
+        row
+        for row in study.evaluations
+        if all(getattr(row, name) == getattr(winner, name) for name in same)
+        and row.role != "other"
+        and sign * row.score > sign * winner.score
+        and not row.is_bound
+    ]
+    if not better or winner.is_bound:
+        return ()
+    best = max(better, key=lambda row: sign * row.score)
+    return (
+        f"The order of the search does not hold under these attacks: {best.label} "
+        f"(trial {best.trial}) keeps {row_score(best)}.",
     )
 
 

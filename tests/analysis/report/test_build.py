@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,8 +23,9 @@ from taskgroup.analysis.report.png import (
     encode_png,
     scale_limits,
 )
+from taskgroup.analysis.tables.evaluations import row_score
 from taskgroup.cli import app
-from taskgroup.results.records import Panel, TrialResult, pixel_bytes
+from taskgroup.results.records import EvaluationRow, Panel, TrialResult, pixel_bytes
 from taskgroup.study.study import Study
 
 MakeTrial = Callable[..., TrialResult]
@@ -73,6 +74,24 @@ def test_the_answer_stands_on_top(study: Study) -> None:
     assert "18 (15 complete, 2 pruned, 1 failed)" in text
     assert "0.12 s per trial" in text
     assert f"taskgroup evaluate best --run {study.place}" in text
+
+
+def test_an_order_that_strong_attacks_reverse_is_said_first(study: Study) -> None:
+    def told(rows: Iterable[EvaluationRow]) -> str:
+        return " ".join(collect_headline(replace(study, evaluations=tuple(rows))).sentences)
+
+    claim = "The order of the search does not hold under these attacks: "
+    assert claim not in told(study.evaluations)
+    weakened = [
+        replace(row, score=0.01) if row.role == "winner" and row.condition == "worst_case" else row
+        for row in study.evaluations
+    ]
+    baselines = [r for r in weakened if r.role == "baseline" and r.condition == "worst_case"]
+    best = max(baselines, key=lambda row: row.score)
+    assert f"{claim}{best.label} (trial {best.trial}) keeps {row_score(best)}." in told(weakened)
+    assert claim not in told(replace(row, is_bound=True) for row in weakened)
+    fewer = [replace(r, images=8) if r.role == "baseline" else r for r in weakened]
+    assert claim not in told(fewer), "scores of other images are not compared"
 
 
 def test_a_winner_without_company_says_so(make_trial: MakeTrial, study: Study) -> None:
