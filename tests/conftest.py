@@ -56,6 +56,14 @@ def one_way_into_ray() -> Iterator[None]:
 
 
 @pytest.fixture
+def short_gradient_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check gradients along few directions, in tests of everything else."""
+    check = "taskgroup.evaluation.verdict.gradient_check"
+    monkeypatch.setattr(f"{check}.DIRECTIONS", 2)
+    monkeypatch.setattr(f"{check}.FEWEST_POINTS", 2)
+
+
+@pytest.fixture
 def generator() -> torch.Generator:
     """A seeded generator."""
     return torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ from taskgroup.draws import Draws
 BUDGETS = [
     AttackBudget(norm="linf", epsilon=8 / 255, steps=4, restarts=2),
     AttackBudget(norm="l2", epsilon=0.5, steps=4, restarts=2),
-    AttackBudget(norm="l1", epsilon=6.0, steps=30, restarts=2),
+    AttackBudget(norm="l1", epsilon=6.0, steps=8, restarts=2),
     AttackBudget(norm="linf", epsilon=1.0, steps=2, random_start=False),
     AttackBudget(norm="l2", epsilon=20.0, steps=2, random_start=False),
 ]

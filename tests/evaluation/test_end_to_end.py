@@ -16,6 +16,8 @@ from taskgroup.results.run_directory import RunDirectory
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.fit import fit
 
+pytestmark = pytest.mark.usefixtures("short_gradient_check")
+
 EPSILON = 4 / 255
 FEW = {
     "SWEEP_STEPS": 3,

@@ -38,6 +38,7 @@ from taskgroup.results.storage.base import Storage
 from taskgroup.study.study import Study
 from taskgroup.tasks.base import Target, build_task
 
+pytestmark = pytest.mark.usefixtures("short_gradient_check")
 SPACE = "main_task: segmentation\nobjectives: [{maximize: segmentation/robust/miou}]\n"
 DATASET = {"name": "scenes", "image_size": 32, "test": 3, "train": 1, "seed": 77}
 CONFIG = {

@@ -19,6 +19,8 @@ from taskgroup.search.stages import stages_of
 from taskgroup.study.seed_groups import Scored, seed_groups
 from taskgroup.study.study import Study
 
+pytestmark = pytest.mark.usefixtures("short_gradient_check")
+
 
 def invoke(*arguments):
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
