@@ -1,5 +1,6 @@
 """Fixtures for every test: fixed seeds, one thread, and the way to the real data."""
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -64,6 +65,19 @@ def short_gradient_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_quick(monkeypatch: pytest.MonkeyPatch, short_gradient_check: None) -> None:
+    """Attack in few steps where suite ``quick`` is asked for, in tests of all but its strength."""
+    suites = "taskgroup.evaluation.suites"
+    few = {"dense": "tempered", "classification": "apgd_targeted", "regression": "apgd_metrics"}
+    for kind, attack in few.items():
+        monkeypatch.setitem(importlib.import_module(f"{suites}.strong").QUICK, kind, ((attack, 9),))
+    catalogue = importlib.import_module(f"{suites}.catalogue")
+    monkeypatch.setattr(catalogue, "SWEEP_STEPS", 2)
+    for steps in (catalogue.TASKS_STEPS, catalogue.QUERIES):
+        monkeypatch.setitem(steps, "quick", 3)
+
+
+@pytest.fixture
 def generator() -> torch.Generator:
     """A seeded generator."""
     return torch.Generator().manual_seed(0)
@@ -78,26 +92,63 @@ def real_data() -> Path:
     return Path(root)
 
 
-WORKER = "import sys, ray.cloudpickle as pickle; pickle.load(sys.stdin.buffer)()"
+WORKER = """
+import os, sys, ray.cloudpickle
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+while sys.stdin.buffer.peek(1):
+    ray.cloudpickle.load(sys.stdin.buffer)()
+    print("done", file=answers, flush=True)
+os._exit(0)  # without the seconds in which Python tidies up
+"""
+"""Runs one function after another from its input, and says so after each; ends with its input."""
 
 
-def in_workers(size: int, function: Callable[[], Any], folder: Path) -> list[Any]:
-    """What ``function`` returns in each of ``size`` processes that are one gloo group.
+class WorkerProcesses:
+    """Processes that are a gloo group; they stay, for each takes seconds to import torch.
 
-    None for a process that ended without returning.
+    Args:
+        folder: Where a group's store and results lie.
     """
-    folder = Path(tempfile.mkdtemp(dir=folder))
-    store = folder / "store"
-    processes = []
-    for rank in range(size):
-        process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE)
-        work = partial(_work, function, rank, size, store, folder / f"result-{rank}")
-        process.stdin.write(ray.cloudpickle.dumps(work))
-        process.stdin.close()
-        processes.append(process)
-    assert [process.wait(timeout=240) for process in processes] == [0] * size
-    results = [folder / f"result-{rank}" for rank in range(size)]
-    return [pickle.loads(r.read_bytes()) if r.exists() else None for r in results]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, size: int, function: Callable[[], Any]) -> list[Any]:
+        """What ``function`` returns in each of ``size`` processes.
+
+        None for a process that ended without returning.
+        """
+        while len(self.processes) < size:
+            self.processes.append(_process())
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        processes = self.processes[:size]
+        for rank, process in enumerate(processes):
+            result = folder / f"result-{rank}"
+            work = partial(_work, function, rank, size, folder / "store", result)
+            process.stdin.write(ray.cloudpickle.dumps(work))
+            process.stdin.flush()
+        answers = [process.stdout.readline() for process in processes]
+        if not all(answers):  # somebody has ended
+            self.end()
+        results = [folder / f"result-{rank}" for rank in range(size)]
+        return [pickle.loads(r.read_bytes()) if r.exists() else None for r in results]
+
+    def end(self) -> None:
+        """End every process, none of which may have failed."""
+        ended, self.processes = self.processes, []
+        for process in ended:
+            process.stdin.close()
+        codes = [process.wait(timeout=60) for process in ended]
+        for process in ended:
+            process.stdout.close()
+        assert codes == [0] * len(codes)
+
+
+def _process() -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", WORKER]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result: Path) -> None:
@@ -110,9 +161,11 @@ def _work(function: Callable[[], Any], rank: int, size: int, store: Path, result
 
 
 @pytest.fixture(scope="session")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[Any]]]:
     """``workers(size, function)`` calls a function in every process of a group."""
-    return partial(in_workers, folder=tmp_path_factory.mktemp("workers"))
+    processes = WorkerProcesses(tmp_path_factory.mktemp("workers"))
+    yield processes
+    processes.end()
 
 
 LITTLE_SPACE: Mapping[str, Any] = {

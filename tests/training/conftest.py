@@ -169,5 +169,6 @@ def workers(workers: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
 
 def _with_discs(function: Callable[[], Any]) -> Any:
-    data.DATASETS.register("discs")(Discs)  # through the module: pickle would copy the registry
-    return function()
+    with data.DATASETS.scratch():  # through the module: pickle would copy the registry
+        data.DATASETS.register("discs")(Discs)
+        return function()

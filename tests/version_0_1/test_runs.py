@@ -19,7 +19,7 @@ from taskgroup.search.stages import stages_of
 from taskgroup.study.seed_groups import Scored, seed_groups
 from taskgroup.study.study import Study
 
-pytestmark = pytest.mark.usefixtures("short_gradient_check")
+pytestmark = pytest.mark.usefixtures("short_quick")
 
 
 def invoke(*arguments):
