@@ -34,6 +34,7 @@ OPTIONS = {
         "--model",
         "--dataset",
         "--task",
+        "--task-options",
         "--run",
         "--runs",
         "--images",

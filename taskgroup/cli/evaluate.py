@@ -8,7 +8,7 @@ import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
-from taskgroup.cli.published import Dataset, Model, Tasks, published_target
+from taskgroup.cli.published import Dataset, Model, TaskOptions, Tasks, published_target
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.options import EvaluationOptions
@@ -55,6 +55,7 @@ def evaluate(
     model: Model = None,
     dataset: Dataset = None,
     task: Tasks = None,
+    task_options: TaskOptions = None,
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
     images: Annotated[int, typer.Option(min=1, help="Number of test images per condition.")] = 256,
@@ -82,7 +83,15 @@ def evaluate(
         workers=workers,
         address=_checked(address),
     )
-    target = published_target(target, model=model, dataset=dataset, tasks=task, run=run, runs=runs)
+    target = published_target(
+        target,
+        model=model,
+        dataset=dataset,
+        tasks=task,
+        task_options=task_options,
+        run=run,
+        runs=runs,
+    )
     if target == "all":
         _evaluate_all(run, runs, options, as_json)
         return

@@ -25,6 +25,13 @@ Tasks = Annotated[
         "data set has."
     ),
 ]
+TaskOptions = Annotated[
+    str | None,
+    typer.Option(
+        help="With --model: losses of its tasks that are attacked, as a mapping: "
+        "'{normals: {loss: l1}}'."
+    ),
+]
 
 
 def published_target(
@@ -33,6 +40,7 @@ def published_target(
     model: str | None,
     dataset: str | None,
     tasks: list[str] | None,
+    task_options: str | None,
     run: str | None,
     runs: str,
 ) -> str:
@@ -40,8 +48,8 @@ def published_target(
     from taskgroup.errors import ConfigError
 
     if model is None:
-        if dataset is not None or tasks:
-            given = "--dataset" if dataset is not None else "--task"
+        options = {"--dataset": dataset, "--task": tasks, "--task-options": task_options}
+        for given in (option for option, value in options.items() if value):
             raise ConfigError(
                 f"{given} must come with --model, got none; name the network of the published "
                 f"checkpoint, or drop {given} for a checkpoint made by taskgroup"
@@ -54,8 +62,8 @@ def published_target(
         )
     from taskgroup.evaluation.foreign.published import PublishedOptions, import_published
 
-    options = PublishedOptions(model, dataset, tuple(tasks or ()))
-    found = import_published(target, options, runs=runs)
+    described = PublishedOptions(model, dataset, tuple(tasks or ()), task_options)
+    found = import_published(target, described, runs=runs)
     if found.left_out:
         typer.echo(f"Heads left out: {', '.join(found.left_out)}", err=True)
     return found.checkpoint

@@ -60,6 +60,8 @@ class TaskInfo:
         class_shares: Share of each class among valid training pixels, or empty if unknown.
         background: Class number of the background, or None.
         class_weights: Loss weight of each class, or empty for equal weights.
+        loss: One of the task's ``losses``; empty for its own.
+        std: What the error of each channel is divided by before the loss, or empty.
     """
 
     name: str
@@ -68,6 +70,8 @@ class TaskInfo:
     class_shares: tuple[float, ...] = ()
     background: int | None = None
     class_weights: tuple[float, ...] = ()
+    loss: str = ""
+    std: tuple[float, ...] = ()
 
 
 Gather = Callable[[Tensor], Tensor]
@@ -87,11 +91,15 @@ class Task(ABC):
         output: ``map`` predictions are ``(N, C, H, W)``, ``vector`` ones ``(N, C)``.
         label_free: Whether targets are computed from the image alone.
         views: Versions of each image that the training loss takes, each with a network pass.
+        losses: Names of the losses to choose from, the task's own first; none if it has only one.
+        has_std: Whether ``TaskInfo.std`` says anything to this task.
     """
 
     output: ClassVar[Literal["map", "vector"]] = "map"
     label_free: ClassVar[bool] = False
     views: ClassVar[int] = 1
+    losses: ClassVar[tuple[str, ...]] = ()
+    has_std: ClassVar[bool] = False
 
     def __init__(self, info: TaskInfo) -> None:
         self.info = info

@@ -11,7 +11,7 @@ from taskgroup.errors import ConfigError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import predicted_by, resolve_attacked
 from taskgroup.tasks.base import Task, build_task
-from taskgroup.tasks.class_weights import with_class_weights
+from taskgroup.tasks.options import with_options
 from taskgroup.training.config import TrialConfig
 
 
@@ -19,8 +19,8 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
     """The task set of a trial, main task first, after checking what the trial says about it.
 
     Raises:
-        ConfigError: A task that the data set lacks, an option for an unknown task, class weights
-            that do not fit, attacked tasks outside the task set, TRADES where it has no meaning,
+        ConfigError: A task that the data set lacks, an option for an unknown task or one that does
+            not fit its task, attacked tasks outside the task set, TRADES where it has no meaning,
             or a validation attack that does not fit the main task.
         DataError: The data set's files are missing.
     """
@@ -30,11 +30,7 @@ def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
     tasks = []
     for name in config.task_set:
         options = config.task_options.get(name)
-        info = (
-            infos[name]
-            if options is None
-            else with_class_weights(infos[name], options.class_weights)
-        )
+        info = infos[name] if options is None else with_options(infos[name], options)
         tasks.append(build_task(info))
     if config.adversary.attack != "none":
         resolve_attacked(config.adversary.attacked_tasks, config.main_task, config.task_set)

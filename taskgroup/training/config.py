@@ -9,6 +9,7 @@ from taskgroup.attacks.base import ATTACKS, AttackBudget
 from taskgroup.config import Config, Fraction255, parse
 from taskgroup.data.base import AnyDataset
 from taskgroup.models.base import ModelConfig
+from taskgroup.tasks.options import TaskOptions
 
 Positive = Annotated[Fraction255, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[Fraction255, Field(ge=0, le=1)]
@@ -116,13 +117,6 @@ class ValidationConfig(AttackBudget):
             known = ", ".join(ATTACKS.names())
             raise ValueError(f"validation.attack must be one of: {known}; got {self.attack!r}")
         return self
-
-
-class TaskOptions(Config):
-    """One entry of ``task_options:``."""
-
-    class_weights: Literal["none", "median_frequency"] | tuple[Positive, ...] = "none"
-    """Loss weight per class; median_frequency is median class share over class share."""
 
 
 class TrialConfig(Config):

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.config import parse_yaml, to_yaml
+from taskgroup.config import parse, parse_yaml, to_yaml
 from taskgroup.data.base import DatasetConfig, check_tasks, parse_dataset
 from taskgroup.data.loading import open_dataset
 from taskgroup.errors import ConfigError, DataError
@@ -31,6 +31,7 @@ from taskgroup.results.run_directory import DEFAULT_PARENT, SPACE_FILE, RunDirec
 from taskgroup.results.storage.places import Place, within
 from taskgroup.results.storage.single_files import exists, read_place
 from taskgroup.tasks.base import Task, TaskInfo, build_task, output_dimension
+from taskgroup.tasks.options import TaskOptions, with_options
 
 THREAT = ThreatModel(epsilon=4 / 255)
 """Where ``--epsilon`` and ``--norm`` are left out; the radius of MTRobust's released scripts."""
@@ -45,11 +46,13 @@ class PublishedOptions:
         dataset: Data set, or a ``dataset:`` section as a YAML mapping.
         tasks: Tasks to keep, the main one first, by our names or the file's; none means all that
             the data set has.
+        task_options: A ``task_options:`` section as a YAML mapping: the losses that are attacked.
     """
 
     model: str
     dataset: str | None = None
     tasks: tuple[str, ...] = ()
+    task_options: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,20 @@ def import_published(
     Raises:
         DataError: A file that is missing, damaged or foreign, holds code, or does not fit the
             network; a data set that is missing.
-        ConfigError: An unknown network, data set or task, or none that file and data share.
+        ConfigError: An unknown network, data set or task, or none that file and data share; an
+            option that does not fit its task.
         ResourceError: The run directory cannot be written.
     """
     published = load_published(file)
     config = complete(_section(options.model, "backbone", option="--model"), published)
     dataset = _dataset(options.dataset)
     heads = kept_heads(published, dataset, options.tasks)
-    infos = tuple(described(head, dataset.tasks()[head.task], file) for head in heads)
+    given = _task_options(options.task_options, [head.task for head in heads])
+    wanted = {
+        head.task: with_options(dataset.tasks()[head.task], given.get(head.task, TaskOptions()))
+        for head in heads
+    }
+    infos = tuple(described(head, wanted[head.task], file) for head in heads)
     tasks = [build_task(info) for info in infos]
     kept = {head.name: task.name for head, task in zip(heads, tasks, strict=True)}
     model = build_published(published, config, tasks, kept)
@@ -102,6 +111,10 @@ def import_published(
         "auxiliary_tasks": list(names[1:]),
         "validation": {"attack": "apgd", **THREAT.model_dump(mode="json")},
     }
+    if given:
+        trial["task_options"] = {
+            name: entry.model_dump(mode="json") for name, entry in given.items()
+        }
     run = _write(file, trial, infos, model, _numbers_per_image(dataset, tasks), runs)
     left_out = tuple(head.name for head in published.heads if head.name not in kept)
     return Imported(run.place_of(run.checkpoint_name(0)), names, left_out)
@@ -122,6 +135,21 @@ def _dataset(text: str | None) -> DatasetConfig:
         return parse_dataset(_section(text, "name", option="--dataset"))
     except ValueError as error:
         raise ConfigError(f"--dataset: {error}") from None
+
+
+def _task_options(text: str | None, tasks: Sequence[str]) -> Mapping[str, TaskOptions]:
+    """What the reader says about the kept tasks, by name."""
+    sections = parse_yaml(text, source="--task-options") if text is not None else {}
+    for name in sections:
+        if name not in tasks:
+            raise ConfigError(
+                f"--task-options must name tasks that are kept, got {name!r}; "
+                f"choose from: {', '.join(tasks)}"
+            )
+    return {
+        name: parse(TaskOptions, section, source=f"--task-options: {name}")
+        for name, section in sections.items()
+    }
 
 
 def _numbers_per_image(dataset: DatasetConfig, tasks: list[Task]) -> int:

@@ -103,3 +103,14 @@ def test_taskonomy_searches_what_training_attacks() -> None:
     several = {(True, "none", "main"), (True, "pgd", "main"), (True, "pgd", "all")}
     assert ways == several | {(False, "none", "main"), (False, "pgd", "main")}
     assert {p.config.adversary.attack for p in draw_first_points(space)} == {"none"}
+
+
+def test_losses_are_the_published_ones(name: str, root: str) -> None:
+    """Pictures as the network's input is normalised; on Taskonomy L1, there for normals too."""
+    config = load_space(name, fixes=[root]).example()
+    infos = {task.name: task.info for task in build_tasks(config)}
+    assert infos["autoencoding"].std == config.model.std
+    is_taskonomy = name == "mtrobust_taskonomy"
+    assert infos["autoencoding"].loss == ("" if is_taskonomy else "mse")
+    if is_taskonomy:
+        assert infos["normals"].loss == "l1"

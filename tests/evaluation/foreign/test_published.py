@@ -117,6 +117,19 @@ def test_the_command_prints_the_tables_of_a_run_and_goes_on_in_it(file, tmp_path
     assert len(list(runs.iterdir())) == 2
 
 
+def test_losses_that_are_attacked_can_be_chosen(tmp_path):
+    infos = (INFO, TaskInfo("normals"))
+    path = write(tmp_path / "taskonomy.pth", build(*infos), names={"normals": "normal"})
+    runs = tmp_path / "runs"
+    own = import_published(path, options(), runs=runs)
+    chosen = import_published(path, options(task_options="{normals: {loss: l1}}"), runs=runs)
+    losses = [load_trained(f.checkpoint).tasks[1].info.loss for f in (own, chosen)]
+    assert losses == ["", "l1"]
+    assert len(list(runs.iterdir())) == 2
+    (trial,) = RunDirectory.open(str(chosen.checkpoint).rsplit("/checkpoints", 1)[0]).trials()
+    assert trial.config["task_options"]["normals"]["loss"] == "l1"
+
+
 @pytest.mark.parametrize("names", [("depth_zbuffer", "segmentsemantic"), ("depth", "segmentation")])
 def test_tasks_by_our_names_or_the_files(names, file, tmp_path):
     found = import_published(file, options(tasks=names), runs=tmp_path / "runs")
@@ -143,6 +156,17 @@ def test_classes_that_the_data_never_shows_stay(tmp_path):
         ({"model": "drn_d_38"}, DataError, r"do not fit: .*; they fit --model drn_d_22"),
         ({"tasks": ("normals",)}, ConfigError, r"--task must name what .* predicts, got 'normals'"),
         ({"tasks": ("gloss",)}, ConfigError, r"'scenes' has no task 'gloss'"),
+        ({"task_options": "[1]"}, ConfigError, r"--task-options must hold a mapping"),
+        (
+            {"task_options": "{normals: {loss: l1}}"},
+            ConfigError,
+            r"--task-options must name tasks that are kept, got 'normals'; choose from: segm",
+        ),
+        (
+            {"task_options": "{depth: {los: l1}}"},
+            ConfigError,
+            r"--task-options: depth: unknown key 'los'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_nothing(changes, error, message, file, tmp_path):
@@ -165,6 +189,10 @@ def test_heads_that_the_data_does_not_fit(tmp_path):
     [
         (["best", "--dataset", "scenes"], "--dataset must come with --model, got none"),
         (["best", "--task", "depth"], "--task must come with --model, got none"),
+        (
+            ["best", "--task-options", "{depth: {}}"],
+            "--task-options must come with --model, got none",
+        ),
         (["a.pth", "--model", "drn_d_22", "--run", "x"], "--run must not be given with --model"),
         (["a.pth", "--model", "drn_d_22"], "checkpoint a.pth must be a file, found none"),
     ],
