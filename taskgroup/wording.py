@@ -55,6 +55,8 @@ _CONDITIONS = {
     "mim": "MIM",
     "houdini": "Houdini",
     "cospgd": "CosPGD",
+    "padam_ce": "PAdam-CE",
+    "padam_cos": "PAdam-Cos",
     "fgsm_tasks": "FGSM on several tasks",
     "bim_tasks": "BIM on several tasks",
     "pgd_tasks": "PGD on several tasks",

@@ -6,26 +6,17 @@ less than one whose gradients agree. In l2, where a step of one length per numbe
 numbers that hardly matter, the second moment is one for the whole image.
 """
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import Objective, ThreatModel
-from taskgroup.attacks.climbing import (
-    Climb,
-    State,
-    begin,
-    first_end,
-    is_finished,
-    without,
-    write_end,
-)
+from taskgroup.attacks.base import ADAM_RATE, AttackBudget, Objective, ThreatModel
+from taskgroup.attacks.climbing import Climb, State, follow, from_starts
 from taskgroup.attacks.geometry import project, steepest
-from taskgroup.attacks.iterates import evaluate_only, input_gradient, is_stop_check
+from taskgroup.draws import Draws
 
-RATE = 1 / 4
-"""Learning rate in multiples of the radius: 2/255 in a linf ball of 8/255."""
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """Shares of the moments that a step keeps; beta of Kingma and Ba."""
 SMALLEST_ROOT = 1e-8
@@ -64,6 +55,15 @@ class Moments(NamedTuple):
         return mean / (root + SMALLEST_ROOT)
 
 
+def adam(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
+    """PAdam (Halmosi, Mohos and Jelasity 2024, arXiv:2407.09150): Adam on gradients as they are.
+
+    A given ``budget.step_size`` is the learning rate. Arguments and result are those of ``apgd``.
+    """
+    climber = partial(adam_climb, scaled=False)
+    return from_starts(climber, objective, images, budget=budget, draws=draws)
+
+
 def adam_climb(
     objective: Objective,
     images: Tensor,
@@ -71,15 +71,16 @@ def adam_climb(
     *,
     threat: ThreatModel,
     steps: int,
+    step_size: float | None = None,
     stop_at: float | None = None,
     stops: Literal["image", "batch"] = "image",
+    scaled: bool = True,
 ) -> Climb:
     """One phase of Adam from ``start``, a point of the ball; else as ``apgd.climb``.
 
-    Every gradient is divided by its mean absolute value, image by image, and every step is
-    projected. The learning rate is a quarter of the radius. In linf a step is that long in every
-    number whose gradients agree; in l2 it goes along the running mean of the gradients and is that
-    long in the norm.
+    Every step is projected. In linf a step is as long as the learning rate in every number whose
+    gradients agree; in l2 it goes along the running mean of the gradients and is that long in the
+    norm.
 
     Args:
         objective: What to raise and what to track.
@@ -87,41 +88,59 @@ def adam_climb(
         start: Same shape, inside the ball.
         threat: The ball, of linf or l2.
         steps: Gradient steps, at least one.
+        step_size: The learning rate, by default a quarter of the radius.
         stop_at: Score from which on an image leaves the batch; None lets all run.
         stops: Whether each image leaves by itself, or all together when the last one may.
+        scaled: Divide every gradient by its mean absolute value, image by image, so that each
+            counts alike however large the loss is there.
     """
-    images, start = images.detach(), start.detach()
-    gradient, evaluation = input_gradient(objective, start, 0.0)
-    state = begin(images, start, gradient, evaluation, step_size=RATE * threat.epsilon)
-    moments, end = Moments(*(torch.zeros_like(images) for _ in range(3))), first_end(state)
-    for number in range(1, steps + 1):
-        if stop_at is not None and is_stop_check(number, images.device):
-            finished = is_finished(state, stop_at, stops)
-            state, objective = without(finished, state, objective, end)
-            moments = moments.select(~finished)
-        if len(state.place) == 0:
-            break
-        moments = moments.updated(_unit_mean(state.gradient))
-        state = _stepped(state, objective, threat, moments, number=number, steps=steps)
-    write_end(end, state)
-    return end
+    nothing = torch.zeros_like(images)
+    return follow(
+        AdamWay(threat, Moments(nothing, nothing, nothing), scaled),
+        objective,
+        images,
+        start,
+        step_size=ADAM_RATE * threat.epsilon if step_size is None else step_size,
+        steps=steps,
+        stop_at=stop_at,
+        stops=stops,
+    )
 
 
-def _stepped(
-    state: State,
-    objective: Objective,
-    threat: ThreatModel,
-    moments: Moments,
-    *,
-    number: int,
-    steps: int,
-) -> State:
-    """One iteration; the last one needs no gradient."""
-    ahead = state.point + state.step[:, None, None, None] * moments.direction(threat, number)
-    point = project(ahead, state.images, threat)
-    if number < steps:
-        return state.moved(point, *input_gradient(objective, point, number / steps))
-    return state.moved(point, state.gradient, evaluate_only(objective, point, 1.0))
+class AdamWay(NamedTuple):
+    """Steps along running means.
+
+    Attributes:
+        threat: The ball.
+        moments: Means of the gradients and of their squares.
+        scaled: Whether every gradient is divided by its mean absolute value first.
+    """
+
+    threat: ThreatModel
+    moments: Moments
+    scaled: bool
+
+    def select(self, index: Tensor) -> "AdamWay":
+        """The moments of some of the images."""
+        return self._replace(moments=self.moments.select(index))
+
+    def next_point(self, state: State, number: int) -> tuple[Tensor, "AdamWay"]:
+        """A projected step, after the gradient has entered the moments."""
+        gradient = _unit_mean(state.gradient) if self.scaled else _finite(state.gradient)
+        moments = self.moments.updated(gradient)
+        ahead = state.point + state.step[:, None, None, None] * moments.direction(
+            self.threat, number
+        )
+        return project(ahead, state.images, self.threat), self._replace(moments=moments)
+
+    def adapted(self, state: State, number: int) -> tuple[State, "AdamWay"]:
+        """The learning rate stays."""
+        return state, self
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """What is not finite says nothing and counts as zero."""
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _unit_mean(gradient: Tensor) -> Tensor:

@@ -6,30 +6,16 @@ One engine serves every objective. An iteration costs one forward pass, whose lo
 score are all used.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective, ThreatModel
-from taskgroup.attacks.climbing import (
-    Climb,
-    State,
-    begin,
-    choose,
-    first_end,
-    is_finished,
-    without,
-    write_end,
-)
+from taskgroup.attacks.climbing import Climb, State, choose, follow, from_starts
 from taskgroup.attacks.compatibility import check_seed_compatible
-from taskgroup.attacks.geometry import (
-    apgd_start,
-    assert_inside,
-    project,
-    steepest,
-)
-from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
+from taskgroup.attacks.geometry import project, steepest
 from taskgroup.attacks.sparse import sparse_climb
 from taskgroup.draws import Draws
 
@@ -63,24 +49,7 @@ def apgd(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: D
         Perturbed images of the same shape, without a graph.
     """
     check_seed_compatible("apgd", budget)
-    images = images.detach()
-    if budget.epsilon == 0:
-        return images.clone()
-    worst, last = Worst.before(images), images
-    if budget.keep == "best" and budget.random_start:
-        worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
-    for _ in range(budget.restarts if budget.random_start else 1):
-        start = apgd_start(images, budget, draws) if budget.random_start else images
-        end = climb(
-            objective,
-            images,
-            start,
-            threat=budget,
-            steps=budget.steps,
-            step_size=budget.step_size,
-        )
-        worst, last = worst.offered(end.best, end.tracked), end.last
-    return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
+    return from_starts(climb, objective, images, budget=budget, draws=draws)
 
 
 def climb(
@@ -119,33 +88,43 @@ def climb(
             stop_at=stop_at,
             stops=stops,
         )
-    images, start = images.detach(), start.detach()
-    gradient, evaluation = input_gradient(objective, start, 0.0)
-    length = 2 * threat.epsilon if step_size is None else step_size
-    state = begin(images, start, gradient, evaluation, step_size=length)
-    end = first_end(state)
-    intervals = checkpoints(steps)
-    for number in range(1, steps + 1):
-        if stop_at is not None and is_stop_check(number, images.device):
-            finished = is_finished(state, stop_at, stops)
-            state, objective = without(finished, state, objective, end)
-        if len(state.place) == 0:
-            break
-        state = _stepped(state, objective, threat, number=number, steps=steps)
-        if number < steps and number in intervals:
-            state = _after_checkpoint(state, intervals[number])
-    write_end(end, state)
-    return end
+    return follow(
+        ApgdWay(threat, checkpoints(steps)),
+        objective,
+        images,
+        start,
+        step_size=2 * threat.epsilon if step_size is None else step_size,
+        steps=steps,
+        stop_at=stop_at,
+        stops=stops,
+    )
 
 
-def _stepped(
-    state: State, objective: Objective, threat: ThreatModel, *, number: int, steps: int
-) -> State:
-    """One iteration; the last one needs no gradient."""
-    point = _next_point(state, threat, share=1.0 if number == 1 else MOMENTUM)
-    if number < steps:
-        return state.moved(point, *input_gradient(objective, point, number / steps))
-    return state.moved(point, state.gradient, evaluate_only(objective, point, 1.0))
+class ApgdWay(NamedTuple):
+    """Steps with momentum, halved at checkpoints.
+
+    Attributes:
+        threat: The ball.
+        intervals: The iterations with a checkpoint, each with the number since the last one.
+    """
+
+    threat: ThreatModel
+    intervals: Mapping[int, int]
+
+    def select(self, index: Tensor) -> "ApgdWay":
+        """The same: the state holds all that differs between images."""
+        return self
+
+    def next_point(self, state: State, number: int) -> tuple[Tensor, "ApgdWay"]:
+        """A step mixed with the previous move, of which there is none at first."""
+        share = 1.0 if number == 1 else MOMENTUM
+        return _next_point(state, self.threat, share=share), self
+
+    def adapted(self, state: State, number: int) -> tuple[State, "ApgdWay"]:
+        """After a checkpoint some images go back, with half the step."""
+        if number not in self.intervals:
+            return state, self
+        return _after_checkpoint(state, self.intervals[number]), self
 
 
 def _next_point(state: State, threat: ThreatModel, *, share: float) -> Tensor:

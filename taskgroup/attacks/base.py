@@ -23,6 +23,10 @@ OWN_STEPS = frozenset({"apgd_targeted", "autoattack", "sea", "tempered"})
 ADAPTIVE = OWN_STEPS | {"apgd", "apgd_metrics"}
 """Attacks that begin with steps of 2 epsilon, in l1 of epsilon, and shorten them; one run of
 ``tempered`` is Adam's, whose steps are fixed."""
+ADAM = frozenset({"padam_ce", "padam_cos"})
+"""Attacks whose step size is Adam's learning rate."""
+ADAM_RATE = 1 / 4
+"""Its default in multiples of epsilon: 2/255 in a linf ball of 8/255."""
 FGSM_RANDOM = 1.25
 """Step of FGSM from a random start, in multiples of epsilon (Wong et al. 2020)."""
 
@@ -184,6 +188,8 @@ def step_length(attack: str | None, budget: AttackBudget) -> float | None:
         return budget.step_size
     if attack == "fgsm":
         return budget.epsilon * (FGSM_RANDOM if budget.random_start else 1.0)
+    if attack in ADAM:
+        return ADAM_RATE * budget.epsilon
     if attack in ADAPTIVE:
         return budget.epsilon if budget.norm == "l1" else 2 * budget.epsilon
     return budget.effective_step_size

@@ -1,14 +1,18 @@
-"""What an attack that climbs remembers of its images, and where it ends.
+"""Climbing: the loop of APGD, APGD in l1 and Adam, which differ in the way they take.
 
-Shared by APGD, APGD in l1 and Adam: they differ in the step they take.
+The loop keeps what is worst, lets finished images leave and asks the way for the next point.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from taskgroup.attacks.base import Evaluation, Objective
+from taskgroup.attacks.base import AttackBudget, Evaluation, Objective
+from taskgroup.attacks.geometry import apgd_start, assert_inside
+from taskgroup.attacks.iterates import Worst, evaluate_only, input_gradient, is_stop_check
+from taskgroup.draws import Draws
 
 
 class Climb(NamedTuple):
@@ -30,7 +34,7 @@ class Climb(NamedTuple):
 
 
 class State(NamedTuple):
-    """What APGD remembers of the images still attacked, ``M`` of ``N``, the first axis of all.
+    """What a climb remembers of the images still attacked, ``M`` of ``N``, the first axis of all.
 
     Attributes:
         place: Number of the image in the batch, ``(M,)`` int64.
@@ -91,6 +95,100 @@ class State(NamedTuple):
         )
 
 
+class Way(Protocol):
+    """How to climb: what the next point is. A value; it may remember something of each image."""
+
+    def select(self, index: Tensor) -> "Way":
+        """The way of some of the images; ``index`` is ``(M,)`` bool."""
+        ...
+
+    def next_point(self, state: State, number: int) -> tuple[Tensor, "Way"]:
+        """Where iteration ``number``, counted from 1, leads inside the ball, and the way on."""
+        ...
+
+    def adapted(self, state: State, number: int) -> tuple[State, "Way"]:
+        """State and way after iteration ``number``, which is not the last."""
+        ...
+
+
+def follow(
+    way: Way,
+    objective: Objective,
+    images: Tensor,
+    start: Tensor,
+    *,
+    step_size: float,
+    steps: int,
+    stop_at: float | None,
+    stops: Literal["image", "batch"],
+) -> Climb:
+    """One phase along a way; the arguments are those of ``apgd.climb``.
+
+    An iteration takes one forward and one backward pass; the last one needs no gradient.
+    """
+    images, start = images.detach(), start.detach()
+    gradient, evaluation = input_gradient(objective, start, 0.0)
+    state = begin(images, start, gradient, evaluation, step_size=step_size)
+    end = first_end(state)
+    for number in range(1, steps + 1):
+        if stop_at is not None and is_stop_check(number, images.device):
+            finished = is_finished(state, stop_at, stops)
+            if finished.any():
+                write_end(end, state.select(finished))
+                state, way = state.select(~finished), way.select(~finished)
+                objective = objective.select(~finished)
+        if len(state.place) == 0:
+            break
+        point, way = way.next_point(state, number)
+        if number == steps:
+            state = state.moved(point, state.gradient, evaluate_only(objective, point, 1.0))
+            break
+        state = state.moved(point, *input_gradient(objective, point, number / steps))
+        state, way = way.adapted(state, number)
+    write_end(end, state)
+    return end
+
+
+def from_starts(
+    climber: Callable[..., Climb],
+    objective: Objective,
+    images: Tensor,
+    *,
+    budget: AttackBudget,
+    draws: Draws,
+) -> Tensor:
+    """Climb from ``budget.restarts`` random starts, or once from the images.
+
+    With ``keep: best`` each image's iterate with the highest tracked loss over all restarts is
+    returned, the image itself included; with ``keep: last`` the last iterate of the last restart.
+
+    Args:
+        climber: ``apgd.climb`` or another that takes its ``threat``, ``steps`` and ``step_size``.
+        objective: What to raise and what to track.
+        images: ``(N, C, H, W)`` in [0, 1].
+        budget: Ball and effort.
+        draws: Source of the random starts; not used when there are none.
+    """
+    images = images.detach()
+    if budget.epsilon == 0:
+        return images.clone()
+    worst, last = Worst.before(images), images
+    if budget.keep == "best" and budget.random_start:
+        worst = worst.offered(images, evaluate_only(objective, images, 0.0).tracked)
+    for _ in range(budget.restarts if budget.random_start else 1):
+        start = apgd_start(images, budget, draws) if budget.random_start else images
+        end = climber(
+            objective,
+            images,
+            start,
+            threat=budget,
+            steps=budget.steps,
+            step_size=budget.step_size,
+        )
+        worst, last = worst.offered(end.best, end.tracked), end.last
+    return assert_inside(worst.images if budget.keep == "best" else last, images, budget)
+
+
 def begin(
     images: Tensor, start: Tensor, gradient: Tensor, evaluation: Evaluation, *, step_size: float
 ) -> State:
@@ -137,16 +235,6 @@ def is_finished(state: State, stop_at: float, stops: Literal["image", "batch"]) 
     """Which images may leave, ``(M,)``: those that scored so low, or all once every one has."""
     finished = state.lowest_score <= stop_at
     return finished if stops == "image" else finished.all().expand_as(finished)
-
-
-def without(
-    finished: Tensor, state: State, objective: Objective, end: Climb
-) -> tuple[State, Objective]:
-    """Drop the images that cannot get worse, after writing down where they ended."""
-    if not finished.any():
-        return state, objective
-    write_end(end, state.select(finished))
-    return state.select(~finished), objective.select(~finished)
 
 
 def first_end(state: State) -> Climb:

@@ -11,6 +11,8 @@ NEEDS: Mapping[str, Predicts] = {
     "segpgd": "class_map",
     "cospgd": "class_map",
     "cospgd_softmax": "class_map",
+    "padam_ce": "class_map",
+    "padam_cos": "class_map",
     "houdini": "class_map",
     "houdini_seed": "class_map",
     "mtrobust_houdini": "class_map",
@@ -19,7 +21,7 @@ NEEDS: Mapping[str, Predicts] = {
     "apgd_metrics": "numbers",
 }
 """What the attacked task must predict; every other attack takes any task."""
-WITHOUT_L1 = frozenset({"autoattack", "square", "tempered"})
+WITHOUT_L1 = frozenset({"autoattack", "padam_ce", "padam_cos", "square", "tempered"})
 """Attacks that have no step for an l1 ball."""
 LEAST_CLASSES = 2
 """Classes that attacks of one class per image need: one to leave and one to reach."""

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from taskgroup.attacks.apgd import climb
-from taskgroup.attacks.base import Objective, ThreatModel
+from taskgroup.attacks.base import AttackBudget, Objective, ThreatModel
 from taskgroup.attacks.climbing import Climb
-from taskgroup.attacks.geometry import apgd_start, project
+from taskgroup.attacks.geometry import apgd_start, assert_inside, project
 from taskgroup.draws import Draws
 
 
@@ -96,6 +96,41 @@ def climb_phases(
         point = end.lowest
     assert end is not None, "there must be a step to take"
     return end
+
+
+def lowest_of_phases(
+    objective: Objective,
+    images: Tensor,
+    *,
+    budget: AttackBudget,
+    draws: Draws,
+    climber: Climber = climb,
+    stops: Literal["image", "batch"] = "image",
+) -> Tensor:
+    """A member of an ensemble: each image's lowest score of ``climb_phases``, at which it stops.
+
+    Args:
+        objective: What to raise, and the accuracy to lower; an image leaves at 0.
+        images: ``(N, C, H, W)`` in [0, 1].
+        budget: Ball, steps and start; with a radius of 0 the images come back.
+        draws: Source of the random start.
+        climber: How to climb.
+        stops: Whether each image leaves by itself, or all together when the last one may.
+    """
+    if budget.epsilon == 0:
+        return images.clone()
+    end = climb_phases(
+        objective,
+        images,
+        threat=budget,
+        steps=budget.steps,
+        draws=draws,
+        climber=climber,
+        random_start=budget.random_start,
+        stop_at=0.0,
+        stops=stops,
+    )
+    return assert_inside(end.lowest, images, budget)
 
 
 def phase_steps(phases: tuple[Phase, ...], steps: int) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
-"""Attacks that are PGD or MIM on a loss of their own: SegPGD, CosPGD, Houdini; for class maps."""
+"""Attacks of class maps that are PGD, Adam or MIM on a loss: SegPGD, CosPGD, PAdam, Houdini."""
 
 from typing import Literal
 
 from torch import Tensor
 
+from taskgroup.attacks.adam import adam
 from taskgroup.attacks.base import ATTACKS, AttackBudget, LossObjective, Objective, Scoring
-from taskgroup.attacks.compatibility import check_fit
+from taskgroup.attacks.compatibility import check_fit, check_norm, check_seed_compatible
 from taskgroup.attacks.mim import SEED_DECAY, with_momentum
 from taskgroup.attacks.pgd import pgd
 from taskgroup.draws import Draws
@@ -48,6 +49,44 @@ def cospgd_softmax(
     """
     raised = raising(objective, "cospgd_softmax", attack="cospgd_softmax")
     return pgd(raised, images, budget=budget, draws=draws)
+
+
+@ATTACKS.register("padam_ce")
+def padam_ce(objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws) -> Tensor:
+    """Projected Adam on the cross-entropy of class maps (arXiv:2407.09150).
+
+    Arguments and result are those of ``adam``.
+
+    Raises:
+        ConfigError: The objective has no exchangeable loss, or its task no class per pixel; an l1
+            ball, or ``seed_compatible``.
+    """
+    return _padam(objective, images, "cross_entropy", attack="padam_ce", budget=budget, draws=draws)
+
+
+@ATTACKS.register("padam_cos")
+def padam_cos(
+    objective: Objective, images: Tensor, *, budget: AttackBudget, draws: Draws
+) -> Tensor:
+    """``padam_ce`` on one minus the cosine between logits and class, whose scale cancels.
+
+    Up to the 1 it is the spherical loss. Iterates are ranked by the task's own loss.
+    """
+    return _padam(objective, images, "spherical", attack="padam_cos", budget=budget, draws=draws)
+
+
+def _padam(
+    objective: Objective,
+    images: Tensor,
+    loss: str,
+    *,
+    attack: str,
+    budget: AttackBudget,
+    draws: Draws,
+) -> Tensor:
+    check_seed_compatible(attack, budget)
+    check_norm(attack, budget)
+    return adam(raising(objective, loss, attack=attack), images, budget=budget, draws=draws)
 
 
 @ATTACKS.register("houdini")

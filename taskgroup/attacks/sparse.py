@@ -10,18 +10,8 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import Objective, ThreatModel
-from taskgroup.attacks.climbing import (
-    Climb,
-    State,
-    begin,
-    choose,
-    first_end,
-    is_finished,
-    without,
-    write_end,
-)
+from taskgroup.attacks.climbing import Climb, State, choose, follow
 from taskgroup.attacks.geometry import largest_signs, project
-from taskgroup.attacks.iterates import evaluate_only, input_gradient, is_stop_check
 
 FIRST_SHARE = 0.2
 """Share of the numbers that the first steps change."""
@@ -70,43 +60,58 @@ def sparse_climb(
     begins a second phase with the sparsity of its start; here every phase begins with a fifth of
     the numbers, which the first checkpoint replaces.
     """
-    images, start = images.detach(), start.detach()
-    gradient, evaluation = input_gradient(objective, start, 0.0)
     longest = threat.epsilon if step_size is None else step_size
-    state = begin(images, start, gradient, evaluation, step_size=longest)
     whole = images.new_full((len(images),), float(images[:1].numel()))
-    sparsity, end = Sparsity(torch.full_like(whole, FIRST_SHARE), whole), first_end(state)
-    interval = max(int(INTERVAL * steps), 1)
-    for number in range(1, steps + 1):
-        if stop_at is not None and is_stop_check(number, images.device):
-            finished = is_finished(state, stop_at, stops)
-            state, objective = without(finished, state, objective, end)
-            sparsity = sparsity.select(~finished)
-        if len(state.place) == 0:
-            break
-        state = _stepped(state, objective, threat, sparsity.share, number=number, steps=steps)
-        if number < steps and number % interval == 0:
-            state, sparsity = _adapted(state, sparsity, longest)
-    write_end(end, state)
-    return end
+    way = SparseWay(
+        threat,
+        Sparsity(torch.full_like(whole, FIRST_SHARE), whole),
+        interval=max(int(INTERVAL * steps), 1),
+        longest=longest,
+    )
+    return follow(
+        way,
+        objective,
+        images,
+        start,
+        step_size=longest,
+        steps=steps,
+        stop_at=stop_at,
+        stops=stops,
+    )
 
 
-def _stepped(
-    state: State,
-    objective: Objective,
-    threat: ThreatModel,
-    share: Tensor,
-    *,
-    number: int,
-    steps: int,
-) -> State:
-    """One iteration; the last one needs no gradient."""
-    direction = largest_signs(torch.nan_to_num(state.gradient, nan=0.0), share)
-    ahead = state.point + state.step[:, None, None, None] * direction
-    point = project(ahead, state.images, threat)
-    if number < steps:
-        return state.moved(point, *input_gradient(objective, point, number / steps))
-    return state.moved(point, state.gradient, evaluate_only(objective, point, 1.0))
+class SparseWay(NamedTuple):
+    """Steps along the signs of the largest gradients.
+
+    Attributes:
+        threat: The ball.
+        sparsity: How many numbers change.
+        interval: Iterations between checkpoints.
+        longest: Length of the first step.
+    """
+
+    threat: ThreatModel
+    sparsity: Sparsity
+    interval: int
+    longest: float
+
+    def select(self, index: Tensor) -> "SparseWay":
+        """The sparsity of some of the images."""
+        return self._replace(sparsity=self.sparsity.select(index))
+
+    def next_point(self, state: State, number: int) -> tuple[Tensor, "SparseWay"]:
+        """A projected step."""
+        finite = torch.nan_to_num(state.gradient, nan=0.0)
+        direction = largest_signs(finite, self.sparsity.share)
+        ahead = state.point + state.step[:, None, None, None] * direction
+        return project(ahead, state.images, self.threat), self
+
+    def adapted(self, state: State, number: int) -> tuple[State, "SparseWay"]:
+        """After a checkpoint another share of the numbers changes."""
+        if number % self.interval:
+            return state, self
+        moved, sparsity = _adapted(state, self.sparsity, self.longest)
+        return moved, self._replace(sparsity=sparsity)
 
 
 def _adapted(state: State, sparsity: Sparsity, longest: float) -> tuple[State, Sparsity]:

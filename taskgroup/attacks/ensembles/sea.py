@@ -5,13 +5,13 @@ by the worst of the three, image by image.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from torch import Tensor
 
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
-from taskgroup.attacks.geometry import assert_inside
 from taskgroup.attacks.iterates import lowest_scored
-from taskgroup.attacks.phases import climb_phases
+from taskgroup.attacks.phases import lowest_of_phases
 from taskgroup.attacks.pixel_losses import raising
 from taskgroup.draws import Draws
 
@@ -59,20 +59,11 @@ class Sea:
             raised = raising(
                 objective, loss, attack="sea", score="seed_accuracy" if is_seed else "accuracy"
             )
-            if budget.epsilon == 0:
-                yield loss, images.clone()
-                continue
-            end = climb_phases(
-                raised,
-                images,
-                threat=budget,
-                steps=budget.steps,
-                draws=draws,
-                random_start=budget.random_start,
-                stop_at=0.0,
-                stops="batch" if is_seed else "image",
+            stops: Literal["image", "batch"] = "batch" if is_seed else "image"
+            yield (
+                loss,
+                lowest_of_phases(raised, images, budget=budget, draws=draws, stops=stops),
             )
-            yield loss, assert_inside(end.lowest, images, budget)
 
 
 sea = Sea()

@@ -14,9 +14,8 @@ from taskgroup.attacks.adam import adam_climb
 from taskgroup.attacks.apgd import climb
 from taskgroup.attacks.base import ATTACKS, AttackBudget, Objective
 from taskgroup.attacks.compatibility import check_norm, check_seed_compatible
-from taskgroup.attacks.geometry import assert_inside
 from taskgroup.attacks.iterates import lowest_scored
-from taskgroup.attacks.phases import Climber, climb_phases
+from taskgroup.attacks.phases import Climber, lowest_of_phases
 from taskgroup.attacks.pixel_losses import raising, with_losses
 from taskgroup.draws import Draws
 
@@ -71,9 +70,6 @@ class Tempered:
         images = images.detach()
         scale = temperature(with_losses(objective, attack="tempered").logit_gap(images))
         for name, member in MEMBERS.items():
-            if budget.epsilon == 0:
-                yield name, images.clone()
-                continue
             raised = raising(
                 objective,
                 member.loss,
@@ -82,17 +78,10 @@ class Tempered:
                 temperature=scale,
                 score="accuracy",
             )
-            end = climb_phases(
-                raised,
-                images,
-                threat=budget,
-                steps=budget.steps,
-                draws=draws,
-                climber=member.climber,
-                random_start=budget.random_start,
-                stop_at=0.0,
+            found = lowest_of_phases(
+                raised, images, budget=budget, draws=draws, climber=member.climber
             )
-            yield name, assert_inside(end.lowest, images, budget)
+            yield name, found
 
 
 def temperature(gaps: Tensor) -> Tensor:

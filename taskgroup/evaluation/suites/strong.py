@@ -3,7 +3,7 @@
 from typing import Literal
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
-from taskgroup.attacks.compatibility import check_fit
+from taskgroup.attacks.compatibility import WITHOUT_L1, check_fit
 from taskgroup.evaluation.objective.task_objective import predicted_by
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.suites.conditions import Condition
@@ -26,9 +26,11 @@ STANDARD: dict[Kind, Effort] = {
     "classification": (("autoattack", 100),),
     "regression": (("apgd_metrics", 300),),
 }
-FULL_ALSO: dict[Kind, Effort] = {"dense": (("segpgd", 100), ("cospgd", 100))}
+FULL_ALSO: dict[Kind, Effort] = {
+    "dense": (("segpgd", 100), ("cospgd", 100), ("padam_ce", 200), ("padam_cos", 200))
+}
 IN_L1 = {"tempered": "sea", "autoattack": "apgd_targeted"}
-"""What takes the place of an attack that has no step for an l1 ball."""
+"""What takes the place of an attack that has no step for an l1 ball; others are left out."""
 
 
 def kind_of(task: Task) -> Kind:
@@ -53,6 +55,8 @@ def strong_conditions(suite: Suite, threat: ThreatModel, main_task: Task) -> tup
     found = {}
     for name, steps in planned:
         attack = IN_L1.get(name, name) if threat.norm == "l1" else name
+        if threat.norm == "l1" and attack in WITHOUT_L1:
+            continue
         check_fit(attack, predicted_by(main_task), num_classes=main_task.info.num_classes)
         budget = AttackBudget(norm=threat.norm, epsilon=threat.epsilon, steps=steps)
         found[attack] = Condition(attack, NetworkAttack(attack, budget, (main_task.name,)))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from taskgroup.attacks.adam import RATE, adam_climb
+from taskgroup.attacks.adam import adam_climb
 from taskgroup.attacks.apgd import climb
-from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
+from taskgroup.attacks.base import ADAM_RATE, ATTACKS, AttackBudget, ThreatModel
 from taskgroup.attacks.ensembles.tempered import MEMBERS, temperature
 from taskgroup.attacks.losses.logits import logit_gap
 from taskgroup.attacks.phases import climb_phases
@@ -174,7 +174,7 @@ def test_a_phase_climbs_at_the_rate_of_its_own_ball(maps, images):
     found = []
 
     def recorded(*arguments, threat, **options):
-        found.append(RATE * threat.epsilon * 255)
+        found.append(ADAM_RATE * threat.epsilon * 255)
         return adam_climb(*arguments, threat=threat, **options)
 
     threat = ThreatModel(epsilon=8 / 255)

@@ -58,7 +58,10 @@ EFFORTS = [  # kind, quick, standard, full
         "dense",
         [("tempered", 50)],
         [("tempered", 300), ("sea", 300)],
-        [("tempered", 300), ("sea", 300), ("segpgd", 100), ("cospgd", 100)],
+        [
+            *(("tempered", 300), ("sea", 300), ("segpgd", 100), ("cospgd", 100)),
+            *(("padam_ce", 200), ("padam_cos", 200)),
+        ],
     ),
     (
         CLASSIFICATION,
