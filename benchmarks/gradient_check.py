@@ -1,31 +1,31 @@
 """How often the check of gradients flags honest networks and frauds, and what frauds would claim.
 
-Every network of a run is tried behind honest functions and behind tricks that leave its answers
-nearly as they are but spoil its gradient. A trick's claim is what ``tempered`` with 50 steps per
-member leaves of it; the truth is what 300 steps against the network without the trick leave when
-the images are scored through the trick.
+Every network is tried behind honest functions and behind tricks that leave its answers nearly as
+they are but spoil its gradient. A trick's claim is what the main attack of suite ``quick`` leaves
+of it; the truth is what that of ``standard`` against the network without the trick leaves when the
+images are scored through the trick.
 
-    OMP_NUM_THREADS=1 python benchmarks/gradient_check.py runs/quickstart-1 --trials 0 1 10
+    OMP_NUM_THREADS=1 python benchmarks/gradient_check.py runs/quickstart-1/checkpoints/0000[01].pt
 """
 
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
-from taskgroup.attacks.base import AttackBudget, ThreatModel
+from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.loading import NetworkSources, TrainedModel, load_networks
 from taskgroup.evaluation.objective.network import fixed_network
-from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest
 from taskgroup.evaluation.scoring import predict, sums_per_image
+from taskgroup.evaluation.suites.strong import Suite, strong_conditions
 from taskgroup.evaluation.verdict.gradient_check import check_gradients
 from taskgroup.evaluation.verdict.worst_case import worst_case
-from taskgroup.results.run_directory import RunDirectory
 
 IMAGES = 32
 Images = Callable[[Tensor], Tensor]
@@ -109,6 +109,18 @@ def flip_small(gradient: Tensor) -> Tensor:
     return gradient.where(sizes > sizes.flatten(1).median(1).values.view(-1, 1, 1, 1), -gradient)
 
 
+def flip_half(gradient: Tensor) -> Tensor:
+    """The opposite sign in the left half."""
+    spoilt = gradient.clone()
+    spoilt[..., : gradient.shape[-1] // 2] *= -1
+    return spoilt
+
+
+def shifted(gradient: Tensor) -> Tensor:
+    """The gradient of the pixel 3 to the right."""
+    return gradient.roll(3, -1)
+
+
 def flip_low(gradient: Tensor) -> Tensor:
     """The opposite sign of what is coarse."""
     low = interpolate(avg_pool2d(gradient, 8), scale_factor=8.0, mode="nearest")
@@ -126,6 +138,34 @@ def rounded(levels: int) -> Images:
     return lambda images: (levels * images).round() / levels
 
 
+def jpeg(images: Tensor, size: int = 8, step: float = 0.1) -> Tensor:
+    """Rounded cosine coefficients of 8 x 8 pixels, as JPEG keeps them."""
+    grid = torch.arange(size, dtype=images.dtype)
+    basis = torch.cos(torch.pi / size * (grid[None] + 0.5) * grid[:, None]) * (2 / size) ** 0.5
+    basis[0] *= 0.5**0.5
+    tiles = images.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).transpose(-2, -3)
+    kept = (basis @ tiles @ basis.T / step).round() * step
+    return (basis.T @ kept @ basis).transpose(-2, -3).flatten(-4, -3).flatten(-2)
+
+
+def sharpened(images: Tensor) -> Tensor:
+    """The images and once more what a blur takes from them."""
+    return 2 * images - blurred(images)
+
+
+def standardised(images: Tensor) -> Tensor:
+    """Each image with the same mean and contrast."""
+    mean, spread = images.mean((1, 2, 3), True), images.std((1, 2, 3), keepdim=True)
+    return (0.5 + 0.2 * (images - mean) / (spread + 1e-3)).clamp(0, 1)
+
+
+def smooth(images: Tensor) -> Tensor:
+    """Three steps that lower the total variation."""
+    for _ in range(3):
+        images = 0.5 * images + 0.25 * (blurred(images) + blurred(images, 5))
+    return images
+
+
 HONEST: dict[str, tuple[Images, Images]] = {
     "nothing": (same, same),
     "blur": (blurred, same),
@@ -134,6 +174,13 @@ HONEST: dict[str, tuple[Images, Images]] = {
     "median of 3 x 3": (median, same),
     "clipping": (lambda images: images.clamp(0.1, 0.9), same),
     "sigmoid contrast": (lambda images: torch.sigmoid(8 * (images - 0.5)), same),
+    "sharpening": (sharpened, same),
+    "equal contrast": (standardised, same),
+    "smoothing in 3 steps": (smooth, same),
+    "double resolution": (
+        lambda x: avg_pool2d(interpolate(x, scale_factor=2.0, mode="bilinear"), 2),
+        same,
+    ),
     "grey": (lambda images: images.mean(1, keepdim=True).expand_as(images), same),
     "logits x 10": (same, lambda prediction: 10 * prediction),
     "logits / 1000": (same, lambda prediction: prediction / 1000),
@@ -154,16 +201,21 @@ FRAUDS: dict[str, tuple[Images, Images]] = {
     "signs of every 8th column": (changed(lambda g: flip_every(g, columns=8)), same),
     "signs of small entries": (changed(flip_small), same),
     "signs of what is coarse": (changed(flip_low), same),
+    "signs of the left half": (changed(flip_half), same),
+    "the neighbour's gradient": (changed(shifted), same),
+    "straight-through JPEG": (through(jpeg, same), same),
+    "JPEG": (jpeg, same),
+    "straight-through rounded logits": (same, through(lambda p: 4 * (p / 4).round(), same)),
+    "gradient of saturated logits": (same, through(same, lambda p: torch.tanh(20 * p))),
     "noise": (changed(add_noise), same),
     "no gradient": (lambda images: images.detach(), same),
     "k-WTA": (winners, same),
 }
 
 
-def attacked(trained: TrainedModel, batch: Batch, steps: int) -> list[Tensor]:
-    """Images by member of the attack."""
-    budget = AttackBudget(norm=trained.threat.norm, epsilon=8 / 255, steps=steps)
-    attack = NetworkAttack("tempered", budget, (trained.main_task,))
+def attacked(trained: TrainedModel, batch: Batch, suite: Suite) -> list[Tensor]:
+    """Images by member of a suite's main attack."""
+    attack = strong_conditions(suite, at_eight(trained), trained.main)[0].perturbation
     network = NetworkUnderTest(trained.model, trained.tasks)
     return list(attack.apply(network, batch, BatchSeed(0, 0)).values())
 
@@ -185,16 +237,14 @@ def score(trained: TrainedModel, batch: Batch, images: list[Tensor]) -> float:
 def main() -> None:
     """Print the rows of the tables in ``gradient_check.md``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("--trials", type=int, nargs="+", required=True)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--only", choices=("honest", "frauds"))
     arguments = parser.parse_args()
-    run = RunDirectory.open(arguments.run)
-    for number in arguments.trials:
-        loaded = load_networks(NetworkSources((str(run.checkpoint_path(number)),)))
+    for path in arguments.checkpoints:
+        loaded = load_networks(NetworkSources((str(path),)))
         trained, batch = loaded.networks[0], loaded.batch(0, 0, IMAGES)
         with fixed_network(trained.model):
-            best = attacked(trained, batch, 300) if arguments.only != "honest" else []
+            best = attacked(trained, batch, "standard") if arguments.only != "honest" else []
         kinds = {"honest": HONEST, "frauds": FRAUDS}
         for kind in [arguments.only] if arguments.only else kinds:
             for name, functions in kinds[kind].items():
@@ -207,11 +257,11 @@ def main() -> None:
                     threat=at_eight(trained),
                     at_once=IMAGES,
                 )
-                row = f"{kind} | trial {number} | {name} | {check.share:.2f}"
+                row = f"{kind} | {path.stem} | {name} | {check.share:.2f}"
                 row += f" | {'flagged' if check.is_failed else check.text or 'passes'}"
                 if kind == "frauds":
                     with fixed_network(tried.model):
-                        claim = score(tried, batch, attacked(tried, batch, 50))
+                        claim = score(tried, batch, attacked(tried, batch, "quick"))
                         row += f" | {claim:.1f} | {score(tried, batch, best):.1f}"
                 print(f"| {row} |", flush=True)
 
