@@ -78,6 +78,19 @@ def short_quick(monkeypatch: pytest.MonkeyPatch, short_gradient_check: None) -> 
 
 
 @pytest.fixture
+def left_out(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """``left_out()`` tells which damaged files were named since the last time."""
+
+    def told() -> list[str]:
+        said = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        assert all("\n" not in message for message in said)
+        return [message.removeprefix("left out: ") for message in said]
+
+    return told
+
+
+@pytest.fixture
 def generator() -> torch.Generator:
     """A seeded generator."""
     return torch.Generator().manual_seed(0)

@@ -18,11 +18,14 @@ finds what it had finished, and one with other settings does not.
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from logging import getLogger
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from taskgroup.errors import DataError
 from taskgroup.results.records import (
     DimensionRow,
     EvaluationRow,
@@ -37,6 +40,27 @@ from taskgroup.results.records.codec import decode, encode
 from taskgroup.results.storage.base import Storage
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+_log = getLogger(__name__)
+
+
+def or_left_out(parse: Callable[[], T]) -> T | None:
+    """What a file holds, or None where it is damaged: then it is named in one warning.
+
+    Args:
+        parse: Makes records of content that has been read; a place that cannot be reached is no
+            damage, and stops whoever reads.
+    """
+    try:
+        return parse()
+    except DataError as error:
+        _name_once(str(error))
+        return None
+
+
+@cache
+def _name_once(problem: str) -> None:
+    _log.warning("left out: %s", problem)
 
 
 def write_records(storage: Storage, name: str, record: type[R], rows: Sequence[R]) -> None:
@@ -48,13 +72,16 @@ def write_records(storage: Storage, name: str, record: type[R], rows: Sequence[R
     storage.write(name, encode(record, rows))
 
 
-def read_records(storage: Storage, name: str, record: type[R]) -> list[R]:
-    """The records of one file, in the order written.
+def read_records(storage: Storage, name: str, record: type[R]) -> list[R] | None:
+    """The records of one file, in the order written; None where it is damaged, as it says.
+
+    Torn, foreign, or lacking a column that the record needs.
 
     Raises:
-        DataError: The file is missing, torn or foreign, or lacks a column that it needs.
+        DataError: The storage cannot be reached.
     """
-    return decode(record, storage.read(name), source=storage.full(name))
+    content = storage.read(name)
+    return or_left_out(lambda: decode(record, content, source=storage.full(name)))
 
 
 @dataclass(frozen=True)
@@ -90,14 +117,19 @@ class RecordFolder(Generic[R]):
     def latest(self, storage: Storage) -> list[R]:
         """The latest rows about each thing, in the order written; none if there are none.
 
+        A file that is torn or foreign, or lacks a column that it needs, is named in a warning and
+        left out.
+
         Raises:
-            DataError: A file is torn or foreign, or lacks a column that it needs.
+            DataError: The storage cannot be reached.
         """
         names = [f"{self.folder}/{name}" for name in self._names(storage)]
+        found = [read_records(storage, name, self.record) for name in names]
+        files = [file for file in found if file is not None]
         latest: dict[Any, list[R]] = {}
-        for name in names if self.key else names[-1:]:
+        for file in files if self.key else files[-1:]:
             rows: dict[Any, list[R]] = {}
-            for row in read_records(storage, name, self.record):
+            for row in file:
                 about = attrgetter(*self.key)(row) if self.key else None
                 rows.setdefault(about, []).append(row)
             latest.update(rows)

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, Self
@@ -23,7 +24,7 @@ from typing import Literal, Self
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
-from taskgroup.results.record_files import EVALUATIONS, PANELS, write_records
+from taskgroup.results.record_files import EVALUATIONS, PANELS, or_left_out, write_records
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.records.codec import decode, to_table
 from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
@@ -225,26 +226,37 @@ class RunDirectory:
         A file that lacks one of ``docs/records.md`` has its default there, else null.
 
         Raises:
-            DataError: As ``trials``, or a column that this version does not know has types in two
-                files that have nothing in common.
+            DataError: The storage cannot be reached, or a column that this version does not know
+                has types in two files that have nothing in common.
         """
         return to_table(TrialResult, self.trials())
 
     def trials(self) -> list[TrialResult]:
         """Every trial, by number.
 
+        A file that is torn or foreign, lacks a column that it needs, or holds the trial of another
+        file is named in a warning and left out.
+
         Raises:
-            DataError: A file is torn or foreign, lacks a column that it needs, or holds the trial
-                of another file.
+            DataError: The storage cannot be reached.
         """
-        names = self.storage.names("trials", ".parquet")
+        names = self._trial_files()
         found = [
-            self._only(decode(TrialResult, content, source=self.place_of(name)), name)
+            or_left_out(partial(self._trial, name, content))
             for name, content in zip(names, self.storage.read_all(names), strict=True)
         ]
-        return sorted(found, key=attrgetter("number"))
+        return sorted((one for one in found if one is not None), key=attrgetter("number"))
 
-    def _only(self, trials: Sequence[TrialResult], name: str) -> TrialResult:
+    def next_number(self) -> int:
+        """The number of a new trial: above all others, those of damaged records included."""
+        taken = (re.fullmatch(r"trials/(\d+)\.parquet", name) for name in self._trial_files())
+        return 1 + max((int(match[1]) for match in taken if match), default=-1)
+
+    def _trial_files(self) -> list[str]:
+        return self.storage.names("trials", ".parquet")
+
+    def _trial(self, name: str, content: bytes) -> TrialResult:
+        trials = decode(TrialResult, content, source=self.place_of(name))
         if len(trials) != 1:
             raise DataError(
                 f"{self.place_of(name)} must hold one trial, but holds {len(trials)}; move it away"
@@ -275,7 +287,7 @@ class RunDirectory:
         """The rows of each trial's latest evaluation on each split, in the order written.
 
         Raises:
-            DataError: A file is torn or foreign, or lacks a column that it needs.
+            DataError: The storage cannot be reached.
         """
         return EVALUATIONS.latest(self.storage)
 
@@ -283,7 +295,7 @@ class RunDirectory:
         """The pictures of each trial's latest evaluation that kept any, in the order written.
 
         Raises:
-            DataError: A file is torn or foreign, or lacks a column that it needs.
+            DataError: The storage cannot be reached.
         """
         return PANELS.latest(self.storage)
 

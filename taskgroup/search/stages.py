@@ -61,7 +61,7 @@ def stages_of(space: SearchSpace) -> tuple[Opener, ...]:
 def _searching(space: SearchSpace) -> Opener:
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         own = _of(records, "search")
-        study = Proposals(space, run.journal_path, own, first_number=_next_number(records))
+        study = Proposals(space, run.journal_path, own, first_number=run.next_number())
         return Stage("search" if space.search.confirm else "", space, study, own)
 
     return opened
@@ -72,7 +72,7 @@ def _proxy(space: SearchSpace, proxy: ProxyConfig) -> Opener:
 
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         own = _of(records, "proxy")
-        study = Proposals(cheap, run.journal_path, own, first_number=_next_number(records))
+        study = Proposals(cheap, run.journal_path, own, first_number=run.next_number())
         return Stage("proxy stage", cheap, ProxyTrials(study), own)
 
     return opened
@@ -81,7 +81,7 @@ def _proxy(space: SearchSpace, proxy: ProxyConfig) -> Opener:
 def _real(space: SearchSpace, proxy: ProxyConfig) -> Opener:
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         planned = plan_promotions(space, proxy, _of(records, "proxy"))
-        return _listed("real setting", space, planned, records)
+        return _listed("real setting", space, planned, run, records)
 
     return opened
 
@@ -89,16 +89,20 @@ def _real(space: SearchSpace, proxy: ProxyConfig) -> Opener:
 def _confirming(space: SearchSpace, confirm: ConfirmConfig) -> Opener:
     def opened(run: RunDirectory, records: Sequence[TrialResult]) -> Stage:
         planned = plan_confirmations(space, confirm, _of(records, "search"))
-        return _listed("confirm stage", space, planned, records)
+        return _listed("confirm stage", space, planned, run, records)
 
     return opened
 
 
 def _listed(
-    name: str, space: SearchSpace, planned: Sequence[TrialResult], records: Sequence[TrialResult]
+    name: str,
+    space: SearchSpace,
+    planned: Sequence[TrialResult],
+    run: RunDirectory,
+    records: Sequence[TrialResult],
 ) -> Stage:
     """A stage that runs a list to the end: nothing is proposed and nothing stopped."""
-    trials = renumbered(planned, records, first_number=_next_number(records))
+    trials = renumbered(planned, records, first_number=run.next_number())
     unhurried = space.search.model_copy(update={"scheduler": "none"})
     known = {record.number for record in records}
     return Stage(
@@ -111,7 +115,3 @@ def _listed(
 
 def _of(records: Sequence[TrialResult], stage: StageName) -> tuple[TrialResult, ...]:
     return tuple(record for record in records if record.stage == stage)
-
-
-def _next_number(records: Sequence[TrialResult]) -> int:
-    return max((record.number for record in records), default=-1) + 1

@@ -1,5 +1,6 @@
 """Numbered files of records: later rows stand for earlier ones about the same."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,12 +33,15 @@ def storage(tmp_path: Path) -> Storage:
     return open_storage(tmp_path)
 
 
-def test_a_file_holds_what_was_written(storage: Storage) -> None:
+def test_a_file_holds_what_was_written(storage: Storage, left_out: Callable[[], list[str]]) -> None:
     rows = [ROW, replace(ROW, score=0.25)]
     write_records(storage, "shards/x.parquet", TransferRow, rows)
     assert read_records(storage, "shards/x.parquet", TransferRow) == rows
-    with pytest.raises(DataError, match=r"shards/x\.parquet must be .* evaluation records, but"):
-        read_records(storage, "shards/x.parquet", EvaluationRow)
+    assert read_records(storage, "shards/x.parquet", EvaluationRow) is None
+    (problem,) = left_out()
+    assert "shards/x.parquet must be a parquet file of taskgroup evaluation records, but" in problem
+    with pytest.raises(DataError, match=r"shards/y\.parquet must be readable"):
+        read_records(storage, "shards/y.parquet", TransferRow)
 
 
 def test_an_empty_folder_has_no_rows(storage: Storage) -> None:
@@ -52,10 +56,26 @@ def test_later_rows_stand_for_all_earlier_ones_about_the_same(storage: Storage) 
     assert BY_TARGET.latest(storage) == [replace(ROW, score=0.125), other]
 
 
-def test_without_a_key_only_the_last_file_is_read(storage: Storage) -> None:
+def test_without_a_key_the_last_file_that_can_be_read_counts(
+    storage: Storage, left_out: Callable[[], list[str]]
+) -> None:
     storage.write("transfers/0001-torn.parquet", b"PAR1")
     TRANSFERS.write(storage, [replace(ROW, source=3), replace(ROW, source=4)])
+    storage.write("transfers/0003-torn.parquet", b"PAR1")
     assert [row.source for row in TRANSFERS.latest(storage)] == [3, 4]
+    assert [name in said for name, said in zip(("0001", "0003"), left_out(), strict=True)]
+
+
+def test_a_damaged_file_leaves_the_others_and_is_named_once(
+    storage: Storage, left_out: Callable[[], list[str]]
+) -> None:
+    BY_TARGET.write(storage, [ROW], base="0001-a.parquet")
+    BY_TARGET.write(storage, [replace(ROW, score=0.125)], base="0002-b.parquet")
+    whole = storage.read(f"{BY_TARGET.folder}/0002-b.parquet")
+    storage.write(f"{BY_TARGET.folder}/0002-b.parquet", whole[:-9])
+    for _ in range(2):
+        assert BY_TARGET.latest(storage) == [ROW]
+    assert len(left_out()) == 1
 
 
 def test_files_are_numbered_after_the_highest_and_never_share_a_name(storage: Storage) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from taskgroup import __version__
+from taskgroup.errors import DataError
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources
 from taskgroup.evaluation.shards.shard import Part, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.record_files import read_records, write_records
+from taskgroup.results.record_files import or_left_out, read_records, write_records
 from taskgroup.results.records import ImageRow, Panel
 from taskgroup.results.storage.base import Storage
 
@@ -54,18 +55,25 @@ class ShardStore:
         return f"{FOLDER}/{number}-{condition.name}-{key}-{shard.first:06d}.parquet"
 
     def load(self, shard: Shard) -> tuple[ShardResult, list[Panel]] | None:
-        """A finished shard, or None.
+        """A finished shard; None where there is none, or where a file of it is damaged.
+
+        A damaged file is named in a warning; the shard is run again, and its files replaced.
 
         Raises:
-            DataError: Its file is torn or foreign.
+            DataError: The storage cannot be reached.
         """
         name = self.name(shard)
         if not self.storage.exists(name):
             return None
         pictures = _panels_name(name)
-        is_shown = self.storage.exists(pictures)
-        panels = read_records(self.storage, pictures, Panel) if is_shown else []
-        return self._result(shard, read_records(self.storage, name, ImageRow)), panels
+        rows = read_records(self.storage, name, ImageRow)
+        panels: list[Panel] | None = []
+        if self.storage.exists(pictures):
+            panels = read_records(self.storage, pictures, Panel)
+        if rows is None or panels is None:
+            return None
+        result = or_left_out(lambda: self._result(shard, rows))
+        return None if result is None else (result, panels)
 
     def save(self, shard: Shard, result: ShardResult, panels: Sequence[Panel]) -> None:
         """Write a finished shard, its pictures first.
@@ -99,22 +107,25 @@ class ShardStore:
         ]
 
     def _result(self, shard: Shard, rows: Sequence[ImageRow]) -> ShardResult:
-        """Rows in the order written, as they were found."""
+        """Rows in the order written, as they were found.
+
+        Raises:
+            DataError: They are not those of the shard.
+        """
         positions = {subject.trial: place for place, subject in enumerate(self.subjects)}
+        fields = _image_fields(self.subjects[shard.network], shard, self.loaded.sources)
+        self._check(shard, all(row.scored_trial in positions for row in rows), "networks")
+        for name, value in fields.items():
+            self._check(shard, all(getattr(row, name) == value for row in rows), name)
         grouped: dict[tuple[str, int], dict[str, list[ImageRow]]] = {}
         for row in rows:
             grouped.setdefault((row.member, positions[row.scored_trial]), {}).setdefault(
                 row.task, []
             ).append(row)
+        networks = {network for _, network in grouped}
+        self._check(shard, networks == {shard.network, *shard.transfer_targets}, "networks")
         parts = tuple(
-            Part(
-                member,
-                network,
-                {
-                    task: torch.tensor([row.sums for row in own], dtype=torch.float64)
-                    for task, own in tasks.items()
-                },
-            )
+            Part(member, network, {task: self._sums(shard, own) for task, own in tasks.items()})
             for (member, network), tasks in grouped.items()
         )
         own = next(tasks for (_, network), tasks in grouped.items() if network == shard.network)
@@ -124,6 +135,23 @@ class ShardStore:
             valid={task: torch.tensor([row.valid for row in rows]) for task, rows in own.items()},
             seconds=rows[0].seconds,
         )
+
+    def _sums(self, shard: Shard, rows: Sequence[ImageRow]) -> torch.Tensor:
+        """The sums of one task of one member, ``(N, S)``."""
+        images = [row.image for row in rows]
+        self._check(shard, images == list(range(shard.first, shard.stop)), "images")
+        tasks = {task.name: task for task in self.loaded.networks[shard.network].tasks}
+        self._check(shard, rows[0].task in tasks, "tasks")
+        expected = tasks[rows[0].task].metric().size
+        self._check(shard, all(len(row.sums) == expected for row in rows), "sums")
+        return torch.tensor([row.sums for row in rows], dtype=torch.float64)
+
+    def _check(self, shard: Shard, is_right: bool, what: str) -> None:
+        if not is_right:
+            raise DataError(
+                f"{self.storage.full(self.name(shard))} must hold the {what} that it was written "
+                "with, but was changed; its images are attacked again"
+            )
 
 
 def _image_fields(subject: Subject, shard: Shard, sources: NetworkSources) -> dict[str, Any]:

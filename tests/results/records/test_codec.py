@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from random import Random
 from typing import Any, Literal, get_origin, get_type_hints
@@ -12,7 +13,14 @@ import pytest
 
 from taskgroup.errors import DataError
 from taskgroup.results.records import EpochRow, EvaluationRow, ImageRow, Record, TrialResult
-from taskgroup.results.records.codec import VERSION_KEY, decode, encode, schema_of, to_table
+from taskgroup.results.records.codec import (
+    DIGEST_KEY,
+    VERSION_KEY,
+    decode,
+    encode,
+    schema_of,
+    to_table,
+)
 from taskgroup.results.records.columns import columns_of
 
 Make = Callable[[type[Record], Random], Record]
@@ -58,7 +66,34 @@ def test_records_come_back_as_they_were(record: type[Record], make: Make, seed: 
     content = encode(record, rows)
     assert decode(record, content, source="x") == rows
     found, expected = read(content).schema, schema_of(record)
-    assert (found, found.metadata) == (expected, expected.metadata)
+    assert found == expected
+    metadata = dict(found.metadata)
+    assert len(metadata.pop(DIGEST_KEY)) == 64
+    assert metadata == expected.metadata
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_bit_is_never_read_as_another_value(
+    record: type[Record], make: Make, seed: int
+) -> None:
+    random = Random(seed)
+    rows = [make(record, random) for _ in range(3)]
+    content = encode(record, rows)
+    for bit in random.sample(range(8 * len(content)), 40):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        with suppress(DataError):
+            assert repr(decode(record, bytes(changed), source="x")) == repr(rows)
+
+
+def test_values_changed_behind_the_check_sum_are_refused(record: type[Record], make: Make) -> None:
+    rows = [make(record, Random(seed)) for seed in range(2)]
+    other = pq.ParquetFile(pa.BufferReader(encode(record, rows[::-1]))).read()
+    kept = read(encode(record, rows)).schema.metadata
+    sink = pa.BufferOutputStream()
+    pq.write_table(other.replace_schema_metadata(kept), sink)
+    with pytest.raises(DataError, match=r"do not have the check sum that they were written with"):
+        decode(record, bytes(sink.getvalue()), source="x")
 
 
 def test_a_missing_column_takes_the_default_or_is_named(
