@@ -17,6 +17,10 @@ class DataError(TaskgroupError):
     """A data set, a checkpoint or a run directory is missing, foreign or damaged."""
 
 
+class CheckpointError(DataError):
+    """A trial cannot be resumed from a checkpoint: it is damaged, or another trial's."""
+
+
 class ResourceError(TaskgroupError):
     """The machine or the cluster lacks what was asked for: CPUs, memory, disk."""
 

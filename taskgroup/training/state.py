@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from taskgroup.config import flat
-from taskgroup.errors import ConfigError, DataError
+from taskgroup.errors import CheckpointError, DataError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.results.records import EpochRow
 from taskgroup.results.records.plain import from_plain, to_plain
@@ -79,16 +79,24 @@ def restore_state(state: TrialState, checkpoint: Checkpoint) -> tuple[EpochRow, 
     """Load a checkpoint into ``state`` in place and return the rows of the finished epochs.
 
     Raises:
-        DataError: It is not one of training.
-        ConfigError: It belongs to another trial.
+        CheckpointError: It is not one of training, belongs to another trial or does not fit it.
     """
     training = _training_part(checkpoint)
     _check_same_trial(state.config, checkpoint)
-    state.model.load_state_dict(rebuild(checkpoint).state_dict())
-    state.weighting.load_state_dict(training["weighting"])
-    state.optimizer.load_state_dict(training["optimizer"])
-    state.step.load_state_dict(training.get("step_state", {}))
-    return _rows(training, checkpoint.source)
+    try:
+        state.model.load_state_dict(rebuild(checkpoint).state_dict())
+        state.weighting.load_state_dict(training["weighting"])
+        state.optimizer.load_state_dict(training["optimizer"])
+        state.step.load_state_dict(training.get("step_state", {}))
+        return _rows(training, checkpoint.source)
+    except DataError as error:
+        raise CheckpointError(str(error)) from None
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:120]
+        raise CheckpointError(
+            f"{checkpoint.source} must hold the state of its trial to continue it, but does not "
+            f"fit it ({problem}); start the trial again"
+        ) from None
 
 
 def read_rows(path: Place) -> tuple[EpochRow, ...]:
@@ -108,7 +116,7 @@ def _rows(training: Mapping[str, Any], source: str) -> tuple[EpochRow, ...]:
 def _training_part(checkpoint: Checkpoint) -> Mapping[str, Any]:
     training = checkpoint.training or {}
     if not {"optimizer", "weighting", "rows"} <= set(training):
-        raise DataError(
+        raise CheckpointError(
             f"{checkpoint.source} must hold the state of a training to continue it, but has "
             "weights only; start the trial again"
         )
@@ -121,7 +129,7 @@ def _check_same_trial(config: TrialConfig, checkpoint: Checkpoint) -> None:
     for key in sorted(set(ours) | set(theirs)):
         if key.startswith(FREE_KEYS) or ours.get(key) == theirs.get(key):
             continue
-        raise ConfigError(
+        raise CheckpointError(
             f"{checkpoint.source} must come from the same trial to continue it, but its {key} "
             f"is {theirs.get(key)!r} instead of {ours.get(key)!r}; resume with its own "
             "configuration"

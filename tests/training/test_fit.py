@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskgroup.data.loading import open_dataset
-from taskgroup.errors import ConfigError, DataError, DivergedError
+from taskgroup.errors import CheckpointError, ConfigError, DataError, DivergedError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.training.checks import build_tasks
 from taskgroup.training.epoch import check_finite, num_images
@@ -290,7 +290,9 @@ def test_resume_refuses_another_trial(trial, recorder, tmp_path):
     path = tmp_path / "one.pt"
     fit(trial(), recorder(), checkpoint=path)
     other = trial(training={"learning_rate": 0.5, "epochs": 3})
-    with pytest.raises(ConfigError, match=r"its training\.learning_rate is 0\.001 instead of 0\.5"):
+    with pytest.raises(
+        CheckpointError, match=r"training\.learning_rate is 0\.001 instead of 0\.5"
+    ):
         fit(other, recorder(), resume=path)
 
 
@@ -318,8 +320,28 @@ def test_a_checkpoint_without_a_key_that_has_a_default_today_is_resumed(trial, r
     fit(trial(training={"epochs": 3}), reporter, resume=path)
     assert [row.epoch for row in reporter.rows] == [3]
     other = trial(training={"epochs": 3, "poly_power": 0.5})
-    with pytest.raises(ConfigError, match=r"its training\.poly_power is 0\.9 instead of 0\.5"):
+    with pytest.raises(CheckpointError, match=r"its training\.poly_power is 0\.9 instead of 0\.5"):
         fit(other, recorder(), resume=path)
+
+
+ODD = {
+    "no optimizer": lambda training: {**training, "optimizer": None},
+    "other groups": lambda training: {**training, "optimizer": {"state": {}, "param_groups": []}},
+    "a list": lambda training: {**training, "weighting": [1]},
+    "foreign weighting": lambda training: {**training, "weighting": {"mars": torch.ones(1)}},
+    "rows of numbers": lambda training: {**training, "rows": [1]},
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_state_that_does_not_fit_its_trial_is_one_line(trial, recorder, tmp_path, name):
+    path = tmp_path / "odd.pt"
+    fit(trial(), recorder(), checkpoint=path)
+    old = load_checkpoint(path)
+    save_checkpoint(replace(old, training=ODD[name](dict(old.training))), path)
+    with pytest.raises(CheckpointError, match=r"odd\.pt must h") as caught:
+        fit(trial(training={"epochs": 3}), recorder(), resume=path)
+    assert "\n" not in str(caught.value)
 
 
 def test_rows_of_a_checkpoint_may_have_other_keys(trial, recorder, tmp_path):

@@ -12,7 +12,7 @@ from platform import python_version
 from typing import Protocol
 
 from taskgroup.config import parse, parse_yaml
-from taskgroup.errors import DataError, ResourceError, TaskgroupError
+from taskgroup.errors import CheckpointError, DataError, ResourceError, TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.places import Place
@@ -161,7 +161,11 @@ def record_trial(
         resume = _resumable(recorder, checkpoint)
         if recorder.record.status != "complete":
             config = parse(TrialConfig, planned.config)
-            train(config, recorder, checkpoint=checkpoint, resume=resume)
+            try:
+                train(config, recorder, checkpoint=checkpoint, resume=resume)
+            except CheckpointError:
+                recorder.restore(())
+                train(config, recorder, checkpoint=checkpoint, resume=None)
     except Exception as error:
         recorder.fail(why_failed(error))
     if recorder.record.status == "interrupted":

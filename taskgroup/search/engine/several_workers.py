@@ -22,7 +22,7 @@ from ray.exceptions import RayActorError
 
 from taskgroup.cluster.placement import ResourcesConfig
 from taskgroup.cluster.surroundings import Surroundings
-from taskgroup.errors import TaskgroupError
+from taskgroup.errors import CheckpointError, TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.recording import Train, WorkerClock, record_trial, why_failed
@@ -230,7 +230,10 @@ def _follow(group: WorkerGroup, *, gate: Any, train: Train) -> None:
     if config is None:
         return
     try:
-        train(config, _Silent(), group=group)
+        try:
+            train(config, _Silent(), group=group)
+        except CheckpointError:  # on every worker alike: the first one starts the trial again
+            train(config, _Silent(), group=group)
     except Exception as error:
         ray.get(gate.give_reason.remote(why_failed(error)))
         raise
@@ -244,8 +247,9 @@ def _lead(
 
     def train_together(config: TrialConfig, reporter: Reporter, **paths: Any) -> None:
         nonlocal begun
-        begun = True
-        group.from_first(config)
+        if not begun:
+            begun = True
+            group.from_first(config)
         train(config, reporter, **{**paths, "group": group})
 
     run, emit = RunDirectory.open(folder), partial(_tell, gate)

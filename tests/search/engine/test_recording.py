@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from taskgroup.errors import DataError, DivergedError
+from taskgroup.errors import CheckpointError, DataError, DivergedError
+from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow, TrialResult
+from taskgroup.results.records.plain import to_plain
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
 from taskgroup.search.engine.recording import TrialRecorder, WorkerClock, record_trial
@@ -143,6 +145,27 @@ def test_damaged_checkpoint_means_a_fresh_start(
     assert resumed == [None]
     assert [row.epoch for row in record.epochs] == [1, 2, 3, 4]
     assert record.seconds < 100
+    assert record.status == "complete"
+
+
+def test_a_checkpoint_that_cannot_be_resumed_means_a_fresh_start(
+    run: RunDirectory, planned: TrialResult, pretend: Any
+) -> None:
+    """Its rows can be read, but not what else it holds."""
+    state = {"optimizer": {}, "weighting": {}, "rows": [to_plain(EpochRow(1, {}, 1.0, 1))]}
+    path = run.checkpoint_path(planned.number)
+    save_checkpoint(Checkpoint({}, (), {}, 1, state), path)
+    resumed: list[Any] = []
+
+    def training(config: Any, reporter: Any, *, checkpoint: Any, resume: Any) -> None:
+        resumed.append(resume)
+        if resume is not None:
+            raise CheckpointError("it does not fit")
+        pretend()(config, reporter)
+
+    record = record_trial(training, run, planned, clock=WorkerClock(), emit=lambda _: None)
+    assert resumed == [path, None]
+    assert [row.epoch for row in record.epochs] == [1, 2, 3, 4]
     assert record.status == "complete"
 
 
