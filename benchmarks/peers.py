@@ -1,8 +1,9 @@
 """Attacks of other packages behind one signature, for the strength table.
 
 Each takes ``logits(images)``, images ``(N, 3, H, W)``, labels ``(N,)`` or ``(N, H, W)`` with -100
-where nothing is labelled, and the L-infinity radius, and gives attacked images. A package that is
-not installed is left out:
+where nothing is labelled, and the L-infinity radius, and gives attacked images. Attacks that look
+for small distortions are run as Halmosi, Mohos and Jelasity 2024 (arXiv:2407.09150) run them at a
+fixed radius, and cut to it. A package that is not installed is left out:
 
     pip install torchattacks pyautoattack adv-lib adversarial-robustness-toolbox
 """
@@ -10,16 +11,24 @@ not installed is left out:
 import os
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 
 import numpy as np
 import torch
+from own_peers import (
+    IGNORED,
+    Peer,
+    balanced_hinge,
+    cosine,
+    cosine_weighted,
+    cross_entropy,
+    padam,
+    targeted_margin,
+)
 from torch import Tensor, nn
 
-IGNORED = -100
-Peer = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
 PACKAGES = {
     "torchattacks": "torchattacks",
     "pyautoattack": "pyautoattack",
@@ -49,16 +58,6 @@ def torchattacks_pgd(steps: int) -> Peer:
         return made(images, labels)
 
     return attack
-
-
-def torchattacks_autoattack(
-    logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float
-) -> Tensor:
-    """Its AutoAttack, version standard."""
-    import torchattacks
-
-    count = logits(images[:1]).shape[1]
-    return torchattacks.AutoAttack(logits, eps=epsilon, n_classes=count, seed=0)(images, labels)
 
 
 def pyautoattack_standard(
@@ -114,25 +113,66 @@ def adv_lib_dense(name: str, **options: object) -> Peer:
     return attack
 
 
-CLASSIFICATION: Mapping[tuple[str, str], Peer] = {
-    ("torchattacks", "PGD-100"): torchattacks_pgd(100),
-    ("torchattacks", "AutoAttack"): torchattacks_autoattack,
-    ("pyautoattack", "AutoAttack"): pyautoattack_standard,
-    ("adv_lib", "targeted APGD"): adv_lib_apgd,
-    ("art", "PGD-100, 5 starts"): art_pgd,
-}
-DENSE: Mapping[tuple[str, str], Peer] = {
-    ("torchattacks", "PGD-300"): torchattacks_pgd(300),
-    ("adv_lib", "ALMA prox, 500 steps"): adv_lib_dense(
-        "alma_prox", num_steps=500, mask_decay=False
-    ),
-    ("adv_lib", "PDPGD, 500 steps"): adv_lib_dense("pdpgd", norm=float("inf"), num_steps=500),
-    ("adv_lib", "DAG, 200 steps"): adv_lib_dense("dag", max_iter=200),
-}
+OWN = "own"
+"""Where attackers come from that belong to no package."""
+SLACKS = {"1/32": 1 / 32, "1/8": 1 / 8, "1/2": 1 / 2}
+RANKS = (1, 2, 3)
 
 
-def peers_for(is_dense: bool) -> dict[str, Peer]:
-    """The attacks of installed packages that fit a task, by what a reader calls them."""
-    here = installed()
-    every = DENSE if is_dense else CLASSIFICATION
+def classification_peers() -> Mapping[tuple[str, str], Peer]:
+    """By package and name."""
+    return {
+        ("torchattacks", "PGD-100"): torchattacks_pgd(100),
+        ("pyautoattack", "AutoAttack"): pyautoattack_standard,
+        ("adv_lib", "targeted APGD"): adv_lib_apgd,
+        ("art", "PGD-100, 5 starts"): art_pgd,
+        (OWN, "PAdam-CE, 200 steps"): padam(cross_entropy, 200),
+        **{
+            (OWN, f"targeted margin, rank {rank}, 300 steps"): targeted_margin(rank, 300)
+            for rank in RANKS
+        },
+        **{
+            (OWN, f"hinge, slack {name}, 300 steps"): balanced_hinge(slack, 300)
+            for name, slack in SLACKS.items()
+        },
+    }
+
+
+def dense_peers(effort: float) -> Mapping[tuple[str, str], Peer]:
+    """By package and name; ``effort`` multiplies all steps but those of DAG, which end early."""
+
+    def some(steps: int) -> int:
+        return round(effort * steps)
+
+    return {
+        ("torchattacks", f"PGD-{some(300)}"): torchattacks_pgd(some(300)),
+        ("adv_lib", f"ALMA prox, {some(500)} steps"): adv_lib_dense(
+            "alma_prox", num_steps=some(500), lr_init=0.0001
+        ),
+        ("adv_lib", f"PDPGD, {some(500)} steps"): adv_lib_dense(
+            "pdpgd", norm=float("inf"), num_steps=some(500), primal_lr=0.01
+        ),
+        ("adv_lib", f"DAG, {some(200)} steps"): adv_lib_dense("dag", max_iter=some(200), γ=0.003),
+        (OWN, f"PAdam-CE, {some(400)} steps"): padam(cross_entropy, some(400)),
+        (OWN, f"PAdam-Cos, {some(400)} steps"): padam(cosine, some(400)),
+        (OWN, f"PAdam, cosine-weighted CE, {some(400)} steps"): padam(cosine_weighted, some(400)),
+        **{
+            (OWN, f"targeted margin, rank {rank}, {some(300)} steps"): targeted_margin(
+                rank, some(300)
+            )
+            for rank in RANKS
+        },
+        **{
+            (OWN, f"balanced hinge, slack {name}, {some(300)} steps"): balanced_hinge(
+                slack, some(300)
+            )
+            for name, slack in SLACKS.items()
+        },
+    }
+
+
+def peers_for(is_dense: bool, effort: float = 1.0) -> dict[str, Peer]:
+    """The attacks that are here and fit a task, by what a reader calls them."""
+    here = {*installed(), OWN}
+    every = dense_peers(effort) if is_dense else classification_peers()
     return {f"{module}: {name}": peer for (module, name), peer in every.items() if module in here}
