@@ -79,7 +79,7 @@ def adv_lib_apgd(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: flo
 
 
 def art_pgd(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
-    """PGD with 100 steps from 5 random starts."""
+    """PGD with 40 steps from 2 random starts."""
     from art.attacks.evasion import ProjectedGradientDescent
     from art.estimators.classification import PyTorchClassifier
 
@@ -92,7 +92,7 @@ def art_pgd(logits: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -
         device_type="cpu",
     )
     attack = ProjectedGradientDescent(
-        network, eps=epsilon, eps_step=epsilon / 4, max_iter=100, num_random_init=5, verbose=False
+        network, eps=epsilon, eps_step=epsilon / 4, max_iter=40, num_random_init=2, verbose=False
     )
     made = attack.generate(images.numpy(), labels.numpy().astype(np.int64))
     return torch.from_numpy(made)
@@ -119,22 +119,25 @@ SLACKS = {"1/32": 1 / 32, "1/8": 1 / 8, "1/2": 1 / 2}
 RANKS = (1, 2, 3)
 
 
-def classification_peers() -> Mapping[tuple[str, str], Peer]:
-    """By package and name."""
+def classification_peers(effort: float) -> Mapping[tuple[str, str], Peer]:
+    """By package and name; ``effort`` multiplies the steps of the attackers of no package."""
+
+    def some(steps: int) -> int:
+        return round(effort * steps)
+
     return {
         ("torchattacks", "PGD-100"): torchattacks_pgd(100),
         ("pyautoattack", "AutoAttack"): pyautoattack_standard,
         ("adv_lib", "targeted APGD"): adv_lib_apgd,
-        ("art", "PGD-100, 5 starts"): art_pgd,
-        (OWN, "PAdam-CE, 200 steps"): padam(cross_entropy, 200),
+        ("art", "PGD-40, 2 starts"): art_pgd,
+        (OWN, f"PAdam-CE, {some(200)} steps"): padam(cross_entropy, some(200)),
         **{
-            (OWN, f"targeted margin, rank {rank}, 300 steps"): targeted_margin(rank, 300)
+            (OWN, f"targeted margin, rank {rank}, {some(200)} steps"): targeted_margin(
+                rank, some(200)
+            )
             for rank in RANKS
         },
-        **{
-            (OWN, f"hinge, slack {name}, 300 steps"): balanced_hinge(slack, 300)
-            for name, slack in SLACKS.items()
-        },
+        (OWN, f"hinge, {some(200)} steps"): balanced_hinge(1 / 8, some(200)),
     }
 
 
@@ -174,5 +177,5 @@ def dense_peers(effort: float) -> Mapping[tuple[str, str], Peer]:
 def peers_for(is_dense: bool, effort: float = 1.0) -> dict[str, Peer]:
     """The attacks that are here and fit a task, by what a reader calls them."""
     here = {*installed(), OWN}
-    every = dense_peers(effort) if is_dense else classification_peers()
+    every = dense_peers(effort) if is_dense else classification_peers(effort)
     return {f"{module}: {name}": peer for (module, name), peer in every.items() if module in here}

@@ -27,6 +27,7 @@ SCENES = {"name": "scenes", "image_size": 48, "train": 1024, "validation": 16, "
 SMALL_SCENES = {**SCENES, "image_size": 32}
 CAMVID = {"name": "camvid", "image_size": 48}
 CIFAR10 = {"name": "cifar10", "train": 4000, "validation": 16, "test": 256}
+FEW_CIFAR10 = {**CIFAR10, "train": 2000}
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,15 @@ class Case:
 def cases() -> Iterator[Case]:
     """All networks, the most telling first."""
     for kind, hardened in (("adversarial", True), ("natural", False)):
-        effort = 1.0 if hardened else 0.5
         yield Case(
             *(f"scenes {kind}", "segmentation", SCENES, SMALL, hardened, "8/255", 8),
-            effort=effort,
+            effort=1.0 if hardened else 0.4,
             has_variants=True,
             has_balls=True,
         )
         yield Case(
             *(f"CamVid {kind}", "segmentation", CAMVID, SMALL, hardened, "4/255", 16),
-            effort=effort,
+            effort=0.4,
             has_variants=True,
             has_balls=hardened,
         )
@@ -105,21 +105,24 @@ def cases() -> Iterator[Case]:
         yield Case(
             *(f"CIFAR-10 {kind}", "classification", CIFAR10, SMALL, hardened, "8/255", 12),
             images=200,
+            effort=0.5,
         )
     yield Case(
-        *("scenes ResNet-18 adversarial", "segmentation", SCENES, RESNET18, True, "8/255", 10),
+        *("scenes ResNet-18 adversarial", "segmentation", SCENES, RESNET18, True, "8/255", 6),
         learning_rate=0.002,
-        effort=0.3,
+        effort=0.2,
     )
     yield Case(
-        *("scenes DRN-D-22 adversarial", "segmentation", SMALL_SCENES, DRN, True, "4/255", 8),
+        *("scenes DRN-D-22 adversarial", "segmentation", SMALL_SCENES, DRN, True, "4/255", 5),
         learning_rate=0.002,
-        effort=0.3,
+        effort=0.2,
     )
     yield Case(
-        *("CIFAR-10 ResNet-18 adversarial", "classification", CIFAR10, RESNET18, True, "8/255", 8),
+        *("CIFAR-10 ResNet-18 adversarial", "classification", FEW_CIFAR10, RESNET18, True),
+        *("8/255", 6),
         learning_rate=0.002,
         images=64,
+        effort=0.5,
     )
 
 
