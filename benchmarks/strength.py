@@ -20,7 +20,7 @@ from peers import peers_for
 from strength_networks import Case, Counted, Subject, cases, subject
 from strength_page import page
 from strength_results import DEPTH_L1, FACTORS, Entry, Store, conditions, key_of, scaled_key
-from strength_variants import IMAGES_OF_BALLS, other_balls, variants
+from strength_variants import FEW_IMAGES, other_balls, variants
 from torch import Tensor, nn
 
 from taskgroup.attacks.base import AttackBudget
@@ -123,14 +123,15 @@ def others(seen: Subject) -> Named:
 
 
 def tried(seen: Subject) -> Named:
-    """Variants of ``tempered`` on all images."""
+    """Variants of ``tempered``, on a few images."""
+    few = seen.first(FEW_IMAGES)
     for name, variant in variants(seen):
-        yield name, lambda one=variant: perturbed(seen, one)
+        yield name, lambda one=variant: perturbed(few, one)
 
 
 def elsewhere(seen: Subject) -> Named:
     """``tempered`` and SEA in other balls, on a few images."""
-    few = seen.first(IMAGES_OF_BALLS)
+    few = seen.first(FEW_IMAGES)
     for name, attack in other_balls(seen):
         yield name, lambda one=attack: perturbed(few, one)
 

@@ -90,13 +90,13 @@ def cases() -> Iterator[Case]:
     for kind, hardened in (("adversarial", True), ("natural", False)):
         yield Case(
             *(f"scenes {kind}", "segmentation", SCENES, SMALL, hardened, "8/255", 8),
-            effort=1.0 if hardened else 0.4,
+            effort=1.0 if hardened else 0.25,
             has_variants=True,
             has_balls=True,
         )
         yield Case(
             *(f"CamVid {kind}", "segmentation", CAMVID, SMALL, hardened, "4/255", 16),
-            effort=0.4,
+            effort=0.4 if hardened else 0.25,
             has_variants=True,
             has_balls=hardened,
         )
@@ -105,7 +105,7 @@ def cases() -> Iterator[Case]:
         yield Case(
             *(f"CIFAR-10 {kind}", "classification", CIFAR10, SMALL, hardened, "8/255", 12),
             images=200,
-            effort=0.5,
+            effort=0.4,
         )
     yield Case(
         *("scenes ResNet-18 adversarial", "segmentation", SCENES, RESNET18, True, "8/255", 6),

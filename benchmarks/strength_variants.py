@@ -17,9 +17,10 @@ from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest, RowFields
 
-IMAGES_OF_BALLS = 16
+FEW_IMAGES = 16
 RADII = (2, 4, 8, 16)
 """Radii of the L-infinity balls, in 1/255."""
+TINY = 1e-9
 ADAM, APGD = MEMBERS
 BOTH = {ADAM: 50, APGD: 50}
 
@@ -115,9 +116,11 @@ def changed(threat: ThreatModel, task: str) -> dict[str, Variant]:
 
 
 def balls(seen: Subject) -> dict[str, ThreatModel]:
-    """Four L-infinity balls, and the L2 ball that the field pairs with the network's own."""
+    """Other L-infinity balls, and the L2 ball that the field pairs with the network's own."""
     found = {
-        f"L-inf {radius}/255": ThreatModel(norm="linf", epsilon=radius / 255) for radius in RADII
+        f"L-inf {radius}/255": ThreatModel(norm="linf", epsilon=radius / 255)
+        for radius in RADII
+        if abs(radius / 255 - seen.threat.epsilon) > TINY
     }
     side = seen.batch.images.shape[-1]
     radius = 0.5 * math.sqrt(side * side / 32**2) * seen.threat.epsilon / (8 / 255)
