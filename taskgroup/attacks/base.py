@@ -14,7 +14,7 @@ from taskgroup.config import Config, Fraction255
 from taskgroup.draws import Draws
 from taskgroup.registry import Registry
 
-ATTACK_VERSION = 1
+ATTACK_VERSION = 2
 """Raised by every commit that moves the numbers of an attack, so that none returns old ones."""
 WITHOUT_STEPS = frozenset({"noise", "square"})
 """Attacks that take no step along a gradient."""

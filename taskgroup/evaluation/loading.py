@@ -58,9 +58,9 @@ class TrainedModel:
         others = (task.name for task in self.tasks if task.name != self.main_task)
         return (self.main_task, *others)
 
-    def under_test(self, device: torch.device) -> NetworkUnderTest:
+    def under_test(self, device: torch.device, *, is_randomised: bool = False) -> NetworkUnderTest:
         """As attacks see it, with gradients in the fast number format of a device."""
-        return NetworkUnderTest(self.model, self.tasks, fast_precision(device))
+        return NetworkUnderTest(self.model, self.tasks, fast_precision(device), is_randomised)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from taskgroup.evaluation.loading import (
     LoadedNetworks,
     NetworkSources,
     check_labels,
+    fixed_networks,
     load_networks,
     transfer_targets,
 )
+from taskgroup.evaluation.objective.expectation import is_randomised
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.panels import shard_panels
 from taskgroup.evaluation.shards.execute import run_here
@@ -32,6 +34,8 @@ from taskgroup.results.records import EvaluationRow, ImageRow, Panel, TransferRo
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.storage.places import Place
 
+COMPARED_IMAGES = 16
+"""Images whose predictions show whether a network answers at random."""
 Progress = Callable[[int, int, str], None]
 """Told what is done, what there is to do, and what is being done."""
 
@@ -150,8 +154,7 @@ def plan_networks(loaded: LoadedNetworks, options: EvaluationOptions) -> list[Ne
         ConfigError: A radius or a task that is none.
         DataError: Nothing is labelled among the images.
     """
-    others = transfer_targets(loaded.networks)
-    plans = []
+    others, randomised, plans = transfer_targets(loaded.networks), _randomised(loaded), []
     for place, (trained, dataset) in enumerate(zip(loaded.networks, loaded.datasets, strict=True)):
         threat, count = options.threat(trained), min(options.images, len(dataset))
         check_labels(loaded, place, count)
@@ -173,9 +176,22 @@ def plan_networks(loaded: LoadedNetworks, options: EvaluationOptions) -> list[Ne
                 ),
                 transfer_targets=others[place],
                 keeps_samples=options.split == "test",
+                randomised=tuple(n for n in randomised if n in (place, *others[place])),
             )
         )
     return plans
+
+
+def _randomised(loaded: LoadedNetworks) -> tuple[int, ...]:
+    """Positions of the networks that answer the same images differently."""
+    found = []
+    with fixed_networks(loaded):
+        for place, trained in enumerate(loaded.networks):
+            count = min(COMPARED_IMAGES, len(loaded.datasets[place]))
+            images = loaded.batch(place, 0, count).images
+            if is_randomised(trained.model, images, trained.main_task):
+                found.append(place)
+    return tuple(found)
 
 
 def _run(

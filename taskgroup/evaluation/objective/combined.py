@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from taskgroup.attacks.base import Evaluation
 from taskgroup.attacks.iterates import evaluate_only, input_gradient
-from taskgroup.evaluation.objective.task_objective import TaskObjective
+from taskgroup.draws import Draws
+from taskgroup.evaluation.objective.expectation import ExpectedObjective
+from taskgroup.evaluation.objective.task_objective import Join, TaskObjective
 from taskgroup.tasks.base import Target, Task
 
 Combine = Literal["sum", "relative", "unit_gradient", "loss_ratio", "worst_task"]
@@ -31,7 +33,7 @@ class CombinedObjective:
 
     def __init__(
         self,
-        objectives: Sequence[TaskObjective],
+        objectives: Sequence[TaskObjective | ExpectedObjective],
         combine: Combine,
         before: Tensor,
         labelled: Tensor,
@@ -99,7 +101,8 @@ def combined_objective(
     attacked_tasks: Sequence[str],
     combine: Combine,
     autocast: torch.dtype | None = None,
-) -> TaskObjective | CombinedObjective:
+    randomness: Draws | None = None,
+) -> TaskObjective | ExpectedObjective | CombinedObjective:
     """The objective of an attack on several tasks.
 
     Args:
@@ -110,23 +113,25 @@ def combined_objective(
         attacked_tasks: The tasks.
         combine: How they become one; ``sum`` adds the raw losses, ``relative`` their logarithms.
         autocast: Number format of the forward passes.
+        randomness: Where the draws of a randomised network come from, over which losses and
+            gradients are averaged; None takes the network as it answers.
     """
-    if combine == "sum" or combine == "relative":
-        return TaskObjective(
+
+    def of(names: Sequence[str], join: Join = "sum") -> TaskObjective | ExpectedObjective:
+        objective = TaskObjective(
             model,
             tasks,
             targets,
             main_task=None,
-            attacked_tasks=attacked_tasks,
-            join="sum" if combine == "sum" else "log_sum",
+            attacked_tasks=names,
+            join=join,
             autocast=autocast,
         )
-    objectives = [
-        TaskObjective(
-            model, tasks, targets, main_task=None, attacked_tasks=(name,), autocast=autocast
-        )
-        for name in attacked_tasks
-    ]
+        return objective if randomness is None else ExpectedObjective(objective, randomness)
+
+    if combine == "sum" or combine == "relative":
+        return of(attacked_tasks, "sum" if combine == "sum" else "log_sum")
+    objectives = [of((name,)) for name in attacked_tasks]
     before = torch.stack([evaluate_only(objective, images, 0.0).loss for objective in objectives])
     labelled = torch.stack(
         [targets[name].valid.view(len(images), -1).any(1) for name in attacked_tasks]

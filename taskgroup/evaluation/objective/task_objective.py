@@ -147,6 +147,10 @@ class TaskObjective:
         raised = _Raised(loss, tracks, towards, temperature, score)
         return self._with(self.targets, main_task, raised)
 
+    def of_network(self, model: nn.Module) -> "TaskObjective":
+        """The same objective of another network with the same heads."""
+        return self._with(self.targets, self.main_task, self._raised, model=model)
+
     @property
     def predicts(self) -> Predicts:
         """What the main task predicts; without a main task, the first attacked one."""
@@ -191,10 +195,15 @@ class TaskObjective:
         return self._main if self._main is not None else self._attacked[0]
 
     def _with(
-        self, targets: Mapping[str, Target], main_task: str | None, raised: _Raised
+        self,
+        targets: Mapping[str, Target],
+        main_task: str | None,
+        raised: _Raised,
+        *,
+        model: nn.Module | None = None,
     ) -> "TaskObjective":
         return TaskObjective(
-            self.model,
+            self.model if model is None else model,
             self.tasks,
             targets,
             main_task=main_task,

@@ -83,6 +83,7 @@ class NetworkAttack:
             attacked_tasks=self.attacked_tasks,
             combine=self.combine,
             autocast=network.precision,
+            randomness=seed.randomness() if network.is_randomised else None,
         )
         attack, draws = ATTACKS[self.attack], seed.draws()
         if isinstance(attack, EnsembleAttack) and not self.is_joined:

@@ -26,11 +26,13 @@ class NetworkUnderTest:
         model: ``model(images, names)`` gives a prediction per name; fixed, see ``fixed_network``.
         tasks: Its tasks.
         precision: Number format of an attack's forward passes; None is float32.
+        is_randomised: Whether it answers at random, so that an attack takes its mean over draws.
     """
 
     model: nn.Module
     tasks: Sequence[Task]
     precision: torch.dtype | None = None
+    is_randomised: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class BatchSeed:
         state = np.random.SeedSequence([self.seed, self.number]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
         return Draws(generator, self.share)
+
+    def randomness(self) -> Draws:
+        """The stream of a randomised network's draws while the batch is attacked."""
+        return Draws.seeded(self.seed, "randomised network", self.number)
 
 
 @dataclass(frozen=True)

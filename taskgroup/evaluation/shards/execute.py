@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from taskgroup.data.base import Batch
+from taskgroup.draws import Draws
 from taskgroup.errors import DataError
 from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel, fixed_networks
+from taskgroup.evaluation.objective.expectation import draws_of
 from taskgroup.evaluation.perturbations.base import BatchSeed
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.shards.shard import NUM_SAMPLES, Part, SampleImages, Shard, ShardResult
@@ -86,17 +88,23 @@ def run_shard(loaded: LoadedNetworks, shard: Shard) -> ShardResult:
     trained = loaded.networks[shard.network]
     batch = loaded.batch(shard.network, shard.first, shard.stop)
     perturbed = shard.condition.perturbation.apply(
-        trained.under_test(loaded.device), batch, BatchSeed(loaded.seed, shard.first)
+        trained.under_test(loaded.device, is_randomised=shard.network in shard.randomised),
+        batch,
+        BatchSeed(loaded.seed, shard.first),
     )
     parts = []
     samples = None
     for member, images in perturbed.items():
-        own, seen = _scored(trained, batch, images)
+        own, seen = _scored(_drawn(loaded, shard, shard.network), trained, batch, images)
         parts.append(Part(member, shard.network, own))
         if shard.keeps_samples and samples is None:
             samples = seen
     parts += [
-        Part(member, target, _transferred(loaded.networks[target], batch, images))
+        Part(
+            member,
+            target,
+            _transferred(_drawn(loaded, shard, target), loaded.networks[target], batch, images),
+        )
         for target in shard.transfer_targets
         for member, images in perturbed.items()
     ]
@@ -112,16 +120,34 @@ def run_shard(loaded: LoadedNetworks, shard: Shard) -> ShardResult:
     return result
 
 
+def _drawn(loaded: LoadedNetworks, shard: Shard, network: int) -> list[nn.Module]:
+    """A network, or draws of one that answers at random, the same ones for all conditions."""
+    model = loaded.networks[network].model
+    if network not in shard.randomised:
+        return [model]
+    return draws_of(model, Draws.seeded(loaded.seed, "randomised score", shard.first))
+
+
 def _scored(
-    trained: TrainedModel, batch: Batch, images: Tensor
+    drawn: Sequence[nn.Module], trained: TrainedModel, batch: Batch, images: Tensor
 ) -> tuple[dict[str, Tensor], SampleImages]:
-    """Sums of every task of a network, and pictures of the first images."""
+    """Sums of every task of a network, their mean over draws, and pictures of the first images."""
     metrics = {task.name: task.metric() for task in trained.tasks}
-    predictions = predict(trained.model, images, list(metrics))
-    if images is batch.images:
-        _check_finite(predictions)
-    samples = _samples(batch, images, predictions[trained.main_task], task=trained.main_task)
-    return sums_per_image(metrics, predictions, batch.targets), samples
+    found, samples = [], None
+    for model in drawn:
+        predictions = predict(model, images, list(metrics))
+        if images is batch.images:
+            _check_finite(predictions)
+        main = trained.main_task
+        samples = samples or _samples(batch, images, predictions[main], task=main)
+        found.append(sums_per_image(metrics, predictions, batch.targets))
+    assert samples is not None
+    return _mean(found), samples
+
+
+def _mean(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean over draws of each task's sums."""
+    return {task: torch.stack([sums[task] for sums in found]).mean(0) for task in found[0]}
 
 
 def _check_finite(predictions: Mapping[str, Tensor]) -> None:
@@ -136,11 +162,13 @@ def _check_finite(predictions: Mapping[str, Tensor]) -> None:
             )
 
 
-def _transferred(trained: TrainedModel, batch: Batch, images: Tensor) -> dict[str, Tensor]:
+def _transferred(
+    drawn: Sequence[nn.Module], trained: TrainedModel, batch: Batch, images: Tensor
+) -> dict[str, Tensor]:
     """Sums of a network's main task on images that were attacked for another one."""
     metrics = {trained.main_task: trained.main.metric()}
-    predictions = predict(trained.model, images, [trained.main_task])
-    return sums_per_image(metrics, predictions, batch.targets)
+    predictions = [predict(model, images, [trained.main_task]) for model in drawn]
+    return _mean([sums_per_image(metrics, found, batch.targets) for found in predictions])
 
 
 def _counts(batch: Batch, task: str) -> Tensor:

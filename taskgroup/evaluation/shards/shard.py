@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
+from taskgroup.evaluation.objective.expectation import NUM_DRAWS
 from taskgroup.evaluation.suites.conditions import Condition, Work
 from taskgroup.tasks.base import Target
 
@@ -38,6 +39,8 @@ class Shard:
         stop: Position behind the last one.
         transfer_targets: Positions of other networks that are scored on the same attacked images.
         keeps_samples: Whether pictures are kept of its first images.
+        randomised: Positions of those among these networks that answer at random: attacks and
+            scores take their mean over draws.
     """
 
     network: int
@@ -46,6 +49,7 @@ class Shard:
     stop: int
     transfer_targets: tuple[int, ...] = ()
     keeps_samples: bool = False
+    randomised: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -53,7 +57,8 @@ class Shard:
     @property
     def cost(self) -> float:
         """About how long it takes, in forward passes."""
-        return self.condition.perturbation.passes * len(self)
+        draws = NUM_DRAWS if self.network in self.randomised else 1
+        return self.condition.perturbation.passes * len(self) * draws
 
 
 class Part(NamedTuple):
@@ -118,6 +123,7 @@ class NetworkPlan:
         per_shard: Images of one shard.
         transfer_targets: Positions of the other networks that are scored on its images.
         keeps_samples: Whether pictures of the first images are kept.
+        randomised: Positions of the networks that answer at random, among it and its targets.
     """
 
     threat: ThreatModel
@@ -127,6 +133,7 @@ class NetworkPlan:
     per_shard: int
     transfer_targets: tuple[int, ...] = ()
     keeps_samples: bool = True
+    randomised: tuple[int, ...] = ()
 
 
 def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
@@ -138,6 +145,7 @@ def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
             distinct.setdefault(condition.work, condition)
         for condition in distinct.values():
             travels = condition.work == plan.transferred.work
+            targets = plan.transfer_targets if travels else ()
             count = min(plan.count, condition.images or plan.count)
             shards += [
                 Shard(
@@ -145,10 +153,11 @@ def plan_shards(plans: Sequence[NetworkPlan]) -> list[Shard]:
                     condition,
                     first,
                     stop,
-                    transfer_targets=plan.transfer_targets if travels else (),
+                    transfer_targets=targets,
                     keeps_samples=plan.keeps_samples
                     and first < NUM_SAMPLES
                     and (travels or condition.role == "clean"),
+                    randomised=tuple(n for n in plan.randomised if n in (network, *targets)),
                 )
                 for first, stop in pieces(count, plan.per_shard)
             ]

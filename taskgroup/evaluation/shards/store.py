@@ -11,6 +11,7 @@ import torch
 from taskgroup import __version__
 from taskgroup.errors import DataError
 from taskgroup.evaluation.loading import LoadedNetworks, NetworkSources
+from taskgroup.evaluation.objective.expectation import NUM_DRAWS
 from taskgroup.evaluation.shards.shard import Part, Shard, ShardResult
 from taskgroup.evaluation.subjects import Subject
 from taskgroup.results.record_files import or_left_out, read_records, write_records
@@ -49,6 +50,8 @@ class ShardStore:
             "plan": [sources.split, sources.seed],
             "device": self.loaded.device.type,
         }
+        if shard.randomised:
+            content["draws"] = [NUM_DRAWS, *(networks[n].digest for n in shard.randomised)]
         text = json.dumps(content, sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
         number = "none" if subject.trial < 0 else f"{subject.trial:05d}"

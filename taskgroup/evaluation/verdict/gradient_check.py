@@ -29,6 +29,7 @@ from torch.nn import functional
 from taskgroup.attacks.base import ATTACKS, AttackBudget, ThreatModel
 from taskgroup.data.base import Batch
 from taskgroup.draws import Draws
+from taskgroup.evaluation.objective.expectation import FixedDraw
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.tasks.base import Target, Task
@@ -112,7 +113,8 @@ def check_gradients(
     not agree with the first step size.
 
     Args:
-        model: The network; it is in evaluation mode meanwhile.
+        model: The network; it is in evaluation mode meanwhile. Of one that answers at random one
+            draw is taken.
         tasks: The task set.
         batch: Some clean images on the network's device.
         main_task: The task whose losses are followed.
@@ -120,6 +122,7 @@ def check_gradients(
         at_once: Most images of one pass, which decides the memory that is needed.
         seed: Seed of points and directions.
     """
+    model = FixedDraw(model, seed)  # a randomised network is a function draw by draw
     labelled = batch.targets[main_task].valid.view(len(batch), -1).any(1)
     if not labelled.any():
         return GradientCheck(torch.nan)

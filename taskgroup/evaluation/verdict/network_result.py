@@ -65,6 +65,7 @@ class NetworkResult:
         transfers: The network on images attacked for others, and on its own.
         elsewhere: What they found besides in every other ball that was searched.
         gradients: Whether the gradients that attacks follow are the network's; None is unchecked.
+        is_randomised: Whether it answers at random, and was attacked and scored over draws.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -73,6 +74,7 @@ class NetworkResult:
     transfers: tuple[Transfer, ...] = ()
     elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
     gradients: GradientCheck | None = None
+    is_randomised: bool = False
 
     def findings_in(self, norm: str, epsilon: float) -> tuple[str, ...]:
         """What makes the scores of a ball suspect: a network that masks does so in every ball."""
@@ -110,6 +112,7 @@ def network_result(
         transfers=tuple(transfers),
         elsewhere=elsewhere,
         gradients=gradients,
+        is_randomised=network in plans[network].randomised,
     )
 
 
@@ -119,7 +122,8 @@ def _tried(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> tuple[Out
     assert isinstance(attack, NetworkAttack)
     condition = Condition("straight_through", StraightThroughAttack(attack))
     ends = pieces(plan.count, plan.per_shard)
-    shards = [Shard(network, condition, first, stop) for first, stop in ends]
+    randomised = tuple(n for n in plan.randomised if n == network)
+    shards = [Shard(network, condition, first, stop, randomised=randomised) for first, stop in ends]
     return gather_outcomes(finished(run_here(loaded, shards)), network, [condition])
 
 
@@ -175,7 +179,9 @@ def _check_network(
     batch = loaded.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
     more = loaded.batch(network, 0, min(plan.count, checked_images(batch.images[0, 0].numel())))
     model, tasks, main = trained.model, trained.tasks, trained.main_task
-    found = check_network(model, tasks, batch, main_task=main)
+    found = check_network(
+        model, tasks, batch, main_task=main, is_randomised=network in plan.randomised
+    )
     gradients = check_gradients(
         model,
         tasks,

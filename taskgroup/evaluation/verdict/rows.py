@@ -155,7 +155,9 @@ class RowMaker:
             high=intervals[score].high,
             images=len(sums),
             seed=self.sources.seed,
-            verdict=verdict(findings, gradients),
+            verdict=verdict(
+                findings, gradients, is_randomised=is_attacked and self.result.is_randomised
+            ),
             seconds=outcome.seconds,
             valid=valid,
             vulnerability=(

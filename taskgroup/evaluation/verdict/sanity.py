@@ -12,21 +12,24 @@ from torch import Tensor, nn
 
 from taskgroup.attacks.iterates import input_gradient
 from taskgroup.data.base import Batch
+from taskgroup.evaluation.objective.expectation import NUM_DRAWS, FixedDraw, differ
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.scoring import predict
 from taskgroup.evaluation.verdict.gradient_check import GradientCheck, is_constant
 from taskgroup.tasks.base import Task
 
-CLOSE = 1e-2
-"""Largest change of a prediction against its own size that rounding explains (TF32 on a GPU)."""
 COMPANIONS = 8
 VANISHED = 0.1
 """Largest share of pixels, or of images, whose gradient may be exactly zero or not finite."""
+RANDOMISED = f"randomised: attacked with EOT over {NUM_DRAWS} draws"
+"""What is said of a network that answers at random, beside what was found."""
 
 
-def verdict(findings: Sequence[str], gradients: GradientCheck | None = None) -> str:
-    """One cell of the table: ``ok``, or what was found.
+def verdict(
+    findings: Sequence[str], gradients: GradientCheck | None = None, *, is_randomised: bool = False
+) -> str:
+    """One cell of the table: ``ok``, or what was found, and how a randomised network was attacked.
 
     Example:
         >>> verdict([]), verdict(["noise beats the attack"])
@@ -34,32 +37,42 @@ def verdict(findings: Sequence[str], gradients: GradientCheck | None = None) -> 
         >>> verdict(["noise beats the attack"], GradientCheck(0.91))
         'gradients do not describe the function (share 0.91), noise beats the attack'
     """
+    found = ", ".join(findings)
     if gradients is not None and gradients.is_failed:
-        return ", ".join((gradients.text, *findings))
-    return f"gradient masking suspected: {', '.join(findings)}" if findings else "ok"
+        found = ", ".join((gradients.text, *findings))
+    elif findings:
+        found = f"gradient masking suspected: {found}"
+    return "; ".join(filter(None, (found, RANDOMISED if is_randomised else ""))) or "ok"
 
 
 def check_network(
-    model: nn.Module, tasks: Sequence[Task], batch: Batch, *, main_task: str
+    model: nn.Module,
+    tasks: Sequence[Task],
+    batch: Batch,
+    *,
+    main_task: str,
+    is_randomised: bool = False,
 ) -> list[str]:
-    """Check a network itself: is it a fixed function of one image, with gradients to follow?
+    """Check a network itself: is it a function of one image, with gradients to follow?
 
     Args:
         model: The network; it is in evaluation mode meanwhile.
         tasks: The task set.
         batch: Some clean images on the network's device.
         main_task: The task whose prediction and loss are checked.
+        is_randomised: Whether it answers at random: then one draw of it is checked, and nothing is
+            said about other images of a batch, beside which an image gets other random numbers.
 
     Returns:
         What was found, in a few words each; nothing is best.
     """
+    model = FixedDraw(model, seed=0)
     objective = TaskObjective(
         model, tasks, batch.targets, main_task=None, attacked_tasks=(main_task,)
     )
     task = next(task for task in tasks if task.name == main_task)
     with fixed_network(model):
         whole = predict(model, batch.images, [main_task])[main_task]
-        again = predict(model, batch.images, [main_task])[main_task]
         first = batch.images[:COMPANIONS]
         company = predict(model, torch.cat([first, 1 - first]), [main_task])[main_task]
         gradient, _ = input_gradient(objective, batch.images, 0.0)
@@ -68,12 +81,10 @@ def check_network(
     follows = finite and not is_constant(whole)
     checks = {
         "predictions are not finite": not finite,
-        "predictions are random": finite and _differ(whole, again),
         "predictions depend on the batch": finite
-        and _differ(whole[: len(first)], company[: len(first)]),
-        "the attack sees another network": finite
-        and not _differ(whole, again)
-        and _differ(whole, attacked),
+        and not is_randomised
+        and differ(whole[: len(first)], company[: len(first)]),
+        "the attack sees another network": finite and differ(whole, attacked),
         "loss gradients vanish": follows and _vanished_share(task, whole, batch) > VANISHED,
         "image gradients vanish": follows and _flat_share(task, gradient, batch) > VANISHED,
     }
@@ -85,12 +96,6 @@ def _prediction_with_gradients(model: nn.Module, images: Tensor, task: str) -> T
     with torch.enable_grad():
         prediction: Tensor = model(images.detach().clone().requires_grad_(), [task])[task]
     return prediction.detach().float()
-
-
-def _differ(first: Tensor, second: Tensor) -> bool:
-    """Whether two predictions of the same images differ by more than rounding."""
-    size = first.abs().amax().clamp(min=torch.finfo(torch.float32).tiny)
-    return bool((first - second).abs().amax() > CLOSE * size)
 
 
 def _vanished_share(task: Task, prediction: Tensor, batch: Batch) -> float:

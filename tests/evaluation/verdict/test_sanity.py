@@ -118,8 +118,6 @@ def test_an_honest_network_is_ok(main_task, trained, tasks, batch):
     [
         (Scaled, "loss gradients vanish"),
         (StaysInTraining, "predictions depend on the batch"),
-        (Dropping, "predictions are random"),
-        (Noisy, "predictions are random"),
         (Rounding, "image gradients vanish"),
         (Broken, "predictions are not finite"),
         (Borrowed, "the attack sees another network"),
@@ -154,8 +152,6 @@ def test_the_whole_suite_lets_three_honest_networks_pass(main_task, honest, make
         (Scaled, "loss gradients vanish"),
         (Rounding, "a huge epsilon does not reach a constant predictor"),
         (StaysInTraining, "predictions depend on the batch"),
-        (Dropping, "predictions are random"),
-        (Noisy, "predictions are random"),
         (Borrowed, "the attack sees another network"),
     ],
 )
@@ -163,6 +159,21 @@ def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_lo
     (found,) = found_in(make_loaded, [fraud(trained)], batch, task_set=("segmentation",))
     assert finding in found
     assert verdict(found).startswith("gradient masking suspected: ")
+
+
+@pytest.mark.parametrize("randomised", [Dropping, Noisy])
+def test_a_randomised_network_is_no_fraud_but_says_how_it_was_attacked(
+    randomised, trained, make_loaded, batch
+):
+    few = batch.select(torch.arange(4))
+    loaded = make_loaded([randomised(trained)], few, task_set=("segmentation",))
+    (result,) = network_results(loaded, QUICK)
+    subject = Subject(3, "noisy", "searched", "nowhere")
+    maker = RowMaker(subject, loaded.networks[0], result, "quick", loaded.sources)
+    said = "randomised: attacked with EOT over 20 draws"
+    for row in maker.rows():
+        assert row.verdict.endswith(said) == (row.epsilon > 0)
+        assert not row.is_bound
 
 
 def test_another_networks_images_are_no_white_box_attack(trained, network, make_loaded, batch):
@@ -195,6 +206,9 @@ def test_transfer_that_beats_the_attack_is_found(honest, make_loaded, batch):
 def test_the_verdict_is_one_cell():
     assert verdict([]) == "ok"
     assert verdict(["a", "b"]) == "gradient masking suspected: a, b"
+    said = "randomised: attacked with EOT over 20 draws"
+    assert verdict([], is_randomised=True) == said
+    assert verdict(["a"], is_randomised=True) == f"gradient masking suspected: a; {said}"
 
 
 class Detached(nn.Module):
