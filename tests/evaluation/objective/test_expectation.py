@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from taskgroup.attacks.base import (
+    ATTACKS,
     AttackBudget,
     GradientObjective,
     LogitObjective,
     LossObjective,
     ThreatModel,
 )
+from taskgroup.attacks.compatibility import NEEDS
 from taskgroup.attacks.iterates import evaluate_only, input_gradient
 from taskgroup.draws import Draws
+from taskgroup.evaluation.loading import fixed_networks
 from taskgroup.evaluation.objective.combined import combined_objective
 from taskgroup.evaluation.objective.expectation import (
     NUM_DRAWS,
@@ -29,10 +32,11 @@ from taskgroup.evaluation.objective.task_objective import TaskObjective
 from taskgroup.evaluation.options import EvaluationOptions
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest
-from taskgroup.evaluation.run import network_results, plan_networks
+from taskgroup.evaluation.run import plan_networks
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.shards.execute import run_here
 from taskgroup.evaluation.shards.shard import plan_shards
+from taskgroup.evaluation.verdict.gradient_check import check_gradients
 
 THREAT = ThreatModel(epsilon=8 / 255)
 QUICK = EvaluationOptions("quick")
@@ -202,10 +206,47 @@ def test_an_attack_of_a_randomised_network_reproduces(trained, tasks, batch):
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
-def score_of(result, task, name):
-    """mIoU in percent under a condition, of the worse of two members."""
-    sums = [o.sums[task.name].sum(0) for o in result.outcomes if o.condition.name == name]
-    return min(100 * task.metric().score(one)["miou"].item() for one in sums)
+MAIN = {"class_map": "segmentation", "class": "classification", "numbers": "depth"}
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_every_attack_takes_a_randomised_network(name, trained, tasks, batch):
+    main = MAIN[NEEDS.get(name, "class_map")]
+    attack = NetworkAttack(name, AttackBudget(epsilon=8 / 255, steps=2), (main,))
+    network = NetworkUnderTest(Dithered(trained), tasks, is_randomised=True)
+    few, before = batch.select(torch.arange(2)), torch.get_rng_state()
+    for images in attack.apply(network, few, BatchSeed(0, 0)).values():
+        assert images.shape == few.images.shape
+        assert (images - few.images).abs().max() <= 8 / 255 + 1e-6
+        assert not images.requires_grad
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def percent(task, sums):
+    """mIoU of sums ``(N, S)``."""
+    return 100 * task.metric().score(sums.sum(0))["miou"].item()
+
+
+def left_by_the_suite(loaded):
+    """What the worse member of the main attack leaves."""
+    plans = plan_networks(loaded, QUICK)
+    shards = [s for s in plan_shards(plans) if s.condition.name == "tempered"]
+    task, ((_, result),) = loaded.networks[0].main, run_here(loaded, shards)
+    return min(percent(task, part.sums[task.name]) for part in result.parts)
+
+
+def left_by_single_draws(loaded, batch):
+    """The same where an attack sees one answer of a randomised network after the other."""
+    (plan,), task = plan_networks(loaded, QUICK), loaded.networks[0].main
+    (strong,) = [c for c in plan.conditions if c.role == "strong"]
+    torch.manual_seed(0)
+    network, metrics = loaded.networks[0].under_test(loaded.device), {task.name: task.metric()}
+    left = []
+    for images in strong.perturbation.apply(network, batch, BatchSeed(0, 0)).values():
+        predictions = [predict(m, images, list(metrics)) for m in draws_of(network.model, seeds())]
+        sums = [sums_per_image(metrics, one, batch.targets)[task.name] for one in predictions]
+        left.append(percent(task, torch.stack(sums).mean(0)))
+    return min(left)
 
 
 @pytest.fixture
@@ -213,36 +254,22 @@ def few(make_images):
     return make_images(4, seed=1000)
 
 
-def test_noise_that_hides_the_gradient_hides_it_no_more(trained, make_loaded, few):
+def test_noise_that_hides_the_gradient_hides_it_no_more(trained, tasks, make_loaded, few):
     """The network itself and one that adds noise, attacked along one draw and along twenty."""
-
-    def result_of(model):
-        loaded = make_loaded([model], few, threat=THREAT, task_set=("segmentation",))
-        return network_results(loaded, QUICK)[0]
-
-    plain, noisy = result_of(trained), result_of(Dithered(trained))
-    loaded = make_loaded([Dithered(trained)], few, threat=THREAT, task_set=("segmentation",))
-    (plan,) = plan_networks(loaded, QUICK)
-    assert plan.randomised == (0,)
-    (strong,) = [c for c in plan.conditions if c.role == "strong"]
-    network = NetworkUnderTest(Dithered(trained), loaded.networks[0].tasks)
-    torch.manual_seed(0)
-    single = strong.perturbation.apply(network, few, BatchSeed(0, 0))
-    main = loaded.networks[0].main
-    metric, left = main.metric(), []
-    for images in single.values():
-        sums = [
-            sums_per_image(
-                {"segmentation": metric}, predict(m, images, ["segmentation"]), few.targets
-            )["segmentation"]
-            for m in draws_of(Dithered(trained), seeds())
-        ]
-        left.append(100 * metric.score(torch.stack(sums).mean(0).sum(0))["miou"].item())
-    assert min(left) > score_of(plain, main, "tempered") + 12
-    assert score_of(noisy, main, "tempered") < score_of(plain, main, "tempered") + 6
-    assert noisy.is_randomised
-    assert noisy.gradients is not None
-    assert not noisy.gradients.is_failed
+    plain, noisy = (
+        make_loaded([model], few, threat=THREAT, task_set=("segmentation",))
+        for model in (trained.eval(), Dithered(trained).eval())
+    )
+    assert plan_networks(noisy, QUICK)[0].randomised == (0,)
+    with fixed_networks(noisy):
+        hidden = left_by_single_draws(noisy, few)
+    honest = left_by_the_suite(plain)
+    assert hidden > honest + 12
+    assert left_by_the_suite(noisy) < honest + 6
+    checked = check_gradients(
+        Dithered(trained), tasks, few, main_task="segmentation", threat=THREAT, at_once=4
+    )
+    assert not checked.is_failed
 
 
 def test_scores_are_means_over_the_same_draws_and_reproduce(trained, make_loaded, few):
