@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -378,6 +379,16 @@ def task_set_text(tasks: Sequence[str]) -> str:
         'segmentation+depth+edges'
     """
     return "+".join(tasks)
+
+
+def argument(value: str) -> str:
+    """A value as an argument of a command that a reader may paste into a shell.
+
+    Example:
+        >>> argument("runs/a b"), argument("runs/a")
+        ("'runs/a b'", 'runs/a')
+    """
+    return shlex.quote(value)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = frozenset({"errors", "registry", "config", "wording", "results"})
+FOUNDATION = frozenset({"errors", "registry", "config", "termination", "wording", "results"})
 BELOW_CLUSTER = FOUNDATION | {"draws", "metrics", "study", "attacks", "tasks", "data", "models"}
 BELOW_TRAINING = BELOW_CLUSTER | {"evaluation"}
 

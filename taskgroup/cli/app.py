@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from taskgroup import __version__
 from taskgroup.errors import TaskgroupError
+from taskgroup.termination import exit_status, heed_sigterm
 
 # typer carries its own click and exports neither this class nor that of a context
 _UsageError: Any = typer.BadParameter.__base__
@@ -37,8 +38,13 @@ class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn a mistake into one line and exit status 2."""
         _print_what_the_terminal_lacks_as_question_marks()
+        heed_sigterm()
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            hint = str(error) or "the same command continues with what is finished"
+            typer.echo(f"taskgroup: interrupted; {hint}", err=True)
+            raise typer.Exit(exit_status()) from None
         except TaskgroupError as error:
             raise _reported(str(error)) from None
         except _UsageError as error:

@@ -8,6 +8,7 @@ import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, print_table
+from taskgroup.wording import argument
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.dimension.run import DimensionFound
@@ -133,7 +134,10 @@ def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
         if table.rows:
             print_table(table, as_json)
     if found.is_run:
-        typer.echo(f"Written to {found.place}; draw it with: taskgroup report --run {found.place}")
+        typer.echo(
+            f"Written to {found.place}; draw it with: "
+            f"taskgroup report --run {argument(found.place)}"
+        )
         return
     from taskgroup.analysis.report.dimension_page import write_dimension_page
 

@@ -9,6 +9,7 @@ import typer
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
 from taskgroup.cli.published import Dataset, Model, TaskOptions, Tasks, published_target
+from taskgroup.wording import argument
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.options import EvaluationOptions
@@ -145,7 +146,10 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
         typer.echo(f"\n{TITLES[name]}")
         print_table(tables[name], as_json)
     if done.path is not None:
-        typer.echo(f"\nWritten to {done.path}; see it all with: taskgroup report --run {done.path}")
+        typer.echo(
+            f"\nWritten to {done.path}; see it all with: "
+            f"taskgroup report --run {argument(done.path)}"
+        )
 
 
 @app.command()

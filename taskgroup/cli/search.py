@@ -9,6 +9,7 @@ import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Fix, Json, Runs, open_run
+from taskgroup.termination import exit_status
 
 if TYPE_CHECKING:
     from taskgroup.search.answer.result import SearchResult
@@ -108,7 +109,10 @@ def confirm(
 
 
 def _print_result(result: "SearchResult", as_json: bool) -> None:
-    """Write the report and print the answer; exit with 1 if every trial failed."""
+    """Write the report and print the answer.
+
+    Exit with 1 if every trial failed, with 130 or 143 if the search was interrupted.
+    """
     from taskgroup.analysis.report.build import write_report
     from taskgroup.search.answer.json_answer import answer_json
     from taskgroup.search.answer.summary import summary
@@ -118,6 +122,8 @@ def _print_result(result: "SearchResult", as_json: bool) -> None:
         typer.echo(json.dumps(answer_json(result) | {"report": report}))
     else:
         typer.echo(summary(result, report))
+    if result.is_interrupted and not result.is_over_budget:
+        raise typer.Exit(exit_status())
     if result.has_only_failures:
         raise typer.Exit(1)
 

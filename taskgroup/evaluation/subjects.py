@@ -11,6 +11,7 @@ from taskgroup.results.runs import newest
 from taskgroup.results.storage.places import Place, is_address, within
 from taskgroup.results.storage.single_files import exists, run_of
 from taskgroup.study.study import Study
+from taskgroup.wording import argument
 
 ELSEWHERE = -1
 """Trial number of a checkpoint that belongs to no run."""
@@ -75,7 +76,8 @@ def winner_and_baselines(study: Study) -> list[Subject]:
         if finished:
             raise DataError(
                 f"run {study.place} must hold a trial with a score to be the best, found none that "
-                f"a search scored; name one: taskgroup evaluate {finished[0]} --run {study.place}"
+                f"a search scored; name one: taskgroup evaluate {finished[0]} "
+                f"--run {argument(study.place)}"
             )
         raise no_finished_trial(study)
     baselines = [trial for trial in study.baselines if trial.number != best.number]
@@ -89,7 +91,7 @@ def no_finished_trial(study: Study) -> DataError:
     """That a study has nothing to evaluate yet, and what to do."""
     return DataError(
         f"run {study.place} must hold a finished trial, found none among {len(study.trials)}; "
-        f"resume it with: taskgroup search --resume {study.place}"
+        f"resume it with: taskgroup search --resume {argument(study.place)}"
     )
 
 

@@ -30,6 +30,7 @@ from taskgroup.search.watch.loggers import check_loggers
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.study import Study
 from taskgroup.training.fit import fit
+from taskgroup.wording import argument
 
 
 def search(
@@ -84,7 +85,11 @@ def search(
         directory = target.directory or _new_directory(checked, run, runs)
         with directory.lock():
             target.write_changes()
-            result = _run(checked, directory, train, show)
+            try:
+                result = _run(checked, directory, train, show)
+            except KeyboardInterrupt:
+                again = f"taskgroup search --resume {argument(directory.place)}"
+                raise KeyboardInterrupt(f"resume with: {again}") from None
     if on_finish is not None:
         on_finish(result)
     return result

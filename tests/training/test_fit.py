@@ -290,9 +290,7 @@ def test_resume_refuses_another_trial(trial, recorder, tmp_path):
     path = tmp_path / "one.pt"
     fit(trial(), recorder(), checkpoint=path)
     other = trial(training={"learning_rate": 0.5, "epochs": 3})
-    with pytest.raises(
-        CheckpointError, match=r"training\.learning_rate is 0\.001 instead of 0\.5"
-    ):
+    with pytest.raises(CheckpointError, match=r"training\.learning_rate is 0\.001 instead of 0\.5"):
         fit(other, recorder(), resume=path)
 
 

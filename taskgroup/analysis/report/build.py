@@ -21,7 +21,7 @@ from taskgroup.analysis.tables.evaluations import evaluation_table, robustness_t
 from taskgroup.results.records import Panel
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.study.study import Study
-from taskgroup.wording import format_score
+from taskgroup.wording import argument, format_score
 
 ORDER = ("pareto", "task_set", "epsilon", "transfer", "slices", "learning_curves")
 """Charts in the order of the argument; a chart that is not named here comes after them."""
@@ -75,7 +75,10 @@ def _head(study: Study, headline: Headline) -> str:
 
 def _confirmation(study: Study) -> str:
     """What the confirm stage says, or that nothing is confirmed and how to confirm it."""
-    return confirmation_sentence(study) or f"{NOT_CONFIRMED} Run: taskgroup confirm {study.place}"
+    return (
+        confirmation_sentence(study)
+        or f"{NOT_CONFIRMED} Run: taskgroup confirm {argument(study.place)}"
+    )
 
 
 def _confirmed(study: Study) -> str:

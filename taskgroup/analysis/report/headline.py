@@ -9,6 +9,7 @@ from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 from taskgroup.wording import (
+    argument,
     budget_text,
     format_gain,
     format_number,
@@ -220,10 +221,13 @@ def _versions(study: Study) -> str:
 
 def _commands(study: Study) -> tuple[tuple[str, str], ...]:
     return (
-        ("train the best again, with several seeds", f"taskgroup confirm {study.place}"),
-        ("attack the winner and the baselines", f"taskgroup evaluate best --run {study.place}"),
-        ("write this report again", f"taskgroup report --run {study.place}"),
-        ("search again", f"taskgroup search --space {study.place}/space.yaml"),
+        ("train the best again, with several seeds", f"taskgroup confirm {argument(study.place)}"),
+        (
+            "attack the winner and the baselines",
+            f"taskgroup evaluate best --run {argument(study.place)}",
+        ),
+        ("write this report again", f"taskgroup report --run {argument(study.place)}"),
+        ("search again", f"taskgroup search --space {argument(study.place + '/space.yaml')}"),
     )
 
 

@@ -17,6 +17,7 @@ from taskgroup.results.records import EvaluationRow
 from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 from taskgroup.wording import (
+    argument,
     breakable,
     condition_name,
     decimal_interval,
@@ -260,7 +261,7 @@ def source_note(grid: Grid) -> str:
     if grid.split == "validation":
         return (
             "scores of the search's own attack on the validation split; for strong attacks on the "
-            f"test split run: taskgroup evaluate all --run {grid.place}"
+            f"test split run: taskgroup evaluate all --run {argument(grid.place)}"
         )
     rows = [row for group in grid.groups for member in group.members for row in member.rows]
     counts = sorted({row.images for row in rows if row.condition == CLEAN})

@@ -19,7 +19,7 @@ from taskgroup.study.seed_groups import (
     seed_groups,
 )
 from taskgroup.study.study import Study
-from taskgroup.wording import budget_text, listed, metric_parts, plural, setting_text
+from taskgroup.wording import argument, budget_text, listed, metric_parts, plural, setting_text
 
 VALIDATION = "validation"
 WORST_CASE = "worst_case"
@@ -128,7 +128,7 @@ def open_grid(studies: Sequence[Study], split: str | None = None) -> Grid:
         total = sum(len(study.searched) for study in studies)
         raise DataError(
             f"{_places(studies)} must hold a finished trial, found none among {total}; "
-            f"resume it with: taskgroup search --resume {studies[0].place}"
+            f"resume it with: taskgroup search --resume {argument(studies[0].place)}"
         )
     return grid
 
@@ -164,7 +164,7 @@ def check_evaluated(grid: Grid) -> None:
     if not any(member.rows for group in grid.groups for member in group.members):
         raise DataError(
             f"{_places(grid.studies)} must hold evaluations on the {grid.split} split, found none; "
-            f"run: taskgroup evaluate all --run {grid.place}"
+            f"run: taskgroup evaluate all --run {argument(grid.place)}"
         )
 
 
@@ -178,7 +178,7 @@ def unevaluated(grid: Grid) -> list[str]:
     return [
         f"left out without an evaluation: {len(missing)} of {len(members)} "
         f"{plural(len(members), 'trial')}; "
-        f"run: taskgroup evaluate all --run {first.run}"
+        f"run: taskgroup evaluate all --run {argument(first.run)}"
     ]
 
 

@@ -21,7 +21,7 @@ from taskgroup.study.predictors import (
     size_predictors,
 )
 from taskgroup.study.seed_groups import SeedGroup
-from taskgroup.wording import MISSING, decimal_interval, setting_text
+from taskgroup.wording import MISSING, argument, decimal_interval, setting_text
 
 EVERYTHING = "all of these"
 NOTE = (
@@ -112,7 +112,7 @@ def _check(rows: Sequence[Row], grid: Grid) -> None:
         raise DataError(
             f"{', '.join(study.place for study in grid.studies)} must hold at least 3 scored "
             f"configurations to rank, found {most}; search more task sets, or evaluate more trials "
-            f"with: taskgroup evaluate all --run {grid.place}"
+            f"with: taskgroup evaluate all --run {argument(grid.place)}"
         )
 
 

@@ -17,6 +17,7 @@ from taskgroup.study.confirmation import (
 from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 from taskgroup.wording import (
+    argument,
     counted,
     format_difference,
     format_gain,
@@ -134,9 +135,9 @@ def _doubt(study: Study) -> list[str]:
         return ["  one seed, selected on these scores, so optimistic: see the confirm stage"]
     return [
         "  not confirmed: one seed, selected on these validation scores, so optimistic; run "
-        f"'taskgroup confirm {study.place}'",
+        f"'taskgroup confirm {argument(study.place)}'",
         "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
-        f"--run {study.place}' for stronger attacks",
+        f"--run {argument(study.place)}' for stronger attacks",
     ]
 
 
@@ -200,7 +201,7 @@ def _unscored(result: SearchResult) -> list[str]:
         lines.append(
             f"  left out, because suite {suite.suite} has not scored them yet: "
             f"{counted(len(waiting), 'confirmation')}; "
-            f"resume with: taskgroup confirm {result.study.place}"
+            f"resume with: taskgroup confirm {argument(result.study.place)}"
         )
     return lines
 
@@ -261,7 +262,7 @@ def _places(result: SearchResult, report: str | None) -> list[str]:
 
 
 def _next_commands(result: SearchResult) -> list[str]:
-    place = result.run.place
+    place = argument(result.run.place)
     budget = " --fix search.max_seconds=SECONDS" if result.is_over_budget else ""
     commands: Sequence[str] = (
         *([f"taskgroup search --resume {place}{budget}"] if result.is_interrupted else []),

@@ -267,14 +267,19 @@ def test_interrupted_search_goes_on_from_the_last_epoch(
     values |= {"adversary": {"attack": "pgd", "steps": 1}, "validation": {"steps": 1}}
     values["training"] = {"epochs": 24, "learning_rate": 0.001}
     values["search"] = {"trials": 3, "sampler": "random"}
-    space, run = tmp_path / "little.yaml", tmp_path / "run"
+    space, run = tmp_path / "little.yaml", tmp_path / "a run"
     space.write_text(to_yaml(values))
-    process = start(tmp_path, f"{str(space)!r}, run={str(run)!r}")
-    wait_for(lambda: any(len(t.epochs) >= 2 for t in trials_of(run)), process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert f"taskgroup search --resume {run}" in out
+    process = command(tmp_path, "search", "--space", space, "--run", run)
+    for sent, epochs, status in ((signal.SIGTERM, 2, 143), (signal.SIGINT, 8, 130)):
+        wait_for(lambda: any(len(t.epochs) >= epochs for t in trials_of(run)), process)  # noqa: B023
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        assert f"taskgroup search --resume '{run}'" in out
+        assert "Traceback" not in err
+        assert "***" not in err, "a stack of Ray's"
+        if sent == signal.SIGTERM:
+            process = command(tmp_path, "search", "--resume", run)
     before = {trial.number: trial for trial in trials_of(run)}
     assert any(trial.status == "interrupted" for trial in before.values())
 
@@ -293,6 +298,13 @@ def start(folder: Path, arguments: str) -> "subprocess.Popen[str]":
     script.write_text(SCRIPT.format(arguments=arguments))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, str(script)], text=True, cwd=folder, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def command(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
+    """The command line in a process of its own."""
+    code = [sys.executable, "-c", "from taskgroup.cli import app; app()"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*code, *map(str, arguments)], text=True, cwd=folder, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
 def trials_of(run: Path) -> list[Any]:
