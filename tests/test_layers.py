@@ -73,7 +73,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 INSIDE_FUNCTIONS = frozenset({"pyautoattack", "torchjd", "pandas"})
 """Extras: imported where they are used, so that the package works without them."""
 
-AT_ONCE_IN_CLI = frozenset({"taskgroup", "taskgroup.errors"})
+AT_ONCE_IN_CLI = frozenset({"taskgroup", "taskgroup.errors", "taskgroup.termination"})
 """What the command line may import, besides itself, before it knows the command: help must answer
 at once."""
 

@@ -8,7 +8,6 @@ import typer
 
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, print_table
-from taskgroup.wording import argument
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.dimension.run import DimensionFound
@@ -117,6 +116,7 @@ def _print_dimension(found: "DimensionFound", as_json: bool) -> None:
         dimension_table,
         task_gradient_table,
     )
+    from taskgroup.wording import argument
 
     main_task = found.rows[-1].task if found.rows else ""
     curves = collect_curves(found.rows, (), main_task=main_task)

@@ -9,7 +9,6 @@ import typer
 from taskgroup.cli.app import app
 from taskgroup.cli.options import DEFAULT_RUNS, Json, Run, Runs, open_run, print_table
 from taskgroup.cli.published import Dataset, Model, TaskOptions, Tasks, published_target
-from taskgroup.wording import argument
 
 if TYPE_CHECKING:
     from taskgroup.evaluation.options import EvaluationOptions
@@ -133,6 +132,7 @@ def _print_evaluation(done: "Evaluated", as_json: bool) -> None:
         robustness_table,
         transfer_table,
     )
+    from taskgroup.wording import argument
 
     tables = {
         "robustness": robustness_table(done.rows),
