@@ -26,7 +26,7 @@ import pyarrow as pa
 from taskgroup.errors import ConfigError, DataError, ResourceError
 from taskgroup.results.record_files import EVALUATIONS, PANELS, or_left_out, write_records
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
-from taskgroup.results.records.codec import decode, to_table
+from taskgroup.results.records.codec import SCHEMA_VERSION, decode, to_table, version_of
 from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
 from taskgroup.results.storage.lease import hold_lease
 from taskgroup.results.storage.local_files import make_folder
@@ -246,6 +246,16 @@ class RunDirectory:
             for name, content in zip(names, self.storage.read_all(names), strict=True)
         ]
         return sorted((one for one in found if one is not None), key=attrgetter("number"))
+
+    def oldest_version(self) -> int:
+        """The lowest version of the schema among the records of trials; today's without any."""
+        names = self._trial_files()
+        files = zip(names, self.storage.read_all(names), strict=True)
+        found = [version_of(content) for name, content in files if self._is_intact(name, content)]
+        return min(found, default=SCHEMA_VERSION)
+
+    def _is_intact(self, name: str, content: bytes) -> bool:
+        return or_left_out(partial(self._trial, name, content)) is not None
 
     def next_number(self) -> int:
         """The number of a new trial: above all others, those of damaged records included."""

@@ -30,6 +30,8 @@ CHANGEABLE = (
 NOTE = "# changed "
 """Begins the comment lines of ``space.yaml`` that tell what was changed and when."""
 _UNSET = "not set"
+LATE_RUNGS = 3
+"""Version of the records from which on the first rung comes late where the space does not say."""
 Space = str | Path | Mapping[str, Any]
 
 
@@ -112,7 +114,9 @@ def _existing(run: str | Path | None) -> RunDirectory | None:
 
 def _resumed(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> SearchTarget:
     text, source = directory.space_text(), directory.place_of(SPACE_FILE)
-    own = read_space(parse_yaml(text, source=source), source=source, text=text)
+    kept = _kept_defaults(directory)
+    own = read_space(parse_yaml(text, source=source), fixes=kept, source=source, text=text)
+    fixes = (*(fix for fix in kept if not _names_key(fixes, fix)), *fixes)
     if space is not None:
         wanted = load_space(space, fixes=fixes)
     else:
@@ -122,6 +126,20 @@ def _resumed(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...
     _check_changes(directory, changes)
     _check_configurations(directory)
     return SearchTarget(wanted if changes else own, directory, changes)
+
+
+def _kept_defaults(directory: RunDirectory) -> tuple[str, ...]:
+    """Pins of keys that the run's space does not name, whose defaults were others when it began."""
+    text, source = directory.space_text(), directory.place_of(SPACE_FILE)
+    search = parse_yaml(text, source=source).get("search")
+    if not isinstance(search, Mapping) or "grace_epochs" in search:
+        return ()
+    return ("search.grace_epochs=1",) if directory.oldest_version() < LATE_RUNGS else ()
+
+
+def _names_key(fixes: Iterable[str], fix: str) -> bool:
+    key = fix.partition("=")[0]
+    return any(one.partition("=")[0].strip() == key for one in fixes)
 
 
 def space_changes(before: SearchSpace, after: SearchSpace) -> dict[str, tuple[object, object]]:

@@ -88,6 +88,12 @@ LOW = 0.5
 """Rank correlation below which a rung stops trials nearly at random."""
 
 
+ENOUGH_TRIALS = 8
+"""Complete searched trials after which a rung that ranks at random stops nobody any more."""
+RANDOM = 0.3
+"""Rank correlation below which it does."""
+
+
 @dataclass(frozen=True)
 class RungAgreement:
     """How well the order at an epoch predicts the final one.
@@ -141,6 +147,33 @@ def rung_agreements(
     full = full_length_trials(trials, stage=stage)
     found = [_agreement(full, objective, epoch) for epoch in epochs for objective in objectives]
     return tuple(agreement for agreement in found if agreement.trials >= LEAST_TRIALS)
+
+
+def random_rungs(
+    trials: Iterable[TrialResult],
+    objectives: Sequence[StudyObjective],
+    epochs: Sequence[int],
+    *,
+    stage: Stage = "search",
+) -> tuple[int, ...]:
+    """Rungs whose order says so little about the end that nobody is stopped there any more.
+
+    Those where, over at least ``ENOUGH_TRIALS`` complete searched trials, no objective has a rank
+    correlation of ``RANDOM`` or more with its final values.
+
+    Args:
+        trials: All trials of a run.
+        objectives: What is compared.
+        epochs: Rungs.
+        stage: Whose trials are compared.
+    """
+    searched = [t for t in full_length_trials(trials, stage=stage) if t.role == "searched"]
+    found = []
+    for epoch in epochs:
+        agreements = [_agreement(searched, objective, epoch) for objective in objectives]
+        if all(a.trials >= ENOUGH_TRIALS and a.spearman.value < RANDOM for a in agreements):
+            found.append(epoch)
+    return tuple(found)
 
 
 def full_length_trials(

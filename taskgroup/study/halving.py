@@ -149,6 +149,9 @@ class Halving:
     Built from the records of earlier sessions it stands where they left it, but for the order in
     which trials came, which decides who are the newest of a front longer than ``MOST_RIVALS``.
     Baselines neither stop nor count: they are references, run in full.
+
+    Attributes:
+        objectives: What is compared.
     """
 
     def __init__(
@@ -167,7 +170,7 @@ class Halving:
             reduction: At each rung about the best 1 / reduction continue.
             records: Trials of earlier sessions, of the same stage.
         """
-        self._objectives = tuple(objectives)
+        self.objectives = tuple(objectives)
         self._rungs = {rung: Rung(reduction) for rung in rungs}
         self._recorded: dict[int, dict[int, tuple[float, ...]]] = {rung: {} for rung in rungs}
         for record in records:
@@ -188,10 +191,10 @@ class Halving:
             return None
         stopped = None
         for rung, recorded in self._recorded.items():
-            values = rung_values(record, self._objectives, rung)
+            values = rung_values(record, self.objectives, rung)
             if values is None or record.number in recorded:
                 continue
-            pairs = zip(self._objectives, values, strict=True)
+            pairs = zip(self.objectives, values, strict=True)
             gains = tuple(objective.sign * value for objective, value in pairs)
             recorded[record.number] = gains
             if not self._rungs[rung].take(gains):

@@ -24,6 +24,7 @@ from taskgroup.study.agreement import (
     RankCorrelation,
     RungAgreement,
     proxy_agreement,
+    random_rungs,
     rung_agreements,
 )
 from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_sets, suite_scores
@@ -205,6 +206,11 @@ class Study:
         """How well the order after some epochs predicts the final one, in the stage with rungs."""
         stage: Stage = "proxy" if self.has_stage("proxy") else "search"
         return rung_agreements(self.trials, self.objectives, epochs, stage=stage)
+
+    def random_rungs(self, epochs: Sequence[int]) -> tuple[int, ...]:
+        """Rungs that stop nobody any more: their order says nothing about the end."""
+        stage: Stage = "proxy" if self.has_stage("proxy") else "search"
+        return random_rungs(self.trials, self.objectives, epochs, stage=stage)
 
     @property
     def robust(self) -> StudyObjective:

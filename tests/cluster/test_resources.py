@@ -232,7 +232,7 @@ def test_search_from_outside_the_cluster(
     cluster: Cluster, values: dict[str, Any], tmp_path: Path
 ) -> None:
     address = f"ray://127.0.0.1:{CLIENT_PORT}"
-    values["search"] |= {"trials": 4, "scheduler": "asha"}
+    values["search"] |= {"trials": 4, "scheduler": "asha", "grace_epochs": 1}
     result = search(values, run=tmp_path / "run", address=address, train=train_with_checkpoints)
     assert {trial.status for trial in result.study.trials} <= {"complete", "pruned"}
     assert len(result.study.trials) == 4

@@ -12,7 +12,7 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.resume import find_target, space_changes
-from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.search.space.search_space import SearchSpace, load_space
 
 
 @pytest.fixture
@@ -34,6 +34,26 @@ def test_same_command_goes_on(values: dict[str, Any], run: RunDirectory) -> None
         assert target.directory.path == run.path
         assert target.changes == {}
     assert find_target(None, resume=run.path).space == find_target(None, run=run.path).space
+
+
+def test_a_run_that_an_older_release_began_keeps_its_rungs(
+    values: dict[str, Any], run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["search"] |= {"scheduler": "asha"}
+    run.storage.write("space.yaml", to_yaml(values).encode())
+    trial = plan_baselines(load_space(values))[0]
+    run.write_trial(trial)
+    assert find_target(None, resume=run.path).space.rungs == (3,)
+    for named, rungs in (({}, (1, 3)), ({"grace_epochs": 2}, (2,))):
+        monkeypatch.setattr("taskgroup.results.records.codec.SCHEMA_VERSION", 2)
+        run.write_trial(trial)
+        monkeypatch.undo()
+        values["search"] |= named
+        run.storage.write("space.yaml", to_yaml(values).encode())
+        for space in (None, values):
+            target = find_target(space, resume=run.path)
+            assert target.space.rungs == rungs
+            assert target.changes == {}
 
 
 def test_run_to_resume_must_exist_and_be_named_once(

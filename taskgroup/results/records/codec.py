@@ -22,7 +22,8 @@ from taskgroup.errors import DataError
 from taskgroup.results.records.base import Record
 from taskgroup.results.records.columns import Column, columns_of
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""2: as release 0.1 wrote them; 3: with check sums."""
 RECORD_KEY = b"taskgroup.record"
 VERSION_KEY = b"taskgroup.schema_version"
 DIGEST_KEY = b"taskgroup.sha256"
@@ -84,6 +85,16 @@ def decode(record: type[R], content: bytes, *, source: str) -> list[R]:
     except DataError as error:
         again = f", then make it again: {record.made_by}" if record.made_by else ""
         raise DataError(f"{error}{again}") from None
+
+
+def version_of(content: bytes) -> int:
+    """The version of the schema that a file was written by; 0 where it says none.
+
+    Args:
+        content: The bytes of a parquet file that ``decode`` has read.
+    """
+    metadata = pq.read_schema(pa.BufferReader(content)).metadata or {}
+    return int(metadata.get(VERSION_KEY, 0))
 
 
 def _decoded(record: type[R], content: bytes, source: str) -> list[R]:

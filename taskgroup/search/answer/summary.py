@@ -245,6 +245,10 @@ def _rungs(result: SearchResult) -> list[str]:
             "  warning: where it is low, rungs stop trials nearly at random; raise "
             "search.grace_epochs, or set search.scheduler to none"
         )
+    lines += [
+        f"  the rung of epoch {epoch} stops no trial any more: the order there is random"
+        for epoch in result.study.random_rungs(result.rungs)
+    ]
     return ["", "Rank agreement of rungs with the end:", *lines]
 
 

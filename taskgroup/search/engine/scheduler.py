@@ -1,6 +1,6 @@
 """Stops trials: those behind at a rung, and all of them once the study's time is over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from taskgroup.search.engine.budget import TimeBudget
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch
 from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.study.agreement import random_rungs
 from taskgroup.study.halving import Halving
 from taskgroup.wording import counted
 
@@ -36,19 +37,35 @@ class StudyScheduler(FIFOScheduler):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._halving = halving
+        self._complete: dict[int, TrialResult] = {}
         self._budget = budget
         self._reduction = reduction
         self.stopped: dict[int, TrialResult] = {}
 
+    def learn(self, records: Iterable[TrialResult]) -> None:
+        """Hear of the trials of earlier sessions, which say whether rungs can be trusted."""
+        self._complete |= {r.number: r for r in records if r.status == "complete"}
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide whether a trial continues after an epoch."""
         record = from_text(result[RECORD])
-        rung = self._halving.take(record) if self._halving is not None else None
+        rung = None if self._halving is None else self._rung(self._halving, record)
         stopped = self._stopped(record, rung) if record.status == "interrupted" else None
         if stopped is None:
             return str(TrialScheduler.CONTINUE)
         self.stopped[record.number] = stopped
         return str(TrialScheduler.STOP)
+
+    def _rung(self, halving: Halving, record: TrialResult) -> int | None:
+        """The rung at which a trial should stop, unless complete trials show it to be random."""
+        if record.status == "complete":
+            self._complete[record.number] = record
+        rung = halving.take(record)
+        if rung is None:
+            return None
+        known = self._complete.values()
+        is_random = random_rungs(known, halving.objectives, (rung,), stage=record.stage)
+        return None if is_random else rung
 
     def _stopped(self, record: TrialResult, rung: int | None) -> TrialResult | None:
         """The record of a trial that must stop, with the reason."""
@@ -87,4 +104,6 @@ def build_scheduler(
     halving = Halving(
         space.objectives, space.rungs, reduction=space.search.reduction, records=records
     )
-    return StudyScheduler(halving, budget, space.search.reduction)
+    scheduler = StudyScheduler(halving, budget, space.search.reduction)
+    scheduler.learn(records)
+    return scheduler

@@ -1,5 +1,6 @@
 """The search space: one YAML in which any leaf of a trial may be a distribution."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -70,7 +71,14 @@ class SearchSpace:
         """Epochs after which trials are compared; none without a stopping scheduler."""
         if self.search.scheduler == "none":
             return ()
-        return rung_epochs(self.search.grace_epochs, self.search.reduction, self.planned_epochs)
+        return rung_epochs(self._grace_epochs, self.search.reduction, self.planned_epochs)
+
+    @property
+    def _grace_epochs(self) -> int:
+        if self.search.grace_epochs is not None:
+            return self.search.grace_epochs
+        falls = all(config.training.schedule != "constant" for config in self.examples())
+        return math.ceil(2 * self.planned_epochs / 3) if falls else 1
 
     @property
     def max_clean_drop(self) -> float | None:

@@ -69,8 +69,9 @@ class SearchConfig(Config):
     scheduler: Literal["none", "asha"] = "none"
     """Who stops trials early; asha compares the objectives at rungs, several ones by
     non-dominated sorting. Baselines always run to the end."""
-    grace_epochs: Annotated[int, Field(ge=1)] = 1
-    """Epochs before the first rung."""
+    grace_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs before the first rung. None: two thirds of the epochs, rounded up, where the learning
+    rate ends low, since nothing ranks adversarial trainings before it falls; else 1."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """At each rung the best 1 / reduction continue."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None

@@ -116,7 +116,7 @@ def test_search_runs_every_trial_in_warm_workers(
 def test_asha_stops_weak_trials_and_spares_baselines(
     engine: None, run_search: Callable[..., SearchResult]
 ) -> None:
-    result = run_search("search={trials: 16, sampler: random, scheduler: asha}")
+    result = run_search("search={trials: 16, sampler: random, scheduler: asha, grace_epochs: 1}")
     baselines = [trial for trial in result.study.trials if trial.role == "baseline"]
     assert len(baselines) == 6
     assert {trial.status for trial in baselines} == {"complete"}
@@ -137,7 +137,7 @@ def test_several_objectives_are_stopped_by_dominance_within_a_constraint(
 ) -> None:
     """Clean scores fall as robust ones rise, so that the most robust trials are infeasible."""
     result = run_search(
-        "search={trials: 16, sampler: random, scheduler: asha, reduction: 2}",
+        "search={trials: 16, sampler: random, scheduler: asha, grace_epochs: 1, reduction: 2}",
         train=pretend_trade_off,
         objectives=[{"maximize": ROBUST}, {"maximize": CLEAN}],
         constraint={"clean_drop": 0.2},

@@ -17,7 +17,7 @@ from taskgroup.search.plan.planning import plan_trial, to_text
 from taskgroup.search.space.search_space import SearchSpace
 
 Make = Callable[..., SearchSpace]
-ASHA = "search={trials: 40, scheduler: asha, reduction: 2}"
+ASHA = "search={trials: 40, scheduler: asha, grace_epochs: 1, reduction: 2}"
 
 
 class RayTrial:
@@ -70,7 +70,7 @@ def test_one_objective_stops_whom_rays_asha_stops(
     make_space: Make, direction: str, reduction: int
 ) -> None:
     metric = "segmentation/robust/miou"
-    search = f"search={{trials: 30, scheduler: asha, reduction: {reduction}}}"
+    search = f"search={{trials: 30, scheduler: asha, grace_epochs: 1, reduction: {reduction}}}"
     space = make_space(search, "training.epochs=9", objectives=[{direction: metric}])
     theirs = AsyncHyperBandScheduler(
         time_attr="epoch", metric=metric, mode=direction[:3], max_t=9,
@@ -132,6 +132,27 @@ def test_trials_of_earlier_sessions_count_at_rungs(make_space: Make) -> None:
     scheduler = build_scheduler(space, budget=TimeBudget(), records=before)
     assert not decide(scheduler, after(space, 1, [[0.8]])), "it went on before"
     assert decide(scheduler, after(space, 2, [[0.1]]))
+
+
+@pytest.mark.parametrize(
+    ("complete", "sign", "is_stopped"), [(7, -1, True), (8, -1, False), (8, 1, True)]
+)
+def test_a_rung_that_ranks_at_random_stops_nobody_any_more(
+    make_space: Make, complete: int, sign: int, is_stopped: bool
+) -> None:
+    """The better at the rung, the worse at the end: in this session or in an earlier one."""
+    space = make_space(ASHA)
+    trials = [
+        after(space, n, [[0.5 + 0.01 * n], [0.5], [0.5], [0.5 + sign * 0.01 * n]])
+        for n in range(complete)
+    ]
+    resumed = build_scheduler(space, budget=TimeBudget(), records=trials)
+    running = build_scheduler(space, budget=TimeBudget())
+    for trial in trials:
+        decide(running, replace(trial, epochs=trial.epochs[:1], status="interrupted"))
+        decide(running, trial)
+    for scheduler in (resumed, running):
+        assert decide(scheduler, after(space, 90, [[0.1]])) == is_stopped
 
 
 def test_time_that_is_over_interrupts_without_judging(make_space: Make) -> None:

@@ -126,7 +126,7 @@ def test_a_trial_that_dies_while_its_workers_start_leaves_their_cores() -> None:
 def test_trials_of_two_workers_complete_fail_and_stop(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
-    values["search"] = {"trials": 4, "sampler": "random", "scheduler": "asha"}
+    values["search"] = {"trials": 4, "sampler": "random", "scheduler": "asha", "grace_epochs": 1}
     values |= {"auxiliary_tasks": [], "resources": {"workers": 2}, "validation": {"steps": 1}}
     marks, run = tmp_path / "marks", tmp_path / "run"
     marks.mkdir()

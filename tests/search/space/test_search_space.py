@@ -152,6 +152,26 @@ def test_names_are_checked_before_anything_runs(
         check_names(make_space(*fixes))
 
 
+@pytest.mark.parametrize(
+    ("training", "search", "rungs"),
+    [
+        ("epochs: 9", "", (6,)),
+        ("epochs: 2", "", ()),
+        ("epochs: 4, schedule: one_cycle", "", (3,)),
+        ("epochs: 9, schedule: constant", "", (1, 2, 4, 8)),
+        ("epochs: 9, schedule: {choice: [constant, cosine]}", "", (1, 2, 4, 8)),
+        ("epochs: 9", "grace_epochs: 2", (2, 4, 8)),
+    ],
+)
+def test_the_first_rung_comes_once_the_learning_rate_has_fallen(
+    make_space: Make, training: str, search: str, rungs: tuple[int, ...]
+) -> None:
+    space = make_space(
+        f"training={{{training}}}", f"search={{trials: 4, scheduler: asha, reduction: 2, {search}}}"
+    )
+    assert space.rungs == rungs
+
+
 def test_space_describes_itself(make_space: Make) -> None:
     assert make_space().describe() == (
         "8 trials by random, main task segmentation, 3 candidate auxiliary tasks, 5 searched keys"
