@@ -43,7 +43,8 @@ def evaluate_trials(
     """Attack finished trials of a run and write what is found, trial by trial.
 
     A trial that was scored with the same suite, ball, seed and images on the same split, by attacks
-    of this version, is left alone; an interrupted call resumes where it stopped.
+    of this version, is left alone, unless its confirmation was scored before rows told what each
+    image contributes; an interrupted call resumes where it stopped.
 
     Args:
         run: The run directory.
@@ -90,7 +91,9 @@ def _evaluate(
     known = {
         (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
         for row in study.evaluations
-        if row.condition == "worst_case" and row.attack_version == ATTACK_VERSION
+        if row.condition == "worst_case"
+        and row.attack_version == ATTACK_VERSION
+        and (row.constant is not None or row.split != "confirm")
     }
     found: list[EvaluationRow] = []
     problems: dict[int, str] = {}

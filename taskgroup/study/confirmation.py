@@ -8,17 +8,28 @@ a baseline of another recipe could come from the recipe.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import t
+from numpy.typing import NDArray
 
 from taskgroup.results.records import EvaluationRow, TrialResult
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.seed_means import (
+    LEVEL,
+    MIN_IMAGES,
+    MIN_SEEDS,
+    MeanInterval,
+    SeedMean,
+    holm,
+    seed_mean,
+)
 from taskgroup.wording import counted, format_bound, listed
 
-Verdict = Literal["helps", "hurts", "no evidence", "too few seeds"]
+Verdict = Literal[
+    "helps", "hurts", "no evidence", "no better than a constant", "not enough to tell"
+]
+Influences: TypeAlias = NDArray[np.float64]
 CLEAN, WORST = "clean", "worst_case"
 KINDS = {CLEAN: "clean", WORST: "robust"}
 
@@ -30,15 +41,15 @@ class SuiteScores:
     Attributes:
         suite: Its name; empty where none was run.
         images: Images of the confirm split that it attacked.
-        values: By trial, then by metric, such as ``segmentation/robust/miou``: the score, for
-            ``robust`` the worst case over all attacks of the suite; NaN where that only bounds it.
+        rows: By trial, then by metric, such as ``segmentation/robust/miou``: its row, for
+            ``robust`` the worst case over all attacks of the suite.
         verdicts: By trial what sanity checks found, where they found something.
         missing: Complete trials of the stage that it has not scored.
     """
 
     suite: str = ""
     images: int = 0
-    values: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    rows: Mapping[int, Mapping[str, EvaluationRow]] = field(default_factory=dict)
     verdicts: Mapping[int, str] = field(default_factory=dict)
     missing: tuple[int, ...] = ()
 
@@ -47,11 +58,25 @@ class SuiteScores:
 
         Where it does, its scores alone count, so that two attacks are never compared.
         """
-        return any(metric in own for own in self.values.values())
+        return any(metric in own for own in self.rows.values())
 
     def value(self, trial: TrialResult, metric: str) -> float:
-        """The trial's score; NaN where the suite has not scored it."""
-        return self.values.get(trial.number, {}).get(metric, float("nan"))
+        """The trial's score; NaN where the suite has not scored it, or only bounds it."""
+        row = self._row(trial, metric)
+        return float("nan") if row is None or row.is_bound else row.score
+
+    def influences(self, trial: TrialResult, metric: str) -> Influences:
+        """What each image contributes to it, ``(N,)``; empty where that is not known."""
+        row = self._row(trial, metric)
+        return np.array(() if row is None else row.influences)
+
+    def constant(self, trial: TrialResult, metric: str) -> float:
+        """The best that a constant prediction reaches; NaN where that is not known."""
+        row = self._row(trial, metric)
+        return float("nan") if row is None or row.constant is None else row.constant
+
+    def _row(self, trial: TrialResult, metric: str) -> EvaluationRow | None:
+        return self.rows.get(trial.number, {}).get(metric)
 
 
 def suite_scores(
@@ -85,16 +110,16 @@ def suite_scores(
     chosen = max(trials_of, key=lambda key: len(trials_of[key]))
     suite, images, _ = chosen
     own = [row for row in rows if suite_of(row) == chosen]
-    values: dict[int, dict[str, float]] = {}
+    scored: dict[int, dict[str, EvaluationRow]] = {}
     for row in own:
         metric = f"{row.task}/{KINDS[row.condition]}/{row.score_name}"
-        values.setdefault(row.trial, {})[metric] = float("nan") if row.is_bound else row.score
+        scored.setdefault(row.trial, {})[metric] = row
     return SuiteScores(
         suite=suite,
         images=images,
-        values=values,
+        rows=scored,
         verdicts={row.trial: _finding(row) for row in own if row.verdict != "ok"},
-        missing=tuple(number for number in confirmed if number not in values),
+        missing=tuple(number for number in confirmed if number not in scored),
     )
 
 
@@ -106,41 +131,6 @@ def _finding(row: EvaluationRow) -> str:
 
 
 NO_SUITE = SuiteScores()
-
-
-class MeanInterval(NamedTuple):
-    """A mean over seeds and its interval; NaN ends below two values, all NaN below one."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-
-def t_interval(values: ArrayLike, *, level: float = 0.95) -> MeanInterval:
-    """Mean with Student's t interval, NaN left out.
-
-    With the three to ten seeds of a confirmation a bootstrap is too narrow; t is right where seeds
-    scatter like a normal variable.
-
-    Args:
-        values: One score per seed, ``(n,)``.
-        level: Confidence of the interval.
-
-    Example:
-        >>> [round(float(x), 3) for x in t_interval([1.0, 2.0, 3.0])]
-        [2.0, -0.484, 4.484, 3.0]
-    """
-    known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    if known.size == 0:
-        return MeanInterval(float("nan"), float("nan"), float("nan"), 0)
-    mean = float(known.mean())
-    if known.size == 1:
-        return MeanInterval(mean, float("nan"), float("nan"), 1)
-    error = known.std(ddof=1) / np.sqrt(known.size)
-    reach = float(t.ppf((1 + level) / 2, known.size - 1) * error)
-    return MeanInterval(mean, mean - reach, mean + reach, int(known.size))
 
 
 def single_task_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,11 +163,14 @@ class Confirmed:
 
     Attributes:
         trials: Its trials in the confirm stage, by number; their first stands for all.
-        scores: Mean and interval over seeds of each objective on the confirm split.
+        scores: Mean and interval over seeds and images of each objective on the confirm split.
         partner: The main task alone under the same recipe; None for that itself, or where it was
             not trained.
-        differences: This minus the partner, paired by seed, of each objective; empty without one.
+        differences: This minus the partner, paired by seed and image, of each objective; empty
+            without one.
         verdict: What the first objective's difference shows; None without a partner.
+        constant: The best that a constant prediction reaches of the first objective; NaN where that
+            is not known.
         suspicions: What sanity checks of the suite found in its networks, each once.
     """
 
@@ -186,6 +179,7 @@ class Confirmed:
     partner: TrialResult | None = None
     differences: tuple[MeanInterval, ...] = ()
     verdict: Verdict | None = None
+    constant: float = float("nan")
     suspicions: tuple[str, ...] = ()
 
     @property
@@ -208,6 +202,8 @@ def confirmed_task_sets(
 ) -> tuple[Confirmed, ...]:
     """What the confirm stage measured, configuration by configuration, in the order planned.
 
+    Verdicts are corrected for how many task sets are compared (Holm).
+
     Args:
         trials: All trials of a run; those of other stages are left out.
         objectives: What the study optimised; the first gives the verdict.
@@ -218,57 +214,129 @@ def confirmed_task_sets(
     for trial in sorted(trials, key=lambda trial: trial.number):
         if trial.stage == "confirm":
             groups.setdefault(_key(trial.config), []).append(trial)
-    recipes = {
-        _key(single_task_config(group[0].config)): group
-        for group in groups.values()
-        if not group[0].auxiliary_tasks
+    measured = {key: _Group.measure(group, objectives, suite) for key, group in groups.items()}
+    alone = {
+        _key(single_task_config(group.first.config)): group
+        for group in measured.values()
+        if not group.first.auxiliary_tasks
     }
+    partners = [
+        alone.get(_key(single_task_config(group.first.config)))
+        if group.first.auxiliary_tasks
+        else None
+        for group in measured.values()
+    ]
+    pairs = list(zip(measured.values(), partners, strict=True))
+    firsts = [_difference(own, partner, 0) for own, partner in pairs]
+    chances = holm([SeedMean.chance(first) for first in firsts])
     return tuple(
-        _confirmed(group, recipes.get(_key(single_task_config(group[0].config))), objectives, suite)
-        for group in groups.values()
+        own.alone() if partner is None else _compared(own, partner, chance)
+        for (own, partner), chance in zip(pairs, chances, strict=True)
     )
 
 
-def _confirmed(
-    group: Sequence[TrialResult],
-    partner: Sequence[TrialResult] | None,
-    objectives: Sequence[StudyObjective],
-    suite: SuiteScores,
-) -> Confirmed:
-    ours = [_by_seed(group, objective, suite) for objective in objectives]
-    scores = tuple(t_interval(list(values.values())) for values in ours)
-    found = [suite.verdicts[trial.number] for trial in group if trial.number in suite.verdicts]
-    alone = Confirmed(tuple(group), scores, suspicions=tuple(dict.fromkeys(found)))
-    if partner is None or not group[0].auxiliary_tasks:
-        return alone
-    theirs = [_by_seed(partner, objective, suite) for objective in objectives]
-    differences = tuple(
-        t_interval([own[seed] - other[seed] for seed in own if seed in other])
-        for own, other in zip(ours, theirs, strict=True)
+@dataclass(frozen=True)
+class _Group:
+    """One configuration: by objective, what each seed scores and what each image contributes."""
+
+    trials: tuple[TrialResult, ...]
+    objectives: tuple[StudyObjective, ...]
+    values: tuple[Mapping[int, float], ...]
+    influences: tuple[Mapping[int, Influences], ...]
+    constant: float
+    suspicions: tuple[str, ...]
+
+    @classmethod
+    def measure(
+        cls, group: Sequence[TrialResult], objectives: Sequence[StudyObjective], suite: SuiteScores
+    ) -> "_Group":
+        complete = [trial for trial in group if trial.status == "complete"]
+        found = [suite.verdicts[trial.number] for trial in group if trial.number in suite.verdicts]
+        constants = [suite.constant(trial, objectives[0].metric) for trial in complete]
+        return cls(
+            trials=tuple(group),
+            objectives=tuple(objectives),
+            values=tuple(_by_seed(complete, objective, suite) for objective in objectives),
+            influences=tuple(
+                {trial.seed: suite.influences(trial, objective.metric) for trial in complete}
+                for objective in objectives
+            ),
+            constant=next((value for value in constants if value == value), float("nan")),
+            suspicions=tuple(dict.fromkeys(found)),
+        )
+
+    @property
+    def first(self) -> TrialResult:
+        return self.trials[0]
+
+    def mean(self, place: int) -> SeedMean:
+        seeds = list(self.values[place])
+        return seed_mean(
+            [self.values[place][seed] for seed in seeds],
+            [self.influences[place][seed] for seed in seeds],
+        )
+
+    def alone(self) -> Confirmed:
+        scores = [
+            self.mean(place).score_interval(objective.metric)
+            for place, objective in enumerate(self.objectives)
+        ]
+        return Confirmed(
+            self.trials, tuple(scores), constant=self.constant, suspicions=self.suspicions
+        )
+
+
+def _difference(own: _Group, partner: _Group | None, place: int) -> SeedMean:
+    """This minus its partner, paired by seed and image; nothing without a partner."""
+    if partner is None:
+        return SeedMean()
+    ours, theirs = own.values[place], partner.values[place]
+    seeds = [seed for seed in ours if seed in theirs]
+    return seed_mean(
+        [ours[seed] - theirs[seed] for seed in seeds],
+        [_minus(own.influences[place][seed], partner.influences[place][seed]) for seed in seeds],
     )
-    verdict = _verdict(differences[0], objectives[0].sign)
-    return replace(alone, partner=partner[0], differences=differences, verdict=verdict)
+
+
+def _minus(ours: Influences, theirs: Influences) -> Influences:
+    """What each image contributes to a difference; nothing where the images differ."""
+    return ours - theirs if len(ours) == len(theirs) else np.empty(0)
+
+
+def _compared(own: _Group, partner: _Group, chance: float) -> Confirmed:
+    differences = [_difference(own, partner, place) for place in range(len(own.objectives))]
+    better = max(own, partner, key=lambda group: own.objectives[0].sign * group.mean(0).mean)
+    return replace(
+        own.alone(),
+        partner=partner.first,
+        differences=tuple(
+            difference.difference_interval(objective.metric)
+            for difference, objective in zip(differences, own.objectives, strict=True)
+        ),
+        verdict=_verdict(differences[0], chance, better),
+    )
+
+
+def _verdict(difference: SeedMean, chance: float, better: _Group) -> Verdict:
+    """What a difference shows, given the chance of one as large where there is none."""
+    sign = better.objectives[0].sign
+    if not difference.has_interval or better.constant != better.constant:
+        return "not enough to tell"
+    if not sign * better.mean(0).mean > sign * better.constant:
+        return "no better than a constant"
+    if not chance < 1 - LEVEL:
+        return "no evidence"
+    return "helps" if sign * difference.mean > 0 else "hurts"
 
 
 def _by_seed(
-    group: Sequence[TrialResult], objective: StudyObjective, suite: SuiteScores
+    complete: Sequence[TrialResult], objective: StudyObjective, suite: SuiteScores
 ) -> dict[int, float]:
     is_covered = suite.covers(objective.metric)
     return {
         trial.seed: suite.value(trial, objective.metric) if is_covered else objective.value(trial)
-        for trial in group
-        if trial.status == "complete"
+        for trial in complete
     }
-
-
-def _verdict(difference: MeanInterval, sign: int) -> Verdict:
-    """Whether the interval of a difference leaves 0 out, and on which side."""
-    if np.isnan(difference.low):
-        return "too few seeds"
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    if low > 0:
-        return "helps"
-    return "hurts" if high < 0 else "no evidence"
 
 
 def _key(config: Mapping[str, Any]) -> str:
@@ -286,18 +354,50 @@ def best_alone(confirmed: Sequence[Confirmed], objective: StudyObjective) -> Con
 def verdict_text(found: Confirmed) -> str:
     """What the stage says about a task set, in words; empty for the main task alone.
 
-    Only an interval of the paired difference that leaves 0 out makes it help or hurt.
+    Only a difference beyond chance, over seeds, images and comparisons, makes it help or hurt.
     """
-    tasks = found.first.auxiliary_tasks
+    tasks, main = found.first.auxiliary_tasks, found.first.main_task
     if found.verdict is None or not tasks:
         return ""
     named = listed(tasks)
     end = "" if len(tasks) > 1 else "s"
-    if found.verdict == "too few seeds":
-        return "too few complete seeds for a verdict"
+    if found.verdict == "not enough to tell":
+        return f"not enough to tell: {_what_lacks(found)}"
+    if found.verdict == "no better than a constant":
+        return (
+            f"no verdict: {main} with and without {named} is no better than a constant prediction"
+        )
     if found.verdict == "no evidence":
-        return f"no evidence that {named} help{end} {found.first.main_task}"
-    return f"{named} {found.verdict.removesuffix('s')}{end} {found.first.main_task}"
+        return f"no evidence that {named} help{end} {main}"
+    return f"{named} {found.verdict.removesuffix('s')}{end} {main}"
+
+
+def _what_lacks(found: Confirmed) -> str:
+    """Why there is no verdict, and what would suffice for one."""
+    difference = found.differences[0]
+    seeds, images = counted(difference.seeds, "seed"), counted(difference.images, "image")
+    needed = f"at least {MIN_IMAGES} images and {MIN_SEEDS} seeds"
+    if difference.seeds < MIN_SEEDS or 0 < difference.images < MIN_IMAGES:
+        known = f"{images}, {seeds}" if difference.images else seeds
+        return f"{known}; a verdict takes {needed}"
+    if difference.images == 0:
+        return f"no scores of single images; confirm with a suite of attacks, on {needed}"
+    if difference.low != difference.low:
+        return (
+            "every seed, or every image, differs by the same amount; more of them would show chance"
+        )
+    return "the best constant prediction is not known"
+
+
+def correction_text(confirmed: Sequence[Confirmed]) -> str:
+    """For how many comparisons verdicts are corrected; empty for one, or none."""
+    count = sum(
+        len(own.differences) > 0 and own.differences[0].low == own.differences[0].low
+        for own in confirmed
+    )
+    if count < 2:
+        return ""
+    return f"verdicts are corrected for {count} comparisons (Holm), intervals are not"
 
 
 def attack_words(metric: str, suite: SuiteScores) -> str:

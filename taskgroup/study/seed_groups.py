@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.study.confirmation import MeanInterval, single_task_config, t_interval
+from taskgroup.study.confirmation import single_task_config
+from taskgroup.study.seed_means import MeanInterval, t_interval
 
 WEIGHTS = "loss_weights"
 

@@ -296,6 +296,25 @@ def test_trials_that_were_scored_are_left_alone(run):
     assert {row.images for row in first.rows} == {1}
 
 
+def test_confirmations_of_earlier_versions_are_scored_again_from_their_shards(run):
+    """Their rows do not tell what each image contributes, without which nothing can be claimed."""
+    first = evaluate_trials(run, [0], options=CONFIRM).rows
+    run.write_evaluation([replace(row, constant=None, influences=()) for row in first], [])
+    before = read_shards(run)
+    again = evaluate_trials(run, [0], options=CONFIRM).rows
+    assert [replace(row, seconds=0) for row in again] == [replace(row, seconds=0) for row in first]
+    assert read_shards(run) == before
+
+
+def test_clean_images_and_worst_cases_tell_what_each_image_contributes(run):
+    options = replace(CONFIRM, images=4)
+    for row in evaluate_trials(run, [0], options=options).rows:
+        assert len(row.influences) == 4 * (row.condition in ("clean", "worst_case"))
+        assert (row.constant is not None) == (row.task == "segmentation")
+        if row.score_name == "accuracy" and row.influences:
+            assert abs(sum(row.influences)) < 0.1, "pixels of an image differ little in number"
+
+
 def test_scores_of_older_attacks_are_made_again(run, monkeypatch):
     """Neither rows nor shards of an older version stand for today's; clean shards have none."""
     old = evaluate_trials(run, [0], options=CONFIRM).rows

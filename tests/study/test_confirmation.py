@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_rel
 
 from taskgroup.results.records import EpochRow, EvaluationRow, TrialResult
 from taskgroup.study.confirmation import (
@@ -16,9 +16,10 @@ from taskgroup.study.confirmation import (
     attack_words,
     best_alone,
     confirmed_task_sets,
+    correction_text,
     single_task_config,
     suite_scores,
-    t_interval,
+    verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
 
@@ -61,34 +62,47 @@ def confirmed(*groups: list[TrialResult], objective: StudyObjective = ROBUST) ->
     return list(confirmed_task_sets([t for group in groups for t in group], [objective]))
 
 
-@pytest.mark.parametrize("size", [2, 3, 10])
-def test_interval_is_where_a_t_test_cannot_refuse(size: int) -> None:
-    values = np.random.default_rng(size).normal(0.3, 0.05, size)
-    found = t_interval(values)
-    for end in (found.low, found.high):
-        assert ttest_1samp(values, end).pvalue == pytest.approx(0.05)
-    assert found.mean == pytest.approx(values.mean())
-
-
-def test_interval_of_three_seeds_holds_the_mean_95_times_in_100() -> None:
-    rng = np.random.default_rng(0)
-    found = [t_interval(rng.normal(0.4, 0.1, 3)) for _ in range(2000)]
-    assert np.mean([f.low <= 0.4 <= f.high for f in found]) == pytest.approx(0.95, abs=0.015)
-
-
-def test_interval_of_almost_nothing() -> None:
-    assert np.isnan(t_interval([])).tolist() == [True, True, True, False]
-    found = t_interval([0.25, float("nan")])
-    assert (found.mean, found.seeds) == (0.25, 1)
-    assert np.isnan([found.low, found.high]).all()
-
-
 def test_alone_keeps_the_recipe_and_drops_the_tasks() -> None:
     alone = single_task_config(config(["depth"], rate=0.02))
     assert alone == config(rate=0.02)
     assert single_task_config(alone) == alone
     natural = single_task_config(config(attack="none"))
     assert natural["adversary"] == {"attack": "none"}
+
+
+def rows_of(
+    trials: Sequence[TrialResult],
+    objective: StudyObjective = ROBUST,
+    *,
+    images: int = 64,
+    spread: float = 0.1,
+    constant: float | None = 0.05,
+) -> list[EvaluationRow]:
+    """What a suite leaves of them: their scores, and what each image contributes under each."""
+    task, _, name = objective.metric.split("/")
+    drawn = np.random.default_rng(0).normal(0, spread, (2, images))
+    return [
+        row(
+            found.number, objective.value(found), task=task, score_name=name, images=images,
+            direction=objective.direction, constant=constant,
+            influences=tuple(drawn[int(bool(found.auxiliary_tasks))]),
+        )
+        for found in trials
+        if found.status == "complete"
+    ]  # fmt: skip
+
+
+def compared(
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    objective: StudyObjective = ROBUST,
+    **images: Any,
+) -> Confirmed:
+    """Depth against the main task alone, seed by seed, scored by a suite."""
+    groups = trained(config(), theirs, objective), trained(config(["depth"]), ours, objective)
+    trials = [trial for group in groups for trial in group]
+    rows = rows_of(trials, objective, **images)
+    return confirmed_task_sets(trials, [objective], suite_scores(trials, rows))[1]
 
 
 def test_difference_is_paired_by_seed_with_the_partner_of_the_same_recipe() -> None:
@@ -100,40 +114,88 @@ def test_difference_is_paired_by_seed_with_the_partner_of_the_same_recipe() -> N
     )
     assert found.partner is not None
     assert found.partner.config["training"] == {"learning_rate": 0.02}
-    (difference,) = found.differences
-    expected = ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert difference == pytest.approx((0.02, expected.low, expected.high, 3))
+    assert found.differences[0].mean == pytest.approx(0.02)
+    assert found.differences[0].seeds == 3
+
+
+def test_interval_covers_seeds_and_images() -> None:
+    ours, theirs = [0.30, 0.36, 0.33], [0.28, 0.35, 0.30]
+    seeds_alone = ttest_rel(ours, theirs).confidence_interval(0.95)
+    ends = [compared(ours, theirs, spread=spread).differences[0] for spread in (1e-6, 0.2)]
+    assert ends[0][:3] == pytest.approx((0.02, seeds_alone.low, seeds_alone.high), abs=1e-5)
+    assert ends[1].low < ends[0].low < ends[0].high < ends[1].high
+    assert ends[1].images == 64
 
 
 def test_seed_that_failed_on_one_side_is_no_pair() -> None:
     nan = float("nan")
-    _, found = confirmed(
-        trained(config(), [0.1, nan, 0.2, 0.3]), trained(config(["depth"]), [nan, 0.5, 0.3, 0.5])
-    )
-    assert found.scores[0].seeds == 3
-    assert found.differences[0] == t_interval([0.3 - 0.2, 0.5 - 0.3])
+    found = compared([nan, 0.5, 0.3, 0.5, 0.5], [0.1, nan, 0.2, 0.3, 0.2])
+    assert found.scores[0].seeds == 4
+    assert found.differences[0].seeds == 3
+    assert found.differences[0].mean == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
     ("differences", "verdict", "mirrored"),
     [
-        ([0.02, 0.021, 0.019], "helps", "hurts"),
-        ([-0.02, -0.021, -0.019], "hurts", "helps"),
+        ([0.09, 0.1, 0.11], "helps", "hurts"),
+        ([-0.09, -0.1, -0.11], "hurts", "helps"),
         ([0.02, 0.3, -0.1], "no evidence", "no evidence"),
-        ([0.02], "too few seeds", "too few seeds"),
+        ([0.09, 0.1], "not enough to tell", "not enough to tell"),
     ],
 )
-def test_verdict_needs_an_interval_without_zero(
+def test_verdict_needs_a_difference_beyond_chance(
     differences: list[float], verdict: str, mirrored: str
 ) -> None:
     ours = [0.5 + difference for difference in differences]
-    for objective, expected in ((ROBUST, verdict), (ERROR, mirrored)):
-        _, found = confirmed(
-            trained(config(), [0.5] * len(ours), objective),
-            trained(config(["depth"]), ours, objective),
-            objective=objective,
-        )
+    for objective, expected, constant in ((ROBUST, verdict, 0.05), (ERROR, mirrored, 2.0)):
+        found = compared(ours, [0.5] * len(ours), objective, constant=constant)
         assert found.verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("ours", "images", "text"),
+    [
+        ([0.7, 0.71], {"images": 4}, "4 images, 2 seeds; a verdict takes at least 30 images and"),
+        ([0.7, 0.71, 0.72], {"images": 29}, "29 images, 3 seeds; a verdict takes at least 30"),
+        ([0.75, 0.75, 0.75], {}, "every seed, or every image, differs by the same amount"),
+        ([0.70, 0.71, 0.72], {"spread": 0.0}, "every seed, or every image, differs by the same"),
+        ([0.70, 0.71, 0.72], {"images": 0}, "no scores of single images; confirm with a suite"),
+        ([0.70, 0.71, 0.72], {"constant": None}, "the best constant prediction is not known"),
+    ],
+)
+def test_too_little_is_not_enough_to_tell(
+    ours: list[float], images: dict[str, Any], text: str
+) -> None:
+    """As with the network that answered one class for 4 photographs, and "helped" by 25 points."""
+    found = compared(ours, [0.5] * len(ours), **images)
+    assert verdict_text(found).startswith(f"not enough to tell: {text}")
+    assert "constant" in images or np.isnan(found.differences[0].low)
+
+
+def test_networks_at_the_level_of_a_constant_prediction_get_no_verdict() -> None:
+    found = compared([0.29, 0.3, 0.31], [0.2] * 3, constant=0.5)
+    assert found.verdict == "no better than a constant"
+    assert "segmentation with and without depth is no better" in verdict_text(found)
+    assert compared([0.69, 0.7, 0.71], [0.2] * 3, constant=0.5).verdict == "helps"
+    assert compared([0.29, 0.3, 0.31], [0.7] * 3, constant=0.5).verdict == "hurts"
+
+
+def test_several_task_sets_are_corrected_for() -> None:
+    gains = np.array([0.09, 0.1, 0.136])
+    sets = [["depth"], ["edges"], ["normals"], ["depth", "edges"], ["depth", "normals"]]
+
+    def verdicts(count: int) -> tuple[Confirmed, ...]:
+        groups = [trained(config(), [0.5] * 3)]
+        groups += [trained(config(tasks), list(0.5 + gains)) for tasks in sets[:count]]
+        trials = [trial for group in groups for trial in group]
+        return confirmed_task_sets(trials, [ROBUST], suite_scores(trials, rows_of(trials)))
+
+    one, several = verdicts(1), verdicts(5)
+    assert (one[1].verdict, correction_text(one)) == ("helps", "")
+    assert {found.verdict for found in several[1:]} == {"no evidence"}
+    assert one[1].differences == several[1].differences
+    assert correction_text(several).startswith("verdicts are corrected for 5 comparisons")
 
 
 def test_without_its_partner_nothing_is_said() -> None:
@@ -248,7 +310,8 @@ def test_only_worst_cases_of_confirmations_on_the_confirm_split_count(
 
 def test_clean_and_robust_are_told_apart() -> None:
     found = suite_scores(TRIALS, [*ROWS, row(0, 0.7, condition="clean")])
-    assert found.values[0] == {ROBUST.metric: 0.2, "segmentation/clean/miou": 0.7}
+    scores = {metric: own.score for metric, own in found.rows[0].items()}
+    assert scores == {ROBUST.metric: 0.2, "segmentation/clean/miou": 0.7}
 
 
 def test_a_void_score_leaves_no_verdict() -> None:
@@ -257,7 +320,7 @@ def test_a_void_score_leaves_no_verdict() -> None:
     alone, tasks = confirmed_task_sets(TRIALS, [ROBUST], suite_scores(TRIALS, void))
     assert alone.scores[0].seeds == 2
     assert tasks.scores[0].seeds == tasks.differences[0].seeds == 0
-    assert tasks.verdict == "too few seeds"
+    assert tasks.verdict == "not enough to tell"
     assert tasks.suspicions == (f"at most 10.0 %; {why}", f"at most 13.0 %; {why}")
 
 

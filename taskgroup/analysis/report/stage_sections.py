@@ -6,12 +6,13 @@ from taskgroup.analysis.tables.base import Row, Table
 from taskgroup.study.agreement import agreement_text, proxy_pairs
 from taskgroup.study.confirmation import (
     Confirmed,
-    MeanInterval,
     attack_words,
     best_alone,
+    correction_text,
     verdict_text,
 )
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.seed_means import MeanInterval
 from taskgroup.study.study import Study
 from taskgroup.wording import (
     MISSING,
@@ -24,8 +25,9 @@ from taskgroup.wording import (
 CONFIRM_CAPTION = (
     "Trained again with seeds that the search never used and scored once, after the last epoch, on "
     "the confirm split, which the search never saw. A task set is compared, seed by seed, with the "
-    "main task alone under the same recipe: only tasks and loss weights differ. Intervals are "
-    "95 % t intervals over seeds; taken one by one, about one in twenty misses the true value."
+    "main task alone under the same recipe: only tasks and loss weights differ. Intervals cover "
+    "other seeds and other images, 95 % each; taken one by one, about one in twenty misses the "
+    "true value."
 )
 PROXY_CAPTION = (
     "Trials were searched on a cheap stand-in; the best of them and every baseline were trained "
@@ -40,7 +42,7 @@ def confirm_table(study: Study) -> Table:
     heads = [objective.title for objective in study.objectives]
     columns = ("trained on", "seeds", *heads, f"{heads[0]} against one task alone", "verdict")
     rows = tuple(_confirmed_row(study, group) for group in found)
-    notes = (*_attack_notes(study), *_alone_note(study, found))
+    notes = (*_attack_notes(study), *_alone_note(study, found), *_correction_note(found))
     return Table(columns, frozenset(range(1, 3 + len(heads))), rows, notes)
 
 
@@ -88,6 +90,11 @@ def _alone_note(study: Study, found: tuple[Confirmed, ...]) -> tuple[str, ...]:
         return ()
     mean = format_score(study.objectives[0].metric, best.scores[0].mean)
     return (f"Best recipe without auxiliary tasks: {best.first.label}, {mean}.",)
+
+
+def _correction_note(found: tuple[Confirmed, ...]) -> tuple[str, ...]:
+    text = correction_text(found)
+    return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
 
 def _interval(objective: StudyObjective, found: MeanInterval) -> str:

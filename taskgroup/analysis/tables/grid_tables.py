@@ -14,8 +14,8 @@ from taskgroup.analysis.tables.grids import (
     unevaluated,
 )
 from taskgroup.results.records import EvaluationRow
-from taskgroup.study.confirmation import MeanInterval
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
+from taskgroup.study.seed_means import MeanInterval
 from taskgroup.wording import (
     argument,
     breakable,

@@ -1,7 +1,7 @@
 """What an evaluation found out about each network, gathered from finished shards."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -66,6 +66,7 @@ class NetworkResult:
         elsewhere: What they found besides in every other ball that was searched.
         gradients: Whether the gradients that attacks follow are the network's; None is unchecked.
         is_randomised: Whether it answers at random, and was attacked and scored over draws.
+        constant: The best that one prediction for all images reaches, by score of the main task.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -75,6 +76,7 @@ class NetworkResult:
     elsewhere: tuple[tuple[ThreatModel, tuple[str, ...]], ...] = ()
     gradients: GradientCheck | None = None
     is_randomised: bool = False
+    constant: Mapping[str, float] = field(default_factory=dict)
 
     def findings_in(self, norm: str, epsilon: float) -> tuple[str, ...]:
         """What makes the scores of a ball suspect: a network that masks does so in every ball."""
@@ -99,7 +101,8 @@ def network_result(
     outcomes, broke = count_as_fooled(loaded, network, gathered)
     transfers = _transfers(loaded, plans, done, network)
     of_network, gradients = _check_network(loaded, plans[network], network)
-    here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network)
+    constant = _constant(loaded, plans[network], network)
+    here, elsewhere = _check_scores(loaded, plans[network], outcomes, transfers, network, constant)
     if gradients.is_failed:
         tried, broke_there = count_as_fooled(
             loaded, network, _tried(loaded, plans[network], network)
@@ -113,7 +116,18 @@ def network_result(
         elsewhere=elsewhere,
         gradients=gradients,
         is_randomised=network in plans[network].randomised,
+        constant=constant,
     )
+
+
+def _constant(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> dict[str, float]:
+    """The best that a constant prediction of the main task reaches on the plan's images."""
+    task = loaded.networks[network].main
+    targets = [
+        loaded.batch(network, first, stop).targets[task.name]
+        for first, stop in pieces(plan.count, CHECKED_IMAGES)
+    ]
+    return constant_scores(task, targets)
 
 
 def _tried(loaded: LoadedNetworks, plan: NetworkPlan, network: int) -> tuple[Outcome, ...]:
@@ -200,14 +214,10 @@ def _check_scores(
     outcomes: Sequence[Outcome],
     transfers: Sequence[Transfer],
     network: int,
+    constant: Mapping[str, float],
 ) -> tuple[tuple[str, ...], tuple[tuple[ThreatModel, tuple[str, ...]], ...]]:
     """What its scores under different conditions show, in the run's ball and in the others."""
     task = loaded.networks[network].main
-    targets = [
-        loaded.batch(network, first, stop).targets[task.name]
-        for first, stop in pieces(plan.count, CHECKED_IMAGES)
-    ]
-    constant = constant_scores(task, targets)
 
     def checked(check: Callable[..., list[str]], ball: ThreatModel) -> tuple[str, ...]:
         foreign = [t.sums for t in transfers if t.source != network and t.condition.is_inside(ball)]

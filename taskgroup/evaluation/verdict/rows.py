@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,10 +17,10 @@ from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
 from taskgroup.evaluation.verdict.sanity import verdict
 from taskgroup.metrics.base import SumMetric
 from taskgroup.results.records import EvaluationRow, ImageRow, TransferRow
-from taskgroup.study.intervals import bootstrap_intervals
+from taskgroup.study.intervals import bootstrap_intervals, jackknife_influences
 from taskgroup.tasks.base import Task
 
-WORST_CASE = "worst_case"
+CLEAN, WORST_CASE = "clean", "worst_case"
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,21 @@ class RowMaker:
             suite=self.suite,
             split=self.sources.split,
             is_bound=is_bound,
+            influences=self._influences(name, task, score, sums, outcome) if not is_bound else (),
+            constant=self.result.constant.get(score) if task is self.trained.main else None,
         )
+
+    def _influences(
+        self, name: str, task: Task, score: str, sums: Tensor, outcome: Outcome
+    ) -> tuple[float, ...]:
+        """What labelled images contribute, where networks of several seeds are compared by it."""
+        if name not in (CLEAN, WORST_CASE):
+            return ()
+        metric, labelled = task.metric(), outcome.valid[task.name].numpy() > 0
+        known = jackknife_influences(
+            sums.numpy()[labelled], lambda left: metric.score(torch.from_numpy(left))[score]
+        )
+        return tuple(known.tolist()) if np.isfinite(known).all() else ()
 
     def _vulnerability(self, task: Task, score: str, sums: Tensor) -> float | None:
         clean = next(o for o in self.result.outcomes if o.condition.role == "clean")

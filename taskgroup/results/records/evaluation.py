@@ -48,6 +48,10 @@ class EvaluationRow(Record):
             gradients that the attack followed do not describe the model; ``verdict`` says so too.
         attack_version: Version of the attacks that the numbers come from; 0 without an attack, and
             in records from before there were versions.
+        influences: What each image with a label contributes to the score, in the order of the
+            images. Clean images and worst cases have them, other conditions do not.
+        constant: The best that this score is for one prediction for all pixels of all images; None
+            where it is not known.
     """
 
     stored_as: ClassVar[str] = "evaluation"
@@ -82,6 +86,8 @@ class EvaluationRow(Record):
     severity: Int32 = 0
     is_bound: bool = False
     attack_version: Int32 = 0
+    influences: tuple[float, ...] = ()
+    constant: float | None = None
 
 
 @dataclass(frozen=True)

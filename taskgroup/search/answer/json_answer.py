@@ -7,7 +7,8 @@ from typing import Any
 from taskgroup.results.records import TrialResult
 from taskgroup.search.answer.result import SearchResult
 from taskgroup.study.agreement import RungAgreement
-from taskgroup.study.confirmation import Confirmed, MeanInterval
+from taskgroup.study.confirmation import Confirmed
+from taskgroup.study.seed_means import MeanInterval
 from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 

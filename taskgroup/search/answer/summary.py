@@ -9,11 +9,12 @@ from taskgroup.search.plan.baselines import ADVERSARIAL_LABEL, ALL_LABEL, NATURA
 from taskgroup.study.agreement import agreement_line, agreement_text
 from taskgroup.study.confirmation import (
     Confirmed,
-    MeanInterval,
     attack_words,
     best_alone,
+    correction_text,
     verdict_text,
 )
+from taskgroup.study.seed_means import MeanInterval
 from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 from taskgroup.wording import (
@@ -158,7 +159,7 @@ def _confirmation(study: Study) -> list[str]:
     head = f"Confirm stage: {first.metric} on the confirm split, mean of {counted(seeds, 'seed')}"
     lines = [
         "",
-        f"{head} (95 % t interval over seeds):",
+        f"{head} (95 % intervals over seeds and images):",
         f"  {attack_words(first.metric, study.suite)}",
     ]
     for group in study.confirmed:
@@ -167,7 +168,8 @@ def _confirmation(study: Study) -> list[str]:
     if alone is not None:  # a task set should beat the best recipe of the main task alone as well
         mean = format_score(first.metric, alone.scores[0].mean)
         lines.append(f"  best without auxiliary tasks: {alone.first.label}, {mean}")
-    return lines
+    corrected = correction_text(study.confirmed)
+    return [*lines, *([f"  {corrected}"] if corrected else [])]
 
 
 def _group_lines(group: Confirmed, metric: str) -> list[str]:
@@ -185,7 +187,7 @@ def _measured(found: MeanInterval, text: str) -> str:
     """The text of a mean over seeds, or what there is in its place."""
     if found.seeds == 0:
         return "not measured"
-    return text if found.low == found.low else f"{text} (one seed, no interval)"
+    return text if found.low == found.low else f"{text} (no interval)"
 
 
 def _unscored(result: SearchResult) -> list[str]:

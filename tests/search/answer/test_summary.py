@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from taskgroup.analysis.report.headline import collect_headline, gain_text
@@ -204,19 +205,30 @@ def test_terminal_and_pages_write_alike(
     assert row.data["robust"] == 0.27849, "programs get fractions"
 
 
-def rescored(trials: list[TrialResult], gain: float) -> list[TrialResult]:
-    """Confirmations in which auxiliary tasks gain so much, give or take a hundredth by seed."""
+def rescored(
+    trials: list[TrialResult], gain: float
+) -> tuple[list[TrialResult], tuple[EvaluationRow, ...]]:
+    """Confirmations with three seeds, and what a suite leaves of them.
 
-    def score(trial: TrialResult) -> float:
-        noise = 0.01 * (trial.seed % 2)
-        return 0.3 + noise * bool(trial.auxiliary_tasks) + gain * bool(trial.auxiliary_tasks)
-
-    return [
-        replace(trial, epochs=(EpochRow(1, {ROBUST: score(trial)}, 1.0, 0),))
-        if trial.stage == "confirm"
-        else trial
-        for trial in trials
+    Auxiliary tasks gain so much, give or take a hundredth by seed.
+    """
+    confirmed = [trial for trial in trials if trial.stage == "confirm"]
+    again = [trial for trial in confirmed if trial.seed == confirmed[0].seed]
+    numbered = range(len(trials), len(trials) + len(again))
+    third = [
+        replace(t, number=n, seed=t.seed + 2, config={**t.config, "seed": t.seed + 2})
+        for n, t in zip(numbered, again, strict=True)
     ]
+    rng = np.random.default_rng(0)
+    rows = [
+        replace(
+            row(trial, 0.3 + (gain + 0.01 * (trial.seed % 2)) * bool(trial.auxiliary_tasks)),
+            influences=tuple(rng.normal(0, 0.1, 64)),
+            constant=0.05,
+        )
+        for trial in [*confirmed, *third]
+    ]
+    return [*trials, *third], tuple(rows)
 
 
 @pytest.mark.parametrize(
@@ -230,11 +242,21 @@ def rescored(trials: list[TrialResult], gain: float) -> list[TrialResult]:
 def test_verdict_follows_the_interval(
     found: Callable[..., SearchResult], searched: list[TrialResult], gain: float, verdict: str
 ) -> None:
-    text = summary(found(*rescored(searched, gain)))
+    trials, rows = rescored(searched, gain)
+    text = summary(found(*trials, evaluations=rows))
     assert verdict in text
     assert "not confirmed" not in text
     assert "same recipe and seeds" in text
-    assert "mean of 2 seeds (95 % t interval over seeds)" in text
+    assert "mean of 3 seeds (95 % intervals over seeds and images)" in text
+    assert "verdicts are corrected for 2 comparisons (Holm), intervals are not" in text
+
+
+def test_without_scores_of_images_nothing_is_claimed(
+    found: Callable[..., SearchResult], searched: list[TrialResult]
+) -> None:
+    text = summary(found(*searched))
+    assert "    not enough to tell: 2 seeds; a verdict takes at least 30 images and 3 seeds" in text
+    assert "(no interval)" in text
 
 
 def test_only_a_confirmation_says_that_a_task_set_helps(
@@ -275,7 +297,8 @@ def test_proxy_reports_its_rank_correlation(
 def test_machines_get_the_same(
     found: Callable[..., SearchResult], searched: list[TrialResult]
 ) -> None:
-    told = answer_json(found(*rescored(searched, 0.2)))
+    trials, rows = rescored(searched, 0.2)
+    told = answer_json(found(*trials, evaluations=rows))
     assert told["confirmed"] is True
     assert told["proxy_agreement"]["trials"] == 5
     verdicts = {group["label"]: group["verdict"] for group in told["confirmation"]}
