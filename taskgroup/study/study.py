@@ -30,9 +30,18 @@ from taskgroup.study.agreement import (
 from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_sets, suite_scores
 from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, objective_gains, study_keys
-from taskgroup.study.selection import Limit, infeasible_trials, select_best, study_limits
+from taskgroup.study.seed_means import chance_gap
+from taskgroup.study.selection import (
+    Limit,
+    infeasible_trials,
+    rank_trials,
+    select_best,
+    study_limits,
+)
 from taskgroup.wording import format_bound, metric_parts
 
+ASSUMED_IMAGES = 100
+"""Images that a score is taken to be measured on where the record does not tell."""
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Fills the configuration of a trial with today's defaults."""
 
@@ -142,6 +151,38 @@ class Study:
     def best(self) -> TrialResult | None:
         """The trial that stands for the study, or None while none is complete and feasible."""
         return select_best(self.trials, self.objectives, limits=self.limits)
+
+    @cached_property
+    def rival(self) -> TrialResult | None:
+        """The best trial of the other kind: alone against a task set, a task set against alone."""
+        best = self.best
+        others = [
+            trial
+            for trial in rank_trials(self.complete, self.objectives, limits=self.limits)
+            if best is not None
+            and bool(trial.auxiliary_tasks) != bool(best.auxiliary_tasks)
+            and not self.is_void(trial)
+        ]
+        return others[0] if others else None
+
+    def is_apart(self, first: TrialResult, second: TrialResult) -> bool:
+        """Whether two trials of one seed each differ by more than other images would make.
+
+        Where the confirm stage has a verdict on either, that counts instead.
+        """
+        verdicts = {group.first.parent: group.verdict for group in self.confirmed}
+        own = {verdicts.get(trial.number) for trial in (first, second)}
+        known = own - {None, "not enough to tell"}
+        if known & {"helps", "hurts"}:
+            return True
+        if known:
+            return False
+        objective = self.objectives[0]
+        values = [objective.value(trial) for trial in (first, second)]
+        images = min(
+            trial.fidelity.get("validation_images", ASSUMED_IMAGES) for trial in (first, second)
+        )
+        return abs(values[0] - values[1]) > chance_gap(objective.metric, values, images)
 
     def finding(self, trial: TrialResult) -> GradientCheckRow | None:
         """What the check of its gradients found; None where nothing was found, or looked for."""
