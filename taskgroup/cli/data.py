@@ -32,12 +32,17 @@ def data_show(
     """Draw samples of a data set, with the labels of every task, as one image."""
     from taskgroup.config import parse
     from taskgroup.data.base import DATASETS
+    from taskgroup.data.census import census_text, census_warning, split_counts
     from taskgroup.data.gallery import draw_gallery
 
     given = {"name": name, "image_size": size, "root": root}
     out = out or Path(f"{name}.png")
-    draw_gallery(parse(DATASETS[name], given), out, split=split, tasks=tasks, count=count)
+    config = parse(DATASETS[name], given)
+    draw_gallery(config, out, split=split, tasks=tasks, count=count)
     typer.echo(f"Gallery: {out}")
+    counts = split_counts(config, "classification")
+    for line in filter(None, (census_text(counts), census_warning(counts))):
+        typer.echo(line[:1].upper() + line[1:])
 
 
 @data_app.command("prepare")

@@ -60,6 +60,7 @@ def search(
         resume=resume,
         address=address,
         dashboard=partial(typer.echo, err=True) if dashboard else None,
+        tell=partial(typer.echo, err=True),
     )
     _print_result(result, as_json)
 

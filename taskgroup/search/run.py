@@ -21,7 +21,7 @@ from taskgroup.search.loading import read_study
 from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.gradients import check_answer
 from taskgroup.search.plan.grid import check_grid
-from taskgroup.search.plan.preflight import check_names, robust_objective
+from taskgroup.search.plan.preflight import census_lines, check_names, robust_objective
 from taskgroup.search.plan.sources import fail_unless_finite
 from taskgroup.search.resume import find_target
 from taskgroup.search.space.search_space import SearchSpace
@@ -42,6 +42,7 @@ def search(
     resume: str | Path | None = None,
     address: str | None = None,
     dashboard: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     train: Train = fit,
     show: Show = shown,
     on_finish: Callable[[SearchResult], None] | None = None,
@@ -60,6 +61,7 @@ def search(
             default one is started on this machine, which no other search finds.
         dashboard: Runs Ray's dashboard during the search and is called with each line about where
             it is, such as ``print``; by default there is none.
+        tell: Called with each line about the data before anything is trained, such as ``print``.
         train: Trains one trial.
         show: Shows the search while it runs; by default on stderr.
         on_finish: Called with the result at the end, also of an interrupted search.
@@ -80,6 +82,9 @@ def search(
     if checked.search.sampler == "grid":
         check_grid(checked)
     check_loggers(checked)
+    if tell is not None:
+        for line in census_lines(checked):
+            tell(line)
     with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
         directory = target.directory or _new_directory(checked, run, runs)

@@ -20,6 +20,8 @@ from taskgroup.wording import (
     score_name,
 )
 
+FEW_IMAGES = 100
+"""Below about as many scored images, only large differences can be told from chance."""
 NOT_CONFIRMED = (
     "Not confirmed: one seed per trial, and the winner was selected on the validation scores "
     "shown here, so they are optimistic."
@@ -166,9 +168,10 @@ def _tested(study: Study, best: TrialResult) -> tuple[str, ...]:
     if hardest is None or "clean" not in own:
         return ()
     verdict = "" if hardest.verdict == "ok" else f" Warning: {hardest.verdict}."
+    few = " So few images cannot tell networks apart." if hardest.images < FEW_IMAGES else ""
     return (
         f"On {hardest.images} test images that the search never saw: {row_score(hardest)} "
-        f"under the worst of all attacks, {row_score(own['clean'])} without attack.{verdict}",
+        f"under the worst of all attacks, {row_score(own['clean'])} without attack.{few}{verdict}",
     )
 
 

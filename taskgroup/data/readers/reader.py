@@ -120,6 +120,25 @@ class ReaderConfig(DatasetConfig):
         """Which samples make each split, how it came about, and a digest to record."""
         return _opened(self).parts
 
+    def split_sizes(self) -> dict[Split, int]:
+        """Number of images of each split."""
+        return {split: len(part.positions) for split, part in self.split_parts().items()}
+
+    def class_counts(self, task: str) -> dict[Split, dict[str, int]]:
+        """Images of each class by split; empty for a task without one class per image."""
+        opened = _opened(self)
+        vector = opened.contents.vectors.get(task)
+        if vector is None:
+            return {split: {} for split in SPLITS}
+        names = opened.contents.class_names[task]
+        return {
+            split: {
+                name: int((vector[part.positions] == number).sum())
+                for number, name in enumerate(names)
+            }
+            for split, part in opened.parts.items()
+        }
+
     def tasks(self) -> Mapping[str, TaskInfo]:
         """Every task that this data set has targets for, the label-free ones included.
 

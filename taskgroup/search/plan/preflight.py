@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from taskgroup.config import parse
+from taskgroup.data.census import census_text, census_warning, split_counts
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.suites.strong import strong_conditions
 from taskgroup.metrics.base import Direction
@@ -14,6 +15,7 @@ from taskgroup.search.plan.first_points import draw_first_points
 from taskgroup.search.plan.proxy import proxy_space
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.objectives import StudyObjective
+from taskgroup.study.seed_means import MIN_IMAGES, MIN_SEEDS
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.training.checks import build_tasks
 from taskgroup.training.config import TrialConfig
@@ -36,6 +38,26 @@ def check_names(space: SearchSpace) -> None:
     _check_stages(space)
     _check_split(space)
     _check_objectives(space)
+
+
+def census_lines(space: SearchSpace) -> list[str]:
+    """The images of each split, and what so few cannot show.
+
+    Raises:
+        DataError: The data set's files are missing or foreign.
+    """
+    counts = split_counts(space.example().dataset, space.main_task)
+    text, warning = census_text(counts), census_warning(counts)
+    lines = [*([text] if text else []), *([f"warning: {warning}"] if warning else [])]
+    confirm = space.search.confirm
+    if confirm is not None and (
+        confirm.seeds < MIN_SEEDS or confirm.images < MIN_IMAGES or confirm.suite == "none"
+    ):
+        lines.append(
+            f"warning: search.confirm will give no verdict, which takes at least {MIN_SEEDS} seeds "
+            f"and a suite on {MIN_IMAGES} images"
+        )
+    return lines
 
 
 def main_task(space: SearchSpace) -> Task:

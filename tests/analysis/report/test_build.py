@@ -115,6 +115,15 @@ def test_a_small_lead_of_one_seed_is_no_difference(make_trial: MakeTrial, study:
     assert told(0.302).standings[0].label == "main only, adversarial"
 
 
+def test_few_test_images_are_said_to_be_few(study: Study) -> None:
+    def told(images: int) -> str:
+        rows = tuple(replace(row, images=images) for row in study.evaluations)
+        return collect_headline(replace(study, evaluations=rows)).sentences[-1]
+
+    assert told(99).endswith("So few images cannot tell networks apart.")
+    assert "So few" not in told(100)
+
+
 def test_a_suspect_number_carries_its_warning(study: Study) -> None:
     rows = tuple(replace(r, verdict="gradient masking suspected: noise") for r in study.evaluations)
     sentence = collect_headline(replace(study, evaluations=rows)).sentences[-1]
