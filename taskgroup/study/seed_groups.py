@@ -64,14 +64,17 @@ class SeedGroup:
         """The measured numbers by seed."""
         return {member.trial.seed: measure(member) for member in self.members}
 
-    def mean(self, measure: Measure) -> MeanInterval:
-        """Mean over seeds with Student's 95 % t interval."""
-        return t_interval(list(self.by_seed(measure).values()))
+    def mean(
+        self, measure: Measure, limits: tuple[float, float] = (-np.inf, np.inf)
+    ) -> MeanInterval:
+        """Mean over seeds with Student's 95 % t interval, which stays within the limits."""
+        return t_interval(list(self.by_seed(measure).values()), limits=limits)
 
     def change(self, measure: Measure, alone: "SeedGroup | None", direction: str) -> MeanInterval:
         """How much better it is than one task alone as a fraction of that, paired by seed.
 
-        All NaN without a partner; a seed that one side lacks is left out.
+        All NaN without a partner; a seed that one side lacks is left out. Nobody loses more than
+        all of a score, or gains more than all of an error.
         """
         theirs = {} if alone is None else alone.by_seed(measure)
         ours = self.by_seed(measure)
@@ -81,7 +84,8 @@ class SeedGroup:
                 [ours[seed] for seed in seeds],
                 [theirs[seed] for seed in seeds],
                 direction=direction,
-            )
+            ),
+            limits=(-1.0, np.inf) if direction == "maximize" else (-np.inf, 1.0),
         )
 
 

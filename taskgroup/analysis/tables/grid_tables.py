@@ -1,8 +1,10 @@
 """Tables of a grid study: task sets side by side, means over seeds, one table per question."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from taskgroup.analysis.tables.base import Row, Table, mixed_versions
 from taskgroup.analysis.tables.grids import (
@@ -15,7 +17,7 @@ from taskgroup.analysis.tables.grids import (
 )
 from taskgroup.results.records import EvaluationRow
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
-from taskgroup.study.seed_means import MeanInterval
+from taskgroup.study.seed_means import MeanInterval, score_range
 from taskgroup.wording import (
     argument,
     breakable,
@@ -73,7 +75,7 @@ def relative_table(grid: Grid) -> GridTable:
             found = [_change(line, tasks, measure, direction) for tasks in grid.task_sets]
             score = grid.score_name(line.main_task)
             head = [line.main_task, grid.title(line), f"{kind} {score_name(score)}"]
-            alone = _mean(line.alone, measure)
+            alone = _mean(line.alone, measure, score_range(score))
             cells = (*head, _score_text(score, alone), *(_change_text(value) for value in found))
             own = [
                 _record(line, grid, tasks, value, alone=alone, kind=kind, score=score)
@@ -104,7 +106,9 @@ def attacks_table(grid: Grid) -> GridTable:
         for line in grid.lines
     }
     note = f"{' or '.join(sorted(better))} is better; {SEEDS_NOTE}"
-    return _by_condition(grid, lambda row: row.score, _score_text, note, with_clean=True)
+    return _by_condition(
+        grid, lambda row: row.score, _score_text, note, limits=score_range, with_clean=True
+    )
 
 
 def vulnerability_table(grid: Grid) -> GridTable:
@@ -118,10 +122,25 @@ def vulnerability_table(grid: Grid) -> GridTable:
         "error (Ghamizi et al., AAAI 2022), lower is better; it falls where the clean error "
         f"grows, so read it beside the scores; {SEEDS_NOTE}"
     )
-    return _by_condition(grid, lambda row: row.vulnerability, _plain_text, note, with_clean=False)
+    return _by_condition(
+        grid,
+        lambda row: row.vulnerability,
+        _plain_text,
+        note,
+        limits=lambda score: (-np.inf, np.inf),
+        with_clean=False,
+    )
 
 
-def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: bool) -> GridTable:
+def _by_condition(
+    grid: Grid,
+    value: Any,
+    text: Any,
+    note: str,
+    *,
+    limits: Callable[[str], tuple[float, float]],
+    with_clean: bool,
+) -> GridTable:
     """One row per line and condition, one column per task set."""
     check_evaluated(grid)
     rows, records = [], []
@@ -132,7 +151,7 @@ def _by_condition(grid: Grid, value: Any, text: Any, note: str, *, with_clean: b
         for key, sample in conditions.items():
             measure = _condition_measure(key, line.main_task, score, value)
             groups = [(), *grid.task_sets]
-            found = [_mean(_group(line, tasks), measure) for tasks in groups]
+            found = [_mean(_group(line, tasks), measure, limits(score)) for tasks in groups]
             marks = [_is_suspect(_group(line, tasks), key, score) for tasks in groups]
             texts = [
                 text(score, mean) + (" !" if marked else "")
@@ -199,8 +218,8 @@ def _group(line: Line, tasks: tuple[str, ...]) -> SeedGroup | None:
     return line.groups.get(tasks) if tasks else line.alone
 
 
-def _mean(group: SeedGroup | None, measure: Measure) -> MeanInterval:
-    return MeanInterval(NAN, NAN, NAN, 0) if group is None else group.mean(measure)
+def _mean(group: SeedGroup | None, measure: Measure, limits: tuple[float, float]) -> MeanInterval:
+    return MeanInterval(NAN, NAN, NAN, 0) if group is None else group.mean(measure, limits)
 
 
 def _change(line: Line, tasks: tuple[str, ...], measure: Measure, direction: str) -> MeanInterval:
@@ -235,7 +254,7 @@ def _record(
         found |= {name: getattr(sample, name) for name in names}
     if alone is not None:
         found["alone"] = alone.mean
-    return found | value._asdict()
+    return found | dict(zip(("mean", "low", "high", "seeds"), value, strict=False))
 
 
 def _heads(grid: Grid) -> tuple[str, ...]:

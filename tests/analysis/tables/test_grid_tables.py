@@ -401,3 +401,20 @@ def test_command_answers_mistakes_in_one_line(build: Build, tmp_path: Path) -> N
     done = CliRunner().invoke(app, ["table", "vulnerability", place])
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert "taskgroup evaluate all" in done.stderr
+
+
+def test_intervals_stay_in_the_range_of_the_score(build: Build) -> None:
+    cases = [((), 0, 0.01), ((), 1, 0.9), (("depth",), 0, 0.9), (("depth",), 1, 0.01)]
+    trials = [
+        trial(number, tasks, seed=seed, robust=robust)
+        for number, (tasks, seed, robust) in enumerate(cases)
+    ]
+    study = build(trials, [row for found in trials for row in rows(found)])
+    (relative,) = [
+        record
+        for record in relative_table(open_grid([study])).records
+        if record["condition"] == "robust"
+    ]
+    assert relative["low"] == -1.0
+    for record in attacks_table(open_grid([study])).records:
+        assert 0.0 <= record["low"] <= record["high"] <= 1.0
