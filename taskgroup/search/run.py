@@ -82,11 +82,9 @@ def search(
     if checked.search.sampler == "grid":
         check_grid(checked)
     check_loggers(checked)
-    if tell is not None:
-        for line in census_lines(checked):
-            tell(line)
     with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
+        _tell(checked, tell)
         directory = target.directory or _new_directory(checked, run, runs)
         with directory.lock():
             target.write_changes()
@@ -98,6 +96,13 @@ def search(
     if on_finish is not None:
         on_finish(result)
     return result
+
+
+def _tell(space: SearchSpace, tell: Callable[[str], None] | None) -> None:
+    """Say what is about to be trained on, if anybody listens."""
+    if tell is not None:
+        for line in census_lines(space):
+            tell(line)
 
 
 def confirm(
