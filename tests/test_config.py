@@ -298,6 +298,43 @@ class TestYaml:
         for noise in ("<unicode string>", "^", "\n"):
             assert noise not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("a: " + "[" * 40 + "]" * 40, "values lie more than 32 levels deep"),
+            ("a: " + "{b: " * 5000 + "1" + "}" * 5000, "values lie more than 32 levels deep"),
+            ("a: &a [*a]", "an alias stands inside what it repeats"),
+            ("a: &a {b: {c: *a}}", "an alias stands inside what it repeats"),
+            ("{a: &a {<<: *a}}", "an alias stands inside what it repeats"),
+            (
+                "l0: &l0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+                + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+                "more than 10000 keys and values stand here",
+            ),
+            (
+                "".join(f"k{n}: {n}\n" for n in range(30_000)),
+                "more than 10000 keys and values stand here",
+            ),
+            ("a: 2020-01-01", "YAML reads '2020-01-01' as a date"),
+            ("a: 2020-01-01 10:00:00", "YAML reads '2020-01-01 10:00:00' as a datetime"),
+            ("a: !!set {b}", "as a set"),
+            ("a: !!binary aGk=", "as a bytes"),
+            ("a: 9223372036854775808", "the number 9223372036854775808 does not fit 64 bits"),
+            (f"a: {'9' * 300}", f"the number {'9' * 40}... does not fit 64 bits"),
+        ],
+    )
+    def test_what_no_space_can_mean_is_refused_at_once(self, text: str, problem: str) -> None:
+        with pytest.raises(ConfigError, match=r"^x must be YAML: line \d+, column \d+: ") as caught:
+            parse_yaml(text, source="x")
+        assert problem in str(caught.value)
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
+
+    def test_aliases_repeat_what_they_name(self) -> None:
+        values = parse_yaml("a: &a [1, {b: 2}]\nc: *a\nd: {<<: {e: *a}}", source="x")
+        assert values == {"a": [1, {"b": 2}], "c": [1, {"b": 2}], "d": {"e": [1, {"b": 2}]}}
+        assert parse_yaml("a: -9223372036854775808", source="x") == {"a": -(2**63)}
+
     def test_no_object_is_ever_built(self) -> None:
         with pytest.raises(ConfigError, match="could not determine a constructor"):
             parse_yaml("a: !!python/object/apply:os.getcwd []", source="x")

@@ -141,7 +141,7 @@ class ThreatModel(Config):
 class AttackBudget(ThreatModel):
     """Threat model plus effort: what an attack may change and how long it may try."""
 
-    steps: Annotated[int, Field(ge=1)] = 10
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 10
     """Gradient steps per restart."""
     step_size: Annotated[Fraction255, Field(gt=0)] | None = None
     """Length of a step in the norm; by default 2.5 * epsilon / steps."""

@@ -47,9 +47,12 @@ def parse_number(value: object) -> object:
         0.25
     """
     match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or Fraction(match[2]) == 0:
+    if match is None:
         return value
-    return float(Fraction(match[1]) / Fraction(match[2]))
+    try:
+        return float(Fraction(match[1]) / Fraction(match[2]))
+    except (ZeroDivisionError, OverflowError, ValueError):  # the last of thousands of digits
+        return value
 
 
 NUMBER_SCHEMA = {

@@ -1,6 +1,7 @@
 """Reading and writing YAML; nowhere else does anything parse it."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,48 @@ from yaml.reader import ReaderError
 
 from taskgroup.errors import ConfigError, DataError
 
+DEEPEST = 32
+"""Mappings and lists inside one another; a space needs eight."""
+MOST_VALUES = 10_000
+"""Keys and values of a file, those that aliases repeat included."""
+PLAIN = (str, int, float, list, dict, type(None))
+
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key may stand once only and ``1e-3`` is a number."""
+    """The safe loader for plain data: text, numbers, lists, mappings, of a size that can be meant.
+
+    A key may stand once only, and ``1e-3`` is a number.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose one value, with all that its aliases repeat."""
+        self._depth += 1
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        if self._depth > DEEPEST:
+            raise _marked(f"values lie more than {DEEPEST} levels deep", mark)
+        node = super().compose_node(parent, index)
+        assert node is not None  # there was an event
+        self._depth -= 1
+        if is_alias and node not in self._sizes:
+            raise _marked("an alias stands inside what it repeats", mark)
+        if not is_alias:
+            self._sizes[node] = 1 + sum(self._sizes[child] for child in _children(node))
+        if max(self._sizes[node], len(self._sizes)) > MOST_VALUES:
+            raise _marked(f"more than {MOST_VALUES} keys and values stand here", mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose one mapping; PyYAML would silently keep the last of two equal keys."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in keys.items():
+            if count > 1:
                 line = node.start_mark.line + 1
                 raise yaml.YAMLError(
                     f"key {key!r} stands twice in the mapping that begins in line {line}; "
@@ -30,12 +63,34 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Build the value of a node; PyYAML would not say where a date or number is impossible."""
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         except ValueError as error:
             problem = str(error)
         except (AttributeError, KeyError):  # what PyYAML raises for a wrong !!timestamp or !!bool
             problem = f"{node.value!r} does not fit the tag {node.tag!r}"
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        else:
+            if not isinstance(value, PLAIN):
+                problem = f"YAML reads {node.value!r} as a {type(value).__name__}"
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                problem = f"the number {_cut(str(node.value))} does not fit 64 bits"
+            else:
+                return value
+        raise _marked(problem, node.start_mark)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _marked(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text that may be very long."""
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 _Loader.add_implicit_resolver(

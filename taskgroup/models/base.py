@@ -31,9 +31,9 @@ class ModelConfig(Config):
     timm/<name>."""
     decoder: str = "pyramid"
     """Decoder of every dense task: pyramid, upconv, bilinear (DRN) or taskonomy."""
-    width: Annotated[int, Field(ge=4)] | None = None
+    width: Annotated[int, Field(ge=4, le=4096)] | None = None
     """Channels of the first stage, for backbones that have a width (resnet_small: 16)."""
-    decoder_width: Annotated[int, Field(ge=4)] = DECODER_WIDTH
+    decoder_width: Annotated[int, Field(ge=4, le=4096)] = DECODER_WIDTH
     """Channels inside a decoder; bilinear and taskonomy have widths of their own."""
     stem: Literal["imagenet", "cifar"] | None = None
     """ResNet stem: 7x7 with pooling (stride 4), or 3x3 (stride 1); None is the backbone's own."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from taskgroup.data.base import DATASETS, Count, DatasetConfig, Split, check_tasks
+from taskgroup.data.base import DATASETS, DatasetConfig, Split, check_tasks
 from taskgroup.data.label_free import label_free_infos
 from taskgroup.data.scenes.cache import open_stored
 from taskgroup.data.scenes.dataset import SceneDataset
@@ -39,6 +39,9 @@ _INFOS = (
 )
 
 
+Scenes = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 @DATASETS.register("scenes")
 class SceneConfig(DatasetConfig):
     """Procedural rooms, rendered here: every label exact, nothing to download."""
@@ -47,13 +50,13 @@ class SceneConfig(DatasetConfig):
     """Registry name of the data set."""
     image_size: Annotated[int, Field(ge=32, le=512)] | None = DEFAULT_SIZE
     """Height and width in pixels, 32 to 512; None means 64."""
-    train: Count | None = 1024
+    train: Scenes | None = 1024
     """Number of training samples; None means 1024."""
-    validation: Count | None = 256
+    validation: Scenes | None = 256
     """Samples of the split that the search objective is measured on; None means 256."""
-    confirm: Count | None = 256
+    confirm: Scenes | None = 256
     """Samples of the split that only the confirm stage sees; None means 256."""
-    test: Count | None = 256
+    test: Scenes | None = 256
     """Samples of the split that only ``evaluate`` sees; None means 256."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the scenes; every seed and split has scenes of its own."""

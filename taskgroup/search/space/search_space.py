@@ -234,6 +234,13 @@ def _check_auxiliaries(tree: Mapping[str, Any]) -> None:
             "auxiliary_tasks must be a list of tasks or {subset: [...]}, "
             f"got {_shown(node)}; write {{subset: [depth, normals]}}"
         )
+    named = groups if is_list else node.extremes()
+    wrong = [name for group in named for name in group if not isinstance(name, str)]
+    if wrong:
+        raise ConfigError(
+            f"auxiliary_tasks must be names of tasks, got {_shown(wrong[0])} among them; "
+            "write {choice: [[depth], [depth, normals]]} to choose between lists"
+        )
     names = candidates(tree)
     if tree["main_task"] in names:
         raise ConfigError(

@@ -61,7 +61,7 @@ class ConfirmConfig(Config):
 class SearchConfig(Config):
     """The ``search:`` section: how many trials, who proposes them, who stops them."""
 
-    trials: Annotated[int, Field(ge=1)] | None = None
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Trials of the study, baselines included; grid may leave it out and runs every point."""
     sampler: Literal["tpe", "random", "grid", "nsga2", "gp"] = "tpe"
     """Who proposes trials. nsga2 and gp model only the keys that every trial has and draw the
