@@ -91,7 +91,7 @@ def no_finished_trial(study: Study) -> DataError:
     """That a study has nothing to evaluate yet, and what to do."""
     return DataError(
         f"run {study.place} must hold a finished trial, found none among {len(study.trials)}; "
-        f"resume it with: taskgroup search --resume {argument(study.place)}"
+        f"{study.advice}"
     )
 
 

@@ -38,7 +38,7 @@ from taskgroup.study.selection import (
     select_best,
     study_limits,
 )
-from taskgroup.wording import format_bound, metric_parts
+from taskgroup.wording import argument, format_bound, metric_parts
 
 ASSUMED_IMAGES = 100
 """Images that a score is taken to be measured on where the record does not tell."""
@@ -136,6 +136,19 @@ class Study:
     def has_stage(self, stage: Stage) -> bool:
         """Whether any trial belongs to a stage."""
         return any(trial.stage == stage for trial in self.trials)
+
+    @property
+    def advice(self) -> str:
+        """What to do where no trial is finished: a search that failed throughout runs no more."""
+        place = argument(self.place)
+        failed = [trial for trial in self.trials if trial.status == "failed"]
+        if failed and len(failed) == len(self.trials):
+            first = failed[0]
+            return (
+                f"every one failed, trial {first.number} because: {first.reason}; "
+                f"read all reasons with: taskgroup runs show {place}"
+            )
+        return f"resume it with: taskgroup search --resume {place}"
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:

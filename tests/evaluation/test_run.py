@@ -537,6 +537,14 @@ def test_a_run_without_a_finished_trial_says_how_to_go_on(tmp_path):
         evaluate("best", run=run.path)
 
 
+def test_a_run_in_which_every_trial_failed_is_not_advised_to_resume(tmp_path):
+    run = RunDirectory.create(tmp_path, "failed", SPACE)
+    write_trial(run, 0, *TRIALS[1])
+    with pytest.raises(DataError, match="every one failed, trial 0 because: ") as caught:
+        evaluate("best", run=run.path)
+    assert "--resume" not in str(caught.value)
+
+
 def test_a_space_without_objectives_is_a_mistake(tmp_path):
     run = RunDirectory.create(tmp_path, "vague", "main_task: segmentation\n")
     with pytest.raises(ConfigError, match=r"space\.yaml: objectives is required; add it"):

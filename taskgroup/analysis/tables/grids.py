@@ -128,7 +128,7 @@ def open_grid(studies: Sequence[Study], split: str | None = None) -> Grid:
         total = sum(len(study.searched) for study in studies)
         raise DataError(
             f"{_places(studies)} must hold a finished trial, found none among {total}; "
-            f"resume it with: taskgroup search --resume {argument(studies[0].place)}"
+            f"{studies[0].advice}"
         )
     return grid
 

@@ -23,6 +23,7 @@ from taskgroup.results.storage.base import open_storage
 from taskgroup.results.storage.places import Place, is_address, within
 from taskgroup.results.storage.single_files import exists
 from taskgroup.study.study import Study
+from taskgroup.wording import listed
 
 Progress = Callable[[int, int, str], None]
 NEXT = "see what exists with: taskgroup runs list"
@@ -114,6 +115,11 @@ def measure_networks(
     networks = [MeasuredNetwork(subject, loaded, n, options) for n, subject in enumerate(subjects)]
     for network in networks:
         network.check()
+    if not any(set(n.parts) - {"tasks", "task_attack"} or n.trained.tasks[1:] for n in networks):
+        raise DataError(
+            "dimension must have a network of several tasks to count them, but found only "
+            f"{listed([n.subject.label for n in networks])}; choose one that has, or other parts"
+        )
     work = [(network, part) for network in networks for part in network.parts]
     rows: list[DimensionRow] = []
     task_rows: list[TaskGradientRow] = []

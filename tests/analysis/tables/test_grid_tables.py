@@ -371,6 +371,9 @@ def test_mistakes_say_what_to_run(build: Build) -> None:
     unfinished = [replace(t, status="interrupted") for t in grid_trials()]
     with pytest.raises(DataError, match=r"finished trial, found none among 9.*search --resume"):
         open_grid([build(unfinished)])
+    failed = [replace(t, status="failed", reason="no data") for t in grid_trials()]
+    with pytest.raises(DataError, match=r"every one failed, trial 0 because: no data; read all"):
+        open_grid([build(failed)])
     with pytest.raises(DataError, match="found none; run: taskgroup evaluate all --run"):
         attacks_table(open_grid([build(grid_trials())], "test"))
     alone = [t for t in grid_trials() if not t.auxiliary_tasks]

@@ -231,6 +231,14 @@ def test_the_published_script_can_be_followed(run):
     assert (attack.steps, attack.restarts) == (5, 1)
 
 
+def test_a_network_of_one_task_has_no_tasks_to_count(tmp_path):
+    path = str(write_checkpoint(tmp_path / "a.pt", ()))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="a network of several tasks to count them, but found only"):
+        analyse_dimension([path], options=DimensionOptions(images=2, parts=("tasks",)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_one_output_per_image_has_tasks_only(tmp_path):
     path = str(write_checkpoint(tmp_path / "a.pt", ("depth",), main_task="classification"))
     options = DimensionOptions(images=2, steps=1)
