@@ -34,13 +34,13 @@ def spaces_check(
     file: Annotated[str, typer.Argument(help="Path or name of a space.")], fix: Fix = None
 ) -> None:
     """Check a space without running it."""
-    from taskgroup.search.plan.preflight import census_lines, check_names
+    from taskgroup.search.plan.preflight import check_names, told_lines
     from taskgroup.search.space.search_space import load_space
 
     space = load_space(file, fixes=fix or ())
     check_names(space)
     typer.echo(f"{file}: ok, {space.describe()}")
-    for line in census_lines(space):
+    for line in told_lines(space):
         typer.echo(f"  {line}")
 
 

@@ -21,7 +21,7 @@ from taskgroup.search.loading import read_study
 from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.gradients import check_answer
 from taskgroup.search.plan.grid import check_grid
-from taskgroup.search.plan.preflight import census_lines, check_names, robust_objective
+from taskgroup.search.plan.preflight import check_names, robust_objective, told_lines
 from taskgroup.search.plan.sources import fail_unless_finite
 from taskgroup.search.resume import find_target
 from taskgroup.search.space.search_space import SearchSpace
@@ -101,7 +101,7 @@ def search(
 def _tell(space: SearchSpace, tell: Callable[[str], None] | None) -> None:
     """Say what is about to be trained on, if anybody listens."""
     if tell is not None:
-        for line in census_lines(space):
+        for line in told_lines(space):
             tell(line)
 
 

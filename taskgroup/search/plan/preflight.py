@@ -12,6 +12,7 @@ from taskgroup.models.build import check_model
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.confirm import confirm_config
 from taskgroup.search.plan.first_points import draw_first_points
+from taskgroup.search.plan.futile import futile_lines
 from taskgroup.search.plan.proxy import proxy_space
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.objectives import StudyObjective
@@ -40,7 +41,16 @@ def check_names(space: SearchSpace) -> None:
     _check_objectives(space)
 
 
-def census_lines(space: SearchSpace) -> list[str]:
+def told_lines(space: SearchSpace) -> list[str]:
+    """What to know before a search: its images, and what it cannot show or searches in vain.
+
+    Raises:
+        DataError: The data set's files are missing or foreign.
+    """
+    return [*_census_lines(space), *futile_lines(space)]
+
+
+def _census_lines(space: SearchSpace) -> list[str]:
     """The images of each split, and what so few cannot show.
 
     Raises:
