@@ -150,7 +150,7 @@ def dense_peers(effort: float) -> Mapping[tuple[str, str], Peer]:
     return {
         ("torchattacks", f"PGD-{some(300)}"): torchattacks_pgd(some(300)),
         ("adv_lib", f"ALMA prox, {some(500)} steps"): adv_lib_dense(
-            "alma_prox", num_steps=some(500), lr_init=0.0001
+            "alma_prox", num_steps=some(500), lr_init=0.0001, mask_decay=False
         ),
         ("adv_lib", f"PDPGD, {some(500)} steps"): adv_lib_dense(
             "pdpgd", norm=float("inf"), num_steps=some(500), primal_lr=0.01

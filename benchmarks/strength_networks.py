@@ -110,12 +110,12 @@ def cases() -> Iterator[Case]:
     yield Case(
         *("scenes ResNet-18 adversarial", "segmentation", SCENES, RESNET18, True, "8/255", 6),
         learning_rate=0.002,
-        effort=0.2,
+        effort=0.1,
     )
     yield Case(
         *("scenes DRN-D-22 adversarial", "segmentation", SMALL_SCENES, DRN, True, "4/255", 5),
         learning_rate=0.002,
-        effort=0.2,
+        effort=0.1,
     )
     yield Case(
         *("CIFAR-10 ResNet-18 adversarial", "classification", FEW_CIFAR10, RESNET18, True),
