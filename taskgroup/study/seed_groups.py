@@ -56,6 +56,16 @@ class SeedGroup:
         return self.members[0].trial
 
     @property
+    def trials(self) -> tuple[TrialResult, ...]:
+        """The records of all seeds, by seed."""
+        return tuple(member.trial for member in self.members)
+
+    @property
+    def first_number(self) -> int:
+        """The lowest number of its trials."""
+        return min(trial.number for trial in self.trials)
+
+    @property
     def auxiliary_tasks(self) -> tuple[str, ...]:
         """The tasks trained with the main task, sorted."""
         return self.trial.auxiliary_tasks

@@ -1,12 +1,23 @@
-"""Which trial a study ends with: one explicit rule, and what a winner may give up."""
+"""Which trial a study ends with: one explicit rule, and what a winner may give up.
+
+Configurations are compared, each by its mean over the seeds that it was trained with.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from taskgroup.results.records import Stage, TrialResult
+from taskgroup.study.configurations import (
+    configuration_of,
+    configurations,
+    mean_value,
+    standing_trial,
+)
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.wording import format_difference, format_score
+from taskgroup.study.seed_groups import SeedGroup
+from taskgroup.wording import counted, format_difference, format_score
 
 
 @dataclass(frozen=True)
@@ -15,32 +26,48 @@ class Limit:
 
     Attributes:
         objective: The score that must not fall too far, usually the clean main score.
-        reference: Its value where nothing is given up, usually that of a baseline.
+        reference: Its value where nothing is given up, usually that of a baseline; a mean over
+            seeds where that has several.
         max_drop: How much worse than the reference a trial may be, in the score's own unit.
+        by_seed: The reference of each seed; a trial with another one is held to the mean.
     """
 
     objective: StudyObjective
     reference: float
     max_drop: float
+    by_seed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """What must hold, in words."""
         metric = self.objective.metric
         drop = format_difference(metric, self.max_drop)
-        return f"{metric} at most {drop} worse than {format_score(metric, self.reference)}"
+        words = f"{metric} at most {drop} worse than {format_score(metric, self.reference)}"
+        if len(self.by_seed) < 2:
+            return words
+        return f"{words}, by the mean over seeds (here {counted(len(self.by_seed), 'seed')})"
 
-    def drop(self, trial: TrialResult) -> float:
-        """How much worse than the reference a trial is; negative where better, NaN if unknown."""
-        return self.objective.sign * self.reference - self.objective.gain(trial)
+    def drop(self, *trials: TrialResult) -> float:
+        """How much worse than the reference trials of one configuration are, on average.
 
-    def excess(self, trial: TrialResult) -> float:
-        """How far a trial is beyond the limit; 0 or less is within, NaN if unknown."""
-        return self.drop(trial) - self.max_drop
+        Where some have a seed of the reference's, they alone count, each against its own seed.
 
-    def allows(self, trial: TrialResult) -> bool:
-        """Whether the trial stays within the limit; False where the score is missing."""
-        return self.excess(trial) <= 0
+        Returns:
+            Negative where better, NaN if unknown.
+        """
+        sign, paired = self.objective.sign, [t for t in trials if t.seed in self.by_seed]
+        return fmean(
+            sign * self.by_seed.get(trial.seed, self.reference) - self.objective.gain(trial)
+            for trial in paired or trials
+        )
+
+    def excess(self, *trials: TrialResult) -> float:
+        """How far trials of one configuration are beyond the limit; NaN if unknown."""
+        return self.drop(*trials) - self.max_drop
+
+    def allows(self, *trials: TrialResult) -> bool:
+        """Whether a configuration stays within the limit; False where the score is missing."""
+        return self.excess(*trials) <= 0
 
 
 def select_best(
@@ -59,7 +86,7 @@ def select_best(
         limits: What a feasible trial may give up.
 
     Returns:
-        The best feasible trial, or None when there is none.
+        What stands for the best feasible configuration, or None when there is none.
     """
     searched = (trial for trial in trials if trial.stage == "search")
     ranked = rank_trials(searched, objectives, limits=limits)
@@ -72,7 +99,7 @@ def rank_trials(
     *,
     limits: Sequence[Limit] = (),
 ) -> list[TrialResult]:
-    """Order the feasible trials of one stage from the best on, by the rule of ``select_best``.
+    """The trials that stand for the feasible configurations of one stage, from the best on.
 
     Args:
         trials: Trials whose scores may be compared: of one stage.
@@ -80,20 +107,55 @@ def rank_trials(
         limits: What a feasible trial may give up.
     """
     first = objectives[0]
-    candidates = [
-        trial
-        for trial in trials
-        if trial.status == "complete"
-        and math.isfinite(first.gain(trial))
-        and all(limit.allows(trial) for limit in limits)
+    return [standing_trial(group, first) for group in _ranked(trials, objectives, limits)]
+
+
+def rank_searched(
+    trials: Iterable[TrialResult],
+    objectives: Sequence[StudyObjective],
+    *,
+    limits: Sequence[Limit] = (),
+) -> list[TrialResult]:
+    """As ``rank_trials``, without the configurations that baselines have."""
+    first = objectives[0]
+    return [
+        standing_trial(group, first)
+        for group in _ranked(trials, objectives, limits)
+        if all(trial.role == "searched" for trial in group.trials)
     ]
-    return sorted(
-        candidates, key=lambda trial: (-first.gain(trial), len(trial.task_set), trial.number)
-    )
 
 
-def selection_rule(objectives: Sequence[StudyObjective], *, limits: Sequence[Limit] = ()) -> str:
+def _ranked(
+    trials: Iterable[TrialResult], objectives: Sequence[StudyObjective], limits: Sequence[Limit]
+) -> list[SeedGroup]:
+    """The feasible configurations of one stage, from the best on."""
+    first = objectives[0]
+    groups = [(group, first.sign * mean_value(group, first)) for group in configurations(trials)]
+    candidates = [
+        (group, gain)
+        for group, gain in groups
+        if math.isfinite(gain) and all(limit.allows(*group.trials) for limit in limits)
+    ]
+
+    def place(candidate: tuple[SeedGroup, float]) -> tuple[float, int, int]:
+        group, gain = candidate
+        return -gain, len(group.trial.task_set), group.first_number
+
+    return [group for group, _ in sorted(candidates, key=place)]
+
+
+def selection_rule(
+    objectives: Sequence[StudyObjective],
+    *,
+    limits: Sequence[Limit] = (),
+    has_seeds: bool = False,
+) -> str:
     """Word the rule of ``select_best`` for the records.
+
+    Args:
+        objectives: What the study optimises; the first decides.
+        limits: What a feasible trial may give up.
+        has_seeds: Whether some configuration has several seeds.
 
     Example:
         >>> selection_rule([StudyObjective("depth/robust/abs_rel", "minimize")])
@@ -103,7 +165,8 @@ def selection_rule(objectives: Sequence[StudyObjective], *, limits: Sequence[Lim
     best = "highest" if first.direction == "maximize" else "lowest"
     feasible = [limit.text for limit in limits]
     ties = "ties: fewer tasks, then lower trial number"
-    return "; ".join(["complete trials", *feasible, f"{best} {first.metric}", ties])
+    trials = "complete trials, their scores averaged over seeds" if has_seeds else "complete trials"
+    return "; ".join([trials, *feasible, f"{best} {first.metric}", ties])
 
 
 def clean_objective(objectives: Sequence[StudyObjective]) -> StudyObjective:
@@ -133,7 +196,7 @@ def is_natural_baseline(trial: TrialResult) -> bool:
 def clean_limit(
     trials: Iterable[TrialResult], objectives: Sequence[StudyObjective], max_drop: float
 ) -> Limit | None:
-    """The limit on the clean score that the finished natural baseline sets.
+    """The limit on the clean score that the finished natural baseline sets, with all its seeds.
 
     Args:
         trials: Trials of one stage: a reference of another cost would be no reference.
@@ -143,12 +206,15 @@ def clean_limit(
     Returns:
         The limit, or None as long as the baseline is not complete with a finite score.
     """
+    trials = tuple(trials)
     baseline = natural_baseline(trials)
     clean = clean_objective(objectives)
     if baseline is None or baseline.status != "complete":
         return None
-    reference = clean.value(baseline)
-    return Limit(clean, reference, max_drop) if abs(reference) < float("inf") else None
+    own = configuration_of(baseline, configurations(trials))
+    by_seed = own.by_seed(lambda member: clean.value(member.trial))
+    reference = mean_value(own, clean)
+    return Limit(clean, reference, max_drop, by_seed) if math.isfinite(reference) else None
 
 
 def study_limits(
@@ -176,11 +242,14 @@ def study_limits(
 def infeasible_trials(
     trials: Iterable[TrialResult], limits: Sequence[Limit], *, stage: Stage = "search"
 ) -> list[TrialResult]:
-    """Complete trials of a stage that exceed a limit; those that were cut short do not count."""
-    return [
+    """Complete trials of a stage whose configuration exceeds a limit, by number.
+
+    Those that were cut short do not count.
+    """
+    beyond = [
         trial
-        for trial in trials
-        if trial.stage == stage
-        and trial.status == "complete"
-        and not all(limit.allows(trial) for limit in limits)
+        for group in configurations(trial for trial in trials if trial.stage == stage)
+        if not all(limit.allows(*group.trials) for limit in limits)
+        for trial in group.trials
     ]
+    return sorted(beyond, key=lambda trial: trial.number)

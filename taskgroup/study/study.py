@@ -27,18 +27,28 @@ from taskgroup.study.agreement import (
     random_rungs,
     rung_agreements,
 )
+from taskgroup.study.configurations import (
+    configurations,
+    difference,
+    mean_gains,
+    mean_value,
+    seed_differences,
+    standing_trial,
+)
 from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_sets, suite_scores
 from taskgroup.study.fronts import pareto_front
-from taskgroup.study.objectives import StudyObjective, objective_gains, study_keys
-from taskgroup.study.seed_means import chance_gap
+from taskgroup.study.objectives import StudyObjective, study_keys
+from taskgroup.study.seed_groups import Scored, SeedGroup
+from taskgroup.study.seed_means import MIN_SEEDS, chance_gap, t_interval
 from taskgroup.study.selection import (
     Limit,
     infeasible_trials,
     rank_trials,
     select_best,
+    selection_rule,
     study_limits,
 )
-from taskgroup.wording import argument, format_bound, metric_parts
+from taskgroup.wording import argument, format_bound, format_score, metric_parts
 
 ASSUMED_IMAGES = 100
 """Images that a score is taken to be measured on where the record does not tell."""
@@ -133,6 +143,44 @@ class Study:
         """The complete fixed references of the search."""
         return tuple(trial for trial in self.complete if trial.role == "baseline")
 
+    @cached_property
+    def configurations(self) -> tuple[SeedGroup, ...]:
+        """The complete trials of the search by configuration: seeds are no settings."""
+        return configurations(self.searched)
+
+    @cached_property
+    def _groups(self) -> Mapping[int, SeedGroup]:
+        return {trial.number: group for group in self.configurations for trial in group.trials}
+
+    def configuration(self, trial: TrialResult) -> SeedGroup:
+        """A trial with those that differ from it in their seed alone."""
+        return self._groups.get(trial.number) or SeedGroup((Scored(trial),))
+
+    def value(self, objective: StudyObjective, trial: TrialResult) -> float:
+        """A score of a trial's configuration: its mean over seeds; NaN where not measured."""
+        return mean_value(self.configuration(trial), objective)
+
+    def score(self, objective: StudyObjective, trial: TrialResult) -> float | None:
+        """The same, None where not measured."""
+        value = self.value(objective, trial)
+        return None if value != value else value
+
+    def difference(
+        self, objective: StudyObjective, trial: TrialResult, other: TrialResult
+    ) -> float:
+        """By how much a score of a trial's configuration is above another's, paired by seed."""
+        return difference(self.configuration(trial), self.configuration(other), objective)
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether the search trained a configuration with several seeds."""
+        return any(len(group.members) > 1 for group in self.configurations)
+
+    @property
+    def rule(self) -> str:
+        """How the best trial is chosen, in words."""
+        return selection_rule(self.objectives, limits=self.limits, has_seeds=self.has_seeds)
+
     def has_stage(self, stage: Stage) -> bool:
         """Whether any trial belongs to a stage."""
         return any(trial.stage == stage for trial in self.trials)
@@ -157,7 +205,7 @@ class Study:
 
     @cached_property
     def infeasible(self) -> tuple[TrialResult, ...]:
-        """Complete trials of the search that gave up more than the constraint allows."""
+        """Complete trials whose configuration gave up more than the constraint allows."""
         return tuple(infeasible_trials(self.trials, self.limits))
 
     @cached_property
@@ -179,9 +227,10 @@ class Study:
         return others[0] if others else None
 
     def is_apart(self, first: TrialResult, second: TrialResult) -> bool:
-        """Whether two trials of one seed each differ by more than other images would make.
+        """Whether two configurations differ by more than other images or seeds would make.
 
-        Where the confirm stage has a verdict on either, that counts instead.
+        Seeds count from three on that both have. Where the confirm stage has a verdict on either,
+        that counts instead.
         """
         verdicts = {group.first.parent: group.verdict for group in self.confirmed}
         own = {verdicts.get(trial.number) for trial in (first, second)}
@@ -191,11 +240,16 @@ class Study:
         if known:
             return False
         objective = self.objectives[0]
-        values = [objective.value(trial) for trial in (first, second)]
+        values = [self.value(objective, trial) for trial in (first, second)]
         images = min(
             trial.fidelity.get("validation_images", ASSUMED_IMAGES) for trial in (first, second)
         )
-        return abs(values[0] - values[1]) > chance_gap(objective.metric, values, images)
+        gap = abs(self.difference(objective, first, second))
+        if gap <= chance_gap(objective.metric, values, images):
+            return False
+        sides = self.configuration(first), self.configuration(second)
+        paired = t_interval(list(seed_differences(*sides, objective).values()))
+        return paired.seeds < MIN_SEEDS or paired.low > 0 or paired.high < 0
 
     def finding(self, trial: TrialResult) -> GradientCheckRow | None:
         """What the check of its gradients found; None where nothing was found, or looked for."""
@@ -208,19 +262,21 @@ class Study:
         return found is not None and found.is_void
 
     def score_text(self, objective: StudyObjective, trial: TrialResult) -> str:
-        """A score of a trial as text, ``at most 28.8 %`` where it is void."""
+        """A score of a trial's configuration as text, ``at most 28.8 %`` where it is void."""
+        value = self.value(objective, trial)
         if self.is_void(trial) and "/robust/" in objective.metric:
-            value = objective.value(trial)
             return format_bound(objective.metric, value, direction=objective.direction)
-        return objective.text(trial)
+        return format_score(objective.metric, value)
 
     @cached_property
     def pareto(self) -> tuple[TrialResult, ...]:
-        """Complete feasible trials of the search that no other one beats in every objective."""
+        """What stands for the feasible configurations that no other beats in every objective."""
         beyond = {trial.number for trial in self.infeasible}
-        feasible = [trial for trial in self.complete if trial.number not in beyond]
-        front = pareto_front(objective_gains(feasible, self.objectives))
-        return tuple(trial for trial, kept in zip(feasible, front, strict=True) if kept)
+        feasible = [group for group in self.configurations if group.trial.number not in beyond]
+        front = pareto_front(mean_gains(feasible, self.objectives))
+        kept = (group for group, is_kept in zip(feasible, front, strict=True) if is_kept)
+        standing = (standing_trial(group, self.objectives[0]) for group in kept)
+        return tuple(sorted(standing, key=lambda trial: trial.number))
 
     @cached_property
     def suite(self) -> SuiteScores:

@@ -1,4 +1,4 @@
-"""Robust against clean score of every finished trial: what robustness costs."""
+"""Robust against clean score of every finished configuration: what robustness costs."""
 
 import math
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ from taskgroup.analysis.charts.style import (
     score_format,
 )
 from taskgroup.analysis.groups import STYLES, Group, group_of
+from taskgroup.study.configurations import mean_gains, standing_trial
 from taskgroup.study.fronts import pareto_front
-from taskgroup.study.objectives import StudyObjective, objective_gains
+from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.study import Study
 
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One finished trial.
+    """One configuration that was trained to the end.
 
     Attributes:
-        trial: Number of the trial.
+        trial: Number of its trial; where it has several seeds, of that which stands for them.
         label: What a reader calls it.
         group: Its part in the study.
-        clean: Clean score of the main task.
-        robust: Robust score of the main task.
-        on_front: Whether no other trial is at least as good in both and better in one.
+        clean: Clean score of the main task, the mean over seeds.
+        robust: Robust score of the main task, the mean over seeds.
+        on_front: Whether no other one is at least as good in both and better in one.
     """
 
     trial: int
@@ -52,11 +53,13 @@ class ParetoData:
 
 
 def collect_pareto(study: Study) -> ParetoData:
-    """The finished trials that have both scores; infeasible ones are never on the front."""
+    """The configurations that have both scores; infeasible ones are never on the front."""
     pair = (study.clean, study.robust)
-    trials = [t for t in study.complete if all(math.isfinite(o.value(t)) for o in pair)]
+    standing = [standing_trial(group, study.objectives[0]) for group in study.configurations]
+    trials = [t for t in standing if all(math.isfinite(study.value(o, t)) for o in pair)]
+    trials.sort(key=lambda trial: trial.number)
     beyond = {trial.number for trial in study.infeasible}
-    gains = objective_gains(trials, pair)
+    gains = mean_gains([study.configuration(trial) for trial in trials], pair)
     gains[[trial.number in beyond for trial in trials]] = math.nan
     front = pareto_front(gains) if trials else ()
     points = tuple(
@@ -64,8 +67,8 @@ def collect_pareto(study: Study) -> ParetoData:
             trial.number,
             trial.label,
             group_of(trial, study.best),
-            study.clean.value(trial),
-            study.robust.value(trial),
+            study.value(study.clean, trial),
+            study.value(study.robust, trial),
             bool(on_front),
         )
         for trial, on_front in zip(trials, front, strict=True)
@@ -109,11 +112,14 @@ def _add_group(figure: go.Figure, data: ParetoData, group: Group) -> None:
 
 @CHARTS.register("pareto")
 def pareto_chart(study: Study) -> Chart:
-    """Robust against clean score, one point per finished trial."""
+    """Robust against clean score, one point per finished configuration."""
     data = collect_pareto(study)
+    points, one = "finished trial", "trial"
+    if study.has_seeds:
+        points, one = "configuration, the mean over its seeds,", "configuration"
     return Chart(
         "What robustness costs",
-        "Every finished trial on the validation split: right is better without attack, up is "
-        "better under attack. No trial on the dotted line is beaten in both scores by another.",
+        f"Every {points} on the validation split: right is better without attack, up is "
+        f"better under attack. No {one} on the dotted line is beaten in both scores by another.",
         draw_pareto(data) if data.points else None,
     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from taskgroup.analysis.groups import Group, group_of
 from taskgroup.analysis.tables.evaluations import row_score
 from taskgroup.results.records import EvaluationRow, TrialResult
-from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 from taskgroup.wording import (
     argument,
     budget_text,
+    counted,
     format_difference,
     format_gain,
     format_number,
@@ -122,12 +122,18 @@ def _settings(best: TrialResult) -> str:
 def _scores(study: Study, best: TrialResult) -> str:
     score = study.robust.score_name
     robust = study.score_text(study.robust, best)
-    clean = format_score(score, best.score(study.clean.metric))
+    clean = format_score(score, study.score(study.clean, best))
     attack = budget_text(best.config.get("validation") or {})
     return (
         f"On the validation split: {score_name(score)} {robust} under {attack}, "
-        f"{clean} without attack.{_void_text(study, best)}"
+        f"{clean} without attack{_means(study, best)}.{_void_text(study, best)}"
     )
+
+
+def _means(study: Study, best: TrialResult) -> str:
+    """That scores are means over seeds; empty where they are those of one trial."""
+    seeds = len(study.configuration(best).members)
+    return f", means of {seeds} seeds" if seeds > 1 else ""
 
 
 def _void_text(study: Study, best: TrialResult) -> str:
@@ -141,11 +147,15 @@ def _undecided(study: Study, best: TrialResult) -> tuple[str, ...]:
     if rival is None or study.is_void(best) or study.is_apart(best, rival):
         return ()
     first = study.objectives[0]
-    gap = format_difference(first.metric, abs(first.gain(best) - first.gain(rival)))
+    gap = format_difference(first.metric, abs(study.difference(first, best, rival)))
+    ours, theirs = (
+        counted(len(study.configuration(trial).members), "seed") for trial in (best, rival)
+    )
+    seeds = f"{ours} each" if ours == theirs else f"{ours} and {theirs}"
     winner = _networks(best)
     return (
         f"{winner[:1].upper()}{winner[1:]} (trial {best.number}) and {_networks(rival)} (trial "
-        f"{rival.number}) differ by {gap} in the search, with one seed each: nothing shows that "
+        f"{rival.number}) differ by {gap} in the search, with {seeds}: nothing shows that "
         "this is more than chance.",
     )
 
@@ -208,14 +218,15 @@ def _standings(study: Study) -> tuple[Standing, ...]:
 
 
 def _standing(study: Study, trial: TrialResult, best: TrialResult) -> Standing:
-    robust = trial.score(study.robust.metric)
-    is_known = robust is not None and not (study.is_void(best) or study.is_void(trial))
-    gain = study.robust.gain(best) - study.robust.gain(trial) if is_known else None
+    is_known = study.score(study.robust, trial) is not None
+    is_known = is_known and not (study.is_void(best) or study.is_void(trial))
+    difference = study.difference(study.robust, best, trial)
+    gain = study.robust.sign * difference if is_known else None
     return Standing(
         number=trial.number,
         label=trial.label,
         group=group_of(trial, best),
-        clean=trial.score(study.clean.metric),
+        clean=study.score(study.clean, trial),
         robust=study.score_text(study.robust, trial),
         gain=None if trial.number == best.number else gain,
     )
@@ -234,7 +245,7 @@ def _facts(study: Study) -> tuple[tuple[str, str], ...]:
         ("data set", str(name)),
         ("training time", format_seconds(sum(trial.seconds for trial in study.searched))),
         ("engine overhead", overhead),
-        ("winner chosen by", selection_rule(study.objectives, limits=study.limits)),
+        ("winner chosen by", study.rule),
         *_constraint(study),
         ("versions", _versions(study)),
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from taskgroup.errors import TaskgroupError
 from taskgroup.results.records import EvaluationRow, Stage, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.runs import list_runs
-from taskgroup.study.selection import Limit
 from taskgroup.study.study import Study
 from taskgroup.wording import (
     MISSING,
@@ -92,7 +91,7 @@ def _run_row(run: RunDirectory) -> Row:
         cells = (run.place, MISSING, MISSING, MISSING, f"unreadable: {error}", MISSING, MISSING)
         return Row(cells, {"run": run.place, "error": str(error)})
     best = study.best
-    score = best.score(study.robust.metric) if best is not None else None
+    score = None if best is None else study.score(study.robust, best)
     begun = min((trial.started for trial in study.searched if trial.started), default="")
     label = best.label if best is not None else ""
     data = {
@@ -178,7 +177,7 @@ def _trial_row(study: Study, trial: TrialResult, *, is_infeasible: bool) -> Row:
     cells = (
         str(trial.number),
         trial.label,
-        _status(trial, study.limits if is_infeasible else ()),
+        _status(study, trial, is_infeasible=is_infeasible),
         f"{done}/{trial.planned_epochs}",
         format_score(score, clean),
         format_score(score, robust),
@@ -206,12 +205,11 @@ def _trial_row(study: Study, trial: TrialResult, *, is_infeasible: bool) -> Row:
     return Row(cells, data, group_of(trial, study.best))
 
 
-def _status(trial: TrialResult, broken: Sequence[Limit]) -> str:
-    """How a trial ended, why, and which limits of the study it broke."""
-    if broken:
-        drops = listed(
-            [format_difference(limit.objective.metric, limit.drop(trial)) for limit in broken]
-        )
+def _status(study: Study, trial: TrialResult, *, is_infeasible: bool) -> str:
+    """How a trial ended, why, and by how much its configuration broke the limits of the study."""
+    if is_infeasible:
+        own = study.configuration(trial).trials
+        drops = listed([format_difference(x.objective.metric, x.drop(*own)) for x in study.limits])
         return f"{trial.status}, infeasible: clean score {drops} worse"
     return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 

@@ -9,7 +9,6 @@ from taskgroup.search.answer.result import SearchResult
 from taskgroup.study.agreement import RungAgreement
 from taskgroup.study.confirmation import Confirmed
 from taskgroup.study.seed_means import MeanInterval
-from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 
 
@@ -25,7 +24,7 @@ def answer_json(result: SearchResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "engine_overhead_seconds": study.engine_overhead,
         "over_budget": result.is_over_budget,
-        "rule": selection_rule(study.objectives, limits=study.limits),
+        "rule": study.rule,
         "infeasible": [trial.number for trial in study.infeasible],
         "rung_agreement": [_agreement_json(found) for found in result.agreements],
         "confirmed": study.is_confirmed,
@@ -77,7 +76,8 @@ def _trial_json(study: Study, trial: TrialResult) -> dict[str, Any]:
         "label": trial.label,
         "task_set": list(trial.task_set),
         "parameters": dict(trial.parameters),
-        "scores": {o.metric: o.value(trial) for o in study.objectives},
+        "seeds": [one.seed for one in study.configuration(trial).trials],
+        "scores": {o.metric: study.value(o, trial) for o in study.objectives},
         "is_bound": study.is_void(trial),
         "gradients": None if found is None else found.finding,
         "checkpoint": trial.checkpoint,

@@ -58,6 +58,7 @@ class Progress:
         self._first_epoch: float | None = None
         # What follows from all records is kept up to date by each, so that a search of thousands
         # of trials does not look at all of them for every one.
+        self._seeds = {record.seed for record in self.records.values()}
         self._statuses = Counter(record.status for record in self.records.values())
         self._epochs_done = sum(self._epochs_of(record) for record in self.records.values())
         self._epochs_before = self._epochs_done
@@ -72,6 +73,7 @@ class Progress:
             self._epochs_done -= self._epochs_of(before)
         self._statuses[record.status] += 1
         self._epochs_done += self._epochs_of(record)
+        self._seeds.add(record.seed)
         self._rank(record)
         if self._first_epoch is None and self._epochs_done > self._epochs_before:
             # Ray's start is no part of what the remaining epochs will take.
@@ -80,12 +82,16 @@ class Progress:
     def _rank(self, record: TrialResult) -> None:
         """See whether a record is the best now."""
         best = self.best
-        if record.role == "baseline" or (best is not None and best.number == record.number):
-            self._rank_all()  # baselines set the limits
+        is_best = best is not None and best.number == record.number
+        if record.role == "baseline" or is_best or self._adds_a_seed(record):
+            self._rank_all()  # baselines set the limits, and seeds are compared by their mean
         elif ranked := rank_trials(
             [record] if best is None else [best, record], self.objectives, limits=self._limits
         ):
             self.best = ranked[0]
+
+    def _adds_a_seed(self, record: TrialResult) -> bool:
+        return record.status == "complete" and len(self._seeds) > 1
 
     def _rank_all(self) -> None:
         records = self.records.values()

@@ -15,7 +15,6 @@ from taskgroup.study.confirmation import (
     verdict_text,
 )
 from taskgroup.study.seed_means import MeanInterval
-from taskgroup.study.selection import selection_rule
 from taskgroup.study.study import Study
 from taskgroup.wording import (
     argument,
@@ -25,6 +24,7 @@ from taskgroup.wording import (
     format_score,
     format_seconds,
     gain_interval,
+    listed,
     parameters_text,
     plural,
     score_interval,
@@ -85,10 +85,11 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
         "",
         f"Best: {_scored(study, best)}",
         f"  {parameters_text(best.parameters)}",
+        *_seeds(study, best),
         *_findings(study, best),
         *_gains(study, best),
-        f"  chosen by: {selection_rule(study.objectives, limits=study.limits)}",
-        *_doubt(study),
+        f"  chosen by: {study.rule}",
+        *_doubt(study, best),
         *_proxy(study),
         *_confirmation(study),
         *_unscored(result),
@@ -100,7 +101,26 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
 
 def _scored(study: Study, trial: TrialResult) -> str:
     scores = ", ".join(f"{o.metric} {study.score_text(o, trial)}" for o in study.objectives)
-    return f"trial {trial.number}, {trial.label}: {scores}"
+    return f"trial {trial.number}, {trial.label}: {scores}{_mean_of(study, trial)}"
+
+
+def _mean_of(study: Study, trial: TrialResult) -> str:
+    """That a score is a mean over seeds; empty where it is that of one trial."""
+    seeds = len(study.configuration(trial).members)
+    return f" (mean of {counted(seeds, 'seed')})" if seeds > 1 else ""
+
+
+def _seeds(study: Study, best: TrialResult) -> list[str]:
+    """Which trials the best one stands for; empty where that is itself alone."""
+    own = study.configuration(best).trials
+    if len(own) == 1:
+        return []
+    which = "the baseline" if best.role == "baseline" else "the median"
+    numbers = listed([str(number) for number in sorted(trial.number for trial in own)])
+    return [
+        f"  trials {numbers} differ in their seed alone; "
+        f"trial {best.number}, {which}, stands for them with its checkpoint"
+    ]
 
 
 def _gains(study: Study, best: TrialResult) -> list[str]:
@@ -110,12 +130,26 @@ def _gains(study: Study, best: TrialResult) -> list[str]:
     for trial in study.complete:
         if trial.label not in REFERENCES or trial.number == best.number:
             continue
-        gain = format_gain(first.metric, first.value(best) - first.value(trial))
+        gain = format_gain(first.metric, study.difference(first, best, trial))
         if "/robust/" in first.metric and (study.is_void(best) or study.is_void(trial)):
             gain = "cannot be compared"
-        against = f"trial {trial.number}, {trial.label} ({study.score_text(first, trial)})"
-        lines.append(f"  {first.metric} {gain} against {against}")
+        score = f"{study.score_text(first, trial)}{_paired(study, best, trial)}"
+        lines.append(
+            f"  {first.metric} {gain} against trial {trial.number}, {trial.label} ({score})"
+        )
     return lines
+
+
+def _paired(study: Study, best: TrialResult, trial: TrialResult) -> str:
+    """By which seeds two configurations are compared; empty where each has but the same one."""
+    ours, theirs = (
+        {one.seed for one in study.configuration(side).trials} for side in (best, trial)
+    )
+    if ours == theirs and len(ours) == 1:
+        return ""
+    mean = f", mean of {counted(len(theirs), 'seed')}" if len(theirs) > 1 else ""
+    pairs = f"paired by {counted(len(ours & theirs), 'seed')}" if ours & theirs else "other seeds"
+    return f"{mean}, {pairs}"
 
 
 def _findings(study: Study, best: TrialResult) -> list[str]:
@@ -130,12 +164,13 @@ def _findings(study: Study, best: TrialResult) -> list[str]:
     ]
 
 
-def _doubt(study: Study) -> list[str]:
+def _doubt(study: Study, best: TrialResult) -> list[str]:
     """What the scores of a search cannot say, until a confirm stage has."""
+    seeds = counted(len(study.configuration(best).members), "seed")
     if study.is_confirmed:
-        return ["  one seed, selected on these scores, so optimistic: see the confirm stage"]
+        return [f"  {seeds}, selected on these scores, so optimistic: see the confirm stage"]
     return [
-        "  not confirmed: one seed, selected on these validation scores, so optimistic; run "
+        f"  not confirmed: {seeds}, selected on these validation scores, so optimistic; run "
         f"'taskgroup confirm {argument(study.place)}'",
         "  for several seeds on images that no search sees, and 'taskgroup evaluate best "
         f"--run {argument(study.place)}' for stronger attacks",
@@ -229,8 +264,10 @@ def _constraint(study: Study) -> list[str]:
     limit = study.limits[0]
     lines = [
         f"  infeasible: trial {trial.number}, {trial.label}: "
-        f"{format_difference(limit.objective.metric, limit.drop(trial))} worse"
+        f"{format_difference(limit.objective.metric, limit.drop(*group.trials))} worse"
+        + _mean_of(study, trial)
         for trial in study.infeasible
+        if trial.number == (group := study.configuration(trial)).first_number
     ]
     head = f"Constraint: {limit.text} ({NATURAL_LABEL})"
     return ["", head, *(lines or ["  every complete trial is feasible"])]

@@ -21,7 +21,7 @@ from taskgroup.search.plan.planning import plan_trial, with_epochs
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.space.study_config import ConfirmConfig
 from taskgroup.study.confirmation import single_task_config
-from taskgroup.study.selection import rank_trials, study_limits
+from taskgroup.study.selection import rank_searched, study_limits
 from taskgroup.training.config import TrialConfig
 
 FIRST_SEED = 1000
@@ -41,9 +41,8 @@ def plan_confirmations(
         records: Trials of the search itself, all ended.
     """
     baselines = [record for record in records if record.role == "baseline"]
-    searched = [record for record in records if record.role == "searched"]
     limits = study_limits(records, space.objectives, space.max_clean_drop, stage="search")
-    best = rank_trials(searched, space.objectives, limits=limits)
+    best = rank_searched(records, space.objectives, limits=limits)
     chosen = [*baselines, *best[: confirm.top]]
     partners = [partner_of(record) for record in chosen if record.auxiliary_tasks]
     return [

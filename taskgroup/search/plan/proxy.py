@@ -19,7 +19,7 @@ from taskgroup.search.space.distributions import Distribution
 from taskgroup.search.space.fixes import with_value
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.search.space.study_config import ProxyConfig
-from taskgroup.study.selection import rank_trials, study_limits
+from taskgroup.study.selection import rank_searched, study_limits
 from taskgroup.training.config import AdversaryConfig, ValidationConfig
 
 REPLACED = {"width": "model.width", "image_size": "dataset.image_size", "epochs": "training.epochs"}
@@ -108,9 +108,8 @@ def plan_promotions(
     baselines = [
         replace(planned, parent=parents.get(planned.label)) for planned in plan_baselines(space)
     ]
-    searched = [record for record in records if record.role == "searched"]
     limits = study_limits(records, space.objectives, space.max_clean_drop, stage="proxy")
-    best = rank_trials(searched, space.objectives, limits=limits)
+    best = rank_searched(records, space.objectives, limits=limits)
     return [*baselines, *(_promoted(space, record) for record in best[: proxy.top])]
 
 
