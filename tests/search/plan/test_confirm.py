@@ -1,17 +1,21 @@
 """The confirm stage: who is trained again, under which recipe, on which split."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from taskgroup.config import parse
 from taskgroup.errors import ConfigError
-from taskgroup.results.records import TrialResult
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.plan.confirm import FIRST_SEED, partner_of
+from taskgroup.search.plan.baselines import plan_baselines
+from taskgroup.search.plan.confirm import FIRST_SEED, partner_of, plan_confirmations
 from taskgroup.search.plan.preflight import check_names
+from taskgroup.search.plan.proxy import plan_promotions
 from taskgroup.search.space.search_space import SearchSpace
+from taskgroup.search.space.study_config import ConfirmConfig, ProxyConfig
 from taskgroup.study.confirmation import confirmed_task_sets
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import rank_trials, select_best
@@ -138,3 +142,37 @@ def test_more_is_confirmed_without_repeating_anything(
 def test_mistakes_are_named(staged: Make, fix: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_names(staged(fix))
+
+
+def test_seeds_of_one_configuration_are_taken_once(make_space: Make) -> None:
+    """The best two are two configurations, neither of which is a baseline's."""
+    space = make_space("seed={choice: [1, 2, 3]}")
+    natural, adversarial, every = plan_baselines(space)
+
+    def seeded(record: TrialResult, number: int, seed: int, score: float) -> TrialResult:
+        return replace(
+            record,
+            number=number,
+            role="baseline" if number < 3 else "searched",
+            config={**record.config, "seed": seed},
+            parameters={**record.parameters, "seed": seed},
+            seed=seed,
+            status="complete",
+            epochs=(EpochRow(4, {ROBUST.metric: score}, 1.0, 0),),
+        )
+
+    strong, weak = (
+        replace(every, config={**every.config, "loss_weights": dict.fromkeys(space.candidates, w)})
+        for w in (0.5, 0.25)
+    )
+    records = [
+        *(seeded(r, n, 2, 0.1) for n, r in enumerate((natural, adversarial, every))),
+        *(seeded(adversarial, 2 + seed, seed, 0.9) for seed in (1, 3)),
+        *(seeded(strong, 5 + seed, seed, 0.3 + seed / 100) for seed in (1, 2, 3)),
+        *(seeded(weak, 8 + seed, seed, 0.2) for seed in (1, 2, 3)),
+    ]
+    planned = plan_confirmations(space, ConfirmConfig(top=2, seeds=2), records)
+    assert {record.parent for record in planned} == {0, 1, 2, 7, 10}
+    stand_ins = [replace(record, stage="proxy") for record in records]
+    promoted = plan_promotions(space, ProxyConfig(epochs=1, top=2), stand_ins)
+    assert [record.parent for record in promoted[-2:]] == [7, 10]
