@@ -40,7 +40,7 @@ STEP_SIZES = (1 / 255, 0.25 / 255, 4 / 255)
 """Lengths of a finite difference in every pixel, in the range of the images, best guess first."""
 SMALL_STEP_SIZES = (0.0625 / 255, 0.015625 / 255, 0.25 / 255)
 """The same over small entries, beside whose slopes curvature counts for more."""
-NEGLIGIBLE = 0.1
+NEGLIGIBLE = 0.07
 """Slopes over small entries below this share of all slopes say nothing: with the smallest step,
 those of a maximum or a median of neighbours have 0.01 to 0.05, those of a convolution 0.2."""
 JITTER = 0.5 / 255
