@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.data.base import Batch
 from taskgroup.evaluation.loading import NetworkSources, TrainedModel, load_networks
-from taskgroup.evaluation.objective.network import fixed_network
+from taskgroup.evaluation.objective.network import fast_precision, fixed_network
 from taskgroup.evaluation.perturbations.base import BatchSeed, NetworkUnderTest
 from taskgroup.evaluation.scoring import predict, sums_per_image
 from taskgroup.evaluation.suites.strong import Suite, strong_conditions
@@ -127,10 +127,43 @@ def flip_low(gradient: Tensor) -> Tensor:
     return gradient - 2 * low
 
 
-def add_noise(gradient: Tensor) -> Tensor:
-    """Noise as large as the gradient."""
-    noise = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(0))
+def add_noise(gradient: Tensor, size: float = 1.0) -> Tensor:
+    """Noise so many times as large as the gradient."""
+    noise = size * torch.randn(gradient.shape, generator=torch.Generator().manual_seed(0))
     return gradient + gradient.flatten(1).std(1).view(-1, 1, 1, 1) * noise
+
+
+def rippled(images: Tensor, *, gain: float, period: float = 3 / 255) -> Tensor:
+    """The images with a fine wave on them, which moves them little and their slope a lot."""
+    wave = 2 * torch.pi / period
+    return images + gain / wave * torch.sin(wave * images)
+
+
+class ChangedAt(torch.autograd.Function):
+    """The images, with noise for the gradient of those that a test picks."""
+
+    @staticmethod
+    def forward(ctx, images, is_changed):  # type: ignore[no-untyped-def]
+        """The images themselves."""
+        ctx.save_for_backward(is_changed(images))
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        """Noise where the test says so."""
+        (chosen,) = ctx.saved_tensors
+        return torch.where(chosen, add_noise(gradient, 100), gradient), None
+
+
+def at_the_border(images: Tensor) -> Tensor:
+    """Whether a number of an image is 0 or 1, as attacks leave it."""
+    return ((images <= 0) | (images >= 1)).flatten(1).any(1).view(-1, 1, 1, 1)
+
+
+def in_bfloat16(images: Tensor) -> Tensor:
+    """Whether attacks run in bfloat16, which scores do not."""
+    is_so = torch.is_autocast_enabled(images.device.type)
+    return torch.full((len(images), 1, 1, 1), is_so, device=images.device)
 
 
 def rounded(levels: int) -> Images:
@@ -208,6 +241,10 @@ FRAUDS: dict[str, tuple[Images, Images]] = {
     "straight-through rounded logits": (same, through(lambda p: 4 * (p / 4).round(), same)),
     "gradient of saturated logits": (same, through(same, lambda p: torch.tanh(20 * p))),
     "noise": (changed(add_noise), same),
+    "a ripple, gain 3": (lambda x: rippled(x, gain=3), same),
+    "a ripple, gain 8": (lambda x: rippled(x, gain=8), same),
+    "noise where a number is 0 or 1": (lambda x: ChangedAt.apply(x, at_the_border), same),
+    "noise in bfloat16": (lambda x: ChangedAt.apply(x, in_bfloat16), same),
     "no gradient": (lambda images: images.detach(), same),
     "k-WTA": (winners, same),
 }
@@ -239,15 +276,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--only", choices=("honest", "frauds"))
+    parser.add_argument("--names", nargs="+", help="functions and tricks; default: all")
+    parser.add_argument("--no-claims", action="store_true", help="check alone, attack nothing")
     arguments = parser.parse_args()
     for path in arguments.checkpoints:
         loaded = load_networks(NetworkSources((str(path),)))
         trained, batch = loaded.networks[0], loaded.batch(0, 0, IMAGES)
         with fixed_network(trained.model):
-            best = attacked(trained, batch, "standard") if arguments.only != "honest" else []
+            is_attacked = arguments.only != "honest" and not arguments.no_claims
+            best = attacked(trained, batch, "standard") if is_attacked else []
         kinds = {"honest": HONEST, "frauds": FRAUDS}
         for kind in [arguments.only] if arguments.only else kinds:
             for name, functions in kinds[kind].items():
+                if arguments.names and name not in arguments.names:
+                    continue
                 tried = replace(trained, model=Behind(trained.model, *functions).eval())
                 check = check_gradients(
                     tried.model,
@@ -256,10 +298,11 @@ def main() -> None:
                     main_task=tried.main_task,
                     threat=at_eight(trained),
                     at_once=IMAGES,
+                    precision=fast_precision(loaded.device),
                 )
                 row = f"{kind} | {path.stem} | {name} | {check.share:.2f}"
                 row += f" | {'flagged' if check.is_failed else check.text or 'passes'}"
-                if kind == "frauds":
+                if kind == "frauds" and best:
                     with fixed_network(tried.model):
                         claim = score(tried, batch, attacked(tried, batch, "quick"))
                         row += f" | {claim:.1f} | {score(tried, batch, best):.1f}"

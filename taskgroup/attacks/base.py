@@ -133,7 +133,8 @@ class ThreatModel(Config):
     def _check_pixel_units(cls, epsilon: float, info: object) -> float:
         if epsilon > 1 and getattr(info, "data", {}).get("norm") == "linf":
             raise ValueError(
-                f"epsilon must lie in [0, 1], got {epsilon:g}; did you mean {epsilon:g}/255?"
+                f"epsilon must lie in [0, 1], got {epsilon:g}"
+                + (f"; did you mean {epsilon:g}/255?" if epsilon <= 255 else "")
             )
         return epsilon
 

@@ -59,7 +59,9 @@ def evaluate(
     run: Run = None,
     runs: Runs = DEFAULT_RUNS,
     images: Annotated[int, typer.Option(min=1, help="Number of test images per condition.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of random starts and intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of random starts and intervals.")
+    ] = 0,
     workers: Annotated[
         int, typer.Option(min=1, help="Worker processes; 1 runs in this process, without Ray.")
     ] = 1,

@@ -103,6 +103,11 @@ class LoadedNetworks:
         """Some images of a network's split, on the device."""
         return self.datasets[network].batch(range(first, stop)).to(self.device)
 
+    def spread(self, network: int, count: int, most: int) -> Batch:
+        """At most so many of the first ``count`` images, evenly spread, on the device."""
+        rows = range(count) if count <= most else [n * count // most for n in range(most)]
+        return self.datasets[network].batch(rows).to(self.device)
+
 
 def load_networks(sources: NetworkSources) -> LoadedNetworks:
     """Load every network and open its split, so that what is missing is missed at once.

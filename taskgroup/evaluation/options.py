@@ -50,6 +50,8 @@ class EvaluationOptions:
             raise ConfigError(
                 f"workers must be at least 1, got {self.workers}; 1 works in this process"
             )
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be at least 0 and below 2^32, got {self.seed}")
         if self.suite is not None and self.suite not in SUITES:
             raise ConfigError(f"suite must be one of: {', '.join(SUITES)}; got {self.suite!r}")
         if self.norm is not None:

@@ -70,6 +70,8 @@ class DimensionOptions:
         for name in ("images", "repeats", "steps", "restarts"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be at least 0 and below 2^32, got {self.seed}")
         for part in self.parts:
             if part not in PARTS:
                 raise ConfigError(f"part must be one of: {', '.join(PARTS)}; got {part!r}")

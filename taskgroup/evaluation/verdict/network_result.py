@@ -7,6 +7,7 @@ from torch import Tensor
 
 from taskgroup.attacks.base import ThreatModel
 from taskgroup.evaluation.loading import LoadedNetworks
+from taskgroup.evaluation.objective.network import fast_precision
 from taskgroup.evaluation.perturbations.attack import NetworkAttack
 from taskgroup.evaluation.perturbations.straight_through import StraightThroughAttack
 from taskgroup.evaluation.shards.execute import run_here
@@ -191,7 +192,7 @@ def _check_network(
     """What the network itself and its gradients show on a few images."""
     trained = loaded.networks[network]
     batch = loaded.batch(network, 0, min(plan.count, plan.per_shard, CHECKED_IMAGES))
-    more = loaded.batch(network, 0, min(plan.count, checked_images(batch.images[0, 0].numel())))
+    more = loaded.spread(network, plan.count, checked_images(batch.images[0, 0].numel()))
     model, tasks, main = trained.model, trained.tasks, trained.main_task
     found = check_network(
         model, tasks, batch, main_task=main, is_randomised=network in plan.randomised
@@ -203,6 +204,7 @@ def _check_network(
         main_task=main,
         threat=plan.threat,
         at_once=plan.per_shard,
+        precision=fast_precision(loaded.device),
         seed=loaded.seed,
     )
     return [*found, *([gradients.text] if gradients.is_undecided else [])], gradients

@@ -5,7 +5,7 @@ import math
 from taskgroup.data.loading import open_dataset
 from taskgroup.errors import TaskgroupError
 from taskgroup.evaluation.loading import load_trained
-from taskgroup.evaluation.objective.network import evaluation_device
+from taskgroup.evaluation.objective.network import evaluation_device, fast_precision
 from taskgroup.evaluation.shards.shard import images_per_shard
 from taskgroup.evaluation.verdict.gradient_check import check_gradients, checked_images
 from taskgroup.results.record_files import GRADIENT_CHECKS
@@ -45,6 +45,7 @@ def _check(run: RunDirectory, trial: TrialResult) -> GradientCheckRow:
             main_task=network.main_task,
             threat=network.threat,
             at_once=images_per_shard(pixels, device, channels=network.main.channels),
+            precision=fast_precision(device),
         )
     except TaskgroupError as error:
         return GradientCheckRow(trial.number, f"gradients not checked: {error}", False, None, 0)

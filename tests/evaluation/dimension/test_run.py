@@ -280,6 +280,7 @@ def test_mistakes_are_told_in_one_line(run, target, options, error, message):
         ({"parts": ("gradients",)}, "part must be one of: gradient, attack, tasks, task_attack"),
         ({"grid": "sede"}, "grid must be one of"),
         ({"images": 0}, "images must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0 and below"),
         ({"attack": "pdg"}, "pdg"),
     ],
 )

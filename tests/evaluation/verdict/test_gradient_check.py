@@ -8,7 +8,11 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from taskgroup.attacks.base import ThreatModel
-from taskgroup.evaluation.verdict.gradient_check import check_gradients, checked_images
+from taskgroup.evaluation.verdict.gradient_check import (
+    GradientCheck,
+    check_gradients,
+    checked_images,
+)
 from taskgroup.tasks.base import Target
 
 THREAT = ThreatModel(norm="linf", epsilon=8 / 255)
@@ -89,7 +93,40 @@ class SmallFlipped(torch.autograd.Function):
         return gradient.where(sizes > sizes.median(), -gradient)
 
 
+class WrongWhere(torch.autograd.Function):
+    """The images, with noise for the gradient of those that a test picks."""
+
+    @staticmethod
+    def forward(ctx, images, is_wrong):
+        ctx.save_for_backward(is_wrong(images).view(-1, 1, 1, 1))
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (is_wrong,) = ctx.saved_tensors
+        noise = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(3))
+        return torch.where(is_wrong, noise * gradient.abs().mean(), gradient), None
+
+
+def at_the_border(images):
+    """Whether a number of an image is 0 or 1, as attacks leave it."""
+    return ((images <= 0) | (images >= 1)).flatten(1).any(1)
+
+
+def in_bfloat16(images):
+    return torch.full((len(images),), torch.is_autocast_enabled("cpu"))
+
+
+def rippled(images, gain, period):
+    """A fine wave on the images: it moves them little and their slope a lot."""
+    wave = 2 * torch.pi / period
+    return images + gain / wave * torch.sin(wave * images)
+
+
 FRAUDS = {
+    "ripple of 3/255": lambda images: rippled(images, 3, 3 / 255),
+    "ripple of 2/255": lambda images: rippled(images, 8, 2 / 255),
+    "ripple of 6/255": lambda images: rippled(images, 4, 6 / 255),
     "low-pass": straight_through(blurred),
     "rounding": straight_through(rounded),
     "grey": through_grey,
@@ -120,6 +157,29 @@ def test_wrong_gradients_are_found(name, network, tasks, batch, main_task):
     found = check(Behind(network, FRAUDS[name]), tasks, batch, main_task)
     assert found.is_failed
     assert found.share > 0.5
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_the_gradient_of_the_attacks_own_format_is_checked(precision, trained, tasks, batch):
+    for is_wrong, is_failed in ((in_bfloat16, precision is not None), (at_the_border, True)):
+        model = Behind(trained, lambda images, rule=is_wrong: WrongWhere.apply(images, rule))
+        light = replace(batch, images=(3 * batch.images - 1).clamp(0, 1))
+        found = check(model, tasks, light, "segmentation", precision=precision)
+        assert found.is_failed == is_failed
+    assert not check(trained, tasks, batch, "segmentation", precision=precision).is_failed
+
+
+@pytest.mark.parametrize(("share", "is_failed"), [(0.0, False), (0.125, False), (0.16, True)])
+def test_more_than_one_image_in_eight_is_too_many(share, is_failed):
+    """Each could keep its clean score in vain."""
+    assert GradientCheck(share).is_failed == is_failed
+
+
+def test_images_are_spread_over_all_that_are_scored(make_loaded, make_images, trained):
+    """Wrong gradients of the later ones would else go unseen."""
+    loaded = make_loaded([trained], make_images(20))
+    assert loaded.spread(0, 20, 6).index.tolist() == [0, 3, 6, 10, 13, 16]
+    assert loaded.spread(0, 5, 6).index.tolist() == [0, 1, 2, 3, 4]
 
 
 @main_tasks
