@@ -45,7 +45,7 @@ class Limit:
         words = f"{metric} at most {drop} worse than {format_score(metric, self.reference)}"
         if len(self.by_seed) < 2:
             return words
-        return f"{words}, by the mean over seeds (here {counted(len(self.by_seed), 'seed')})"
+        return f"{words}, the mean of {counted(len(self.by_seed), 'seed')}"
 
     def drop(self, *trials: TrialResult) -> float:
         """How much worse than the reference trials of one configuration are, on average.

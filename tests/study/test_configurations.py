@@ -13,6 +13,7 @@ from taskgroup.analysis.tables.base import study_table
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.answer.json_answer import answer_json
+from taskgroup.search.answer.live_table import caption
 from taskgroup.search.answer.progress import Progress
 from taskgroup.search.answer.result import SearchResult
 from taskgroup.search.answer.summary import summary
@@ -51,7 +52,7 @@ def trial(
             "adversary": {"attack": attack},
             "seed": seed,
         },
-        parameters={"seed": seed},
+        parameters={"attack": attack, "seed": seed},
         main_task="segmentation",
         auxiliary_tasks=tuple(tasks),
         output_dimension=1,
@@ -139,7 +140,7 @@ def test_a_constraint_compares_seeds_with_themselves() -> None:
     assert limit.drop(trials[4]) == pytest.approx(0.09)
     assert limit.drop(trials[4], trials[5]) == pytest.approx(0.09)
     assert limit.drop(trial(11, 7, 0.2, 0.6)) == pytest.approx(0.0933, abs=1e-4), "an unknown seed"
-    assert "than 69.3 %, by the mean over seeds (here 3 seeds)" in limit.text
+    assert "than 69.3 %, the mean of 3 seeds" in limit.text
     study = study_of(trials, max_clean_drop=0.1)
     assert numbers(study.infeasible) == [7, 8], "all seeds of edges, by 19 points on average"
     cells = [row.cells[2] for row in study_table(study).rows if row.data["infeasible"]]
@@ -210,6 +211,7 @@ def test_the_answer_reports_no_seed_as_a_gain(run: RunDirectory) -> None:
         "miou +20.0 points against trial 0, main only, natural (1.0 %, paired by one seed)" in text
     )
     assert "against trial 1" not in text
+    assert "\n  attack pgd\n" in text, "a seed is no setting"
     assert "not confirmed: 3 seeds, selected on these validation scores" in text
 
 
@@ -247,3 +249,5 @@ def test_the_best_so_far_is_that_of_the_end() -> None:
             progress.update(record)
         assert progress.best is not None
         assert progress.best.number == 5
+        assert progress.best_value == pytest.approx(0.25)
+        assert caption(progress) == "best so far: trial 5 (25.0 %)"

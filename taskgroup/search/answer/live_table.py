@@ -95,7 +95,9 @@ def caption(progress: Progress) -> str:
     parts = []
     if best is not None:
         first = progress.objectives[0]
-        parts.append(f"best so far: trial {best.number} ({first.text(best)})")
+        parts.append(
+            f"best so far: trial {best.number} ({format_score(first.metric, progress.best_value)})"
+        )
     if progress.agreements:
         parts.append(agreement_caption(progress.agreements))
     if eta is not None and progress.num_ended < progress.total:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.search.plan.planning import last_epoch
 from taskgroup.study.agreement import RungAgreement, rung_agreements
+from taskgroup.study.configurations import configuration_of, configurations, mean_value
 from taskgroup.study.objectives import StudyObjective
 from taskgroup.study.selection import rank_trials, study_limits
 
@@ -25,9 +26,11 @@ class Progress:
         max_clean_drop: What the best trial may give up of the clean score; None without a limit.
         rungs: Epochs after which trials are compared; empty where none is stopped.
         best: The best complete trial so far, within the constraint once that is known.
+        best_value: Its first objective, the mean over the seeds of its configuration.
     """
 
     best: TrialResult | None
+    best_value: float
 
     def __init__(
         self,
@@ -89,6 +92,8 @@ class Progress:
             [record] if best is None else [best, record], self.objectives, limits=self._limits
         ):
             self.best = ranked[0]
+            if ranked[0] is record:
+                self.best_value = self.objectives[0].value(record)
 
     def _adds_a_seed(self, record: TrialResult) -> bool:
         return record.status == "complete" and len(self._seeds) > 1
@@ -99,6 +104,10 @@ class Progress:
         self._limits = study_limits(records, self.objectives, drop, stage=stage)
         ranked = rank_trials(records, self.objectives, limits=self._limits)
         self.best = ranked[0] if ranked else None
+        self.best_value = float("nan")
+        if self.best is not None:
+            groups = configurations(records) if len(self._seeds) > 1 else ()
+            self.best_value = mean_value(configuration_of(self.best, groups), self.objectives[0])
 
     @property
     def stage(self) -> Stage:

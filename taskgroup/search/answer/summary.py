@@ -84,7 +84,7 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
     lines = [
         "",
         f"Best: {_scored(study, best)}",
-        f"  {parameters_text(best.parameters)}",
+        f"  {_settings(study, best)}",
         *_seeds(study, best),
         *_findings(study, best),
         *_gains(study, best),
@@ -102,6 +102,14 @@ def _answer(result: SearchResult, best: TrialResult) -> list[str]:
 def _scored(study: Study, trial: TrialResult) -> str:
     scores = ", ".join(f"{o.metric} {study.score_text(o, trial)}" for o in study.objectives)
     return f"trial {trial.number}, {trial.label}: {scores}{_mean_of(study, trial)}"
+
+
+def _settings(study: Study, best: TrialResult) -> str:
+    """The drawn values of a configuration; without the seed where it has several."""
+    drawn = best.parameters
+    if len(study.configuration(best).members) > 1:
+        drawn = {key: value for key, value in drawn.items() if key != "seed"}
+    return parameters_text(drawn)
 
 
 def _mean_of(study: Study, trial: TrialResult) -> str:
