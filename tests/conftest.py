@@ -62,6 +62,7 @@ def short_gradient_check(monkeypatch: pytest.MonkeyPatch) -> None:
     check = "taskgroup.evaluation.verdict.gradient_check"
     monkeypatch.setattr(f"{check}.DIRECTIONS", 2)
     monkeypatch.setattr(f"{check}.FEWEST_POINTS", 2)
+    monkeypatch.setattr(f"{check}.COARSE_STEPS", {})
 
 
 @pytest.fixture

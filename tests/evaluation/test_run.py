@@ -461,7 +461,7 @@ def test_a_mistake_gets_one_line(which, options, kind, message, tmp_path, monkey
     [
         ({"images": 0}, "images must be at least 1, got 0"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0 and below 2^32, got -1"),
+        ({"seed": -1}, r"seed must be at least 0 and below 2\^32, got -1"),
         ({"seed": 10**20}, "seed must be at least 0"),
         (
             {"suite": "slow"},

@@ -58,7 +58,7 @@ FEWEST_POINTS = 16
 """Where there are fewer images, several points of each are taken."""
 ALIGNED = 0.9
 """Smallest alignment of an image whose gradient counts as right."""
-COARSE_STEPS = {2.6 / 255: 0.6, 4 / 255: 0.3}
+COARSE_STEPS = {2.6 / 255: 0.5, 4 / 255: 0.2}
 """Longer steps, with the least alignment over each: 0.81 and more on honest networks, 0.45 and more
 behind a median of neighbours, 0.4 and less behind a ripple that halves what attacks find."""
 TOLERATED = 0.125

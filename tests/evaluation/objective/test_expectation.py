@@ -269,7 +269,7 @@ def test_noise_that_hides_the_gradient_hides_it_no_more(trained, tasks, make_loa
     checked = check_gradients(
         Dithered(trained), tasks, few, main_task="segmentation", threat=THREAT, at_once=4
     )
-    assert not checked.is_failed
+    assert checked.is_failed, "a ripple in every draw: the score stays a bound"
 
 
 def test_scores_are_means_over_the_same_draws_and_reproduce(trained, make_loaded, few):

@@ -156,7 +156,7 @@ def test_wrong_gradients_are_found(name, network, tasks, batch, main_task):
     """Random weights see fine detail; those of the trained one see little but brightness."""
     found = check(Behind(network, FRAUDS[name]), tasks, batch, main_task)
     assert found.is_failed
-    assert found.share > 0.5
+    assert found.share > 0.25
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
