@@ -84,10 +84,10 @@ def search(
     check_loggers(checked)
     with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
-        _tell(checked, tell)
         directory = target.directory or _new_directory(checked, run, runs)
         with directory.lock():
             target.write_changes()
+            _tell(checked, tell)
             try:
                 result = _run(checked, directory, train, show)
             except KeyboardInterrupt:
