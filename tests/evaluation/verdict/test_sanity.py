@@ -161,6 +161,7 @@ def test_the_whole_suite_finds_the_known_frauds(fraud, finding, trained, make_lo
     assert verdict(found).startswith("gradient masking suspected: ")
 
 
+@pytest.mark.usefixtures("short_quick")
 @pytest.mark.parametrize("randomised", [Dropping, Noisy])
 def test_a_randomised_network_is_no_fraud_but_says_how_it_was_attacked(
     randomised, trained, make_loaded, batch
