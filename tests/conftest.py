@@ -25,21 +25,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(4, len(os.sched_getaffinity(0))) if is_whole else 0
 
 
-LONG = frozenset(
-    {
-        *("test_run.py", "test_runs.py", "test_workers.py", "test_contract.py", "test_group.py"),
-        *("test_contributing.py", "test_remote.py", "test_sanity.py", "test_expectation.py"),
-        *("test_rehearsal.py", "test_end_to_end.py", "test_worker_norm.py", "test_proposals.py"),
-    }
-)
-"""Files of tests that take long: begun last, they would keep one core waiting for the other."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long."""
-    items.sort(key=lambda item: item.path.name not in LONG)
-
-
 @pytest.fixture(autouse=True)
 def deterministic() -> Iterator[None]:
     """Seed every global generator; our code must not need it, third-party code may."""
