@@ -51,6 +51,23 @@ class TinyNetwork(nn.Module):
         }
 
 
+class Behind(nn.Module):
+    """A network behind a function of its images."""
+
+    def __init__(self, network, function):
+        super().__init__()
+        self.network, self.function = network, function
+
+    def forward(self, images, tasks=None):
+        return self.network(self.function(images), tasks)
+
+
+@pytest.fixture(scope="session")
+def behind():
+    """``behind(network, function)`` is the network behind a function of its images."""
+    return Behind
+
+
 def make_batch(count: int, *, seed: int = 0, size: int = 16, first: int = 0) -> Batch:
     """Blurred noise; the class of a pixel is its brightness, its depth 1 + redness."""
     generator = torch.Generator().manual_seed(seed)

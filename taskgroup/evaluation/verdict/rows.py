@@ -17,7 +17,7 @@ from taskgroup.evaluation.verdict.outcomes import Outcome, inside, worst_of
 from taskgroup.evaluation.verdict.sanity import verdict
 from taskgroup.metrics.base import SumMetric
 from taskgroup.results.records import EvaluationRow, ImageRow, TransferRow
-from taskgroup.study.intervals import bootstrap_intervals, jackknife_influences
+from taskgroup.study.intervals import Interval, bootstrap_intervals, jackknife_influences
 from taskgroup.tasks.base import Task
 
 CLEAN, WORST_CASE = "clean", "worst_case"
@@ -124,24 +124,17 @@ class RowMaker:
     ) -> EvaluationRow | None:
         """One score, or None where nothing was labelled."""
         metric = task.metric()
-        value = float(metric.score(sums.sum(0))[score])
         valid = int(outcome.valid[task.name].sum())
         if valid == 0:
             return None
-        intervals = bootstrap_intervals(
-            sums.numpy(),
-            lambda drawn: {score: metric.score(torch.from_numpy(drawn))[score]},
-            seed=self.sources.seed,
-        )
+        low, high = _interval(metric, score, sums, self.sources.seed)
         fields = condition.perturbation.row()
         is_attacked = fields.kind == "attack" and fields.attack != ""
-        findings = self.result.findings_in(fields.norm, fields.epsilon) if is_attacked else ()
-        gradients = self.result.gradients if is_attacked and condition.role != "noise" else None
-        is_bound = gradients is not None and gradients.is_failed
+        words, is_bound = self._judged(condition) if is_attacked else (verdict(()), False)
         if name == WORST_CASE:
-            fields = replace(
-                fields, attack="", attacked_tasks=self.trained.task_set, step_size=None
-            )
+            whole = self.trained.task_set
+            fields = replace(fields, attack="", attacked_tasks=whole, step_size=None)
+        is_open = is_attacked and not is_bound
         return EvaluationRow(
             trial=self.subject.trial,
             label=self.subject.label,
@@ -151,25 +144,29 @@ class RowMaker:
             task=task.name,
             score_name=score,
             direction=metric.directions[score],
-            score=value,
-            low=intervals[score].low,
-            high=intervals[score].high,
+            score=float(metric.score(sums.sum(0))[score]),
+            low=low,
+            high=high,
             images=len(sums),
             seed=self.sources.seed,
-            verdict=verdict(
-                findings, gradients, is_randomised=is_attacked and self.result.is_randomised
-            ),
+            verdict=words,
             seconds=outcome.seconds,
             valid=valid,
-            vulnerability=(
-                self._vulnerability(task, score, sums) if is_attacked and not is_bound else None
-            ),
+            vulnerability=self._vulnerability(task, score, sums) if is_open else None,
             suite=self.suite,
             split=self.sources.split,
             is_bound=is_bound,
             influences=self._influences(name, task, score, sums, outcome) if not is_bound else (),
             constant=self.result.constant.get(score) if task is self.trained.main else None,
         )
+
+    def _judged(self, condition: Condition) -> tuple[str, bool]:
+        """What the checks say of an attack's scores, and whether these only bound the truth."""
+        fields, result = condition.perturbation.row(), self.result
+        gradients = result.gradients if condition.role != "noise" else None
+        findings = result.findings_in(fields.norm, fields.epsilon)
+        words = verdict(findings, gradients, is_randomised=result.is_randomised)
+        return words, gradients is not None and gradients.is_failed
 
     def _influences(
         self, name: str, task: Task, score: str, sums: Tensor, outcome: Outcome
@@ -226,11 +223,7 @@ def transfer_rows(
     for transfer in transfers:
         task = loaded.networks[transfer.target].main
         metric, score = task.metric(), task.main_score
-        intervals = bootstrap_intervals(
-            transfer.sums.numpy(),
-            lambda drawn, metric=metric: metric.score(torch.from_numpy(drawn)),  # type: ignore[misc]
-            seed=seed,
-        )
+        low, high = _interval(metric, score, transfer.sums, seed)
         source, target = subjects[transfer.source], subjects[transfer.target]
         rows.append(
             TransferRow(
@@ -243,14 +236,24 @@ def transfer_rows(
                 score_name=score,
                 direction=metric.directions[score],
                 score=float(metric.score(transfer.sums.sum(0))[score]),
-                low=intervals[score].low,
-                high=intervals[score].high,
+                low=low,
+                high=high,
                 images=len(transfer.sums),
                 seed=seed,
                 split=loaded.sources.split,
             )
         )
     return rows
+
+
+def _interval(metric: SumMetric, score: str, sums: Tensor, seed: int) -> Interval:
+    """Where a score lies for resampled images, from the sums of each ``(N, S)``."""
+    found = bootstrap_intervals(
+        sums.numpy(),
+        lambda drawn: {score: metric.score(torch.from_numpy(drawn))[score]},
+        seed=seed,
+    )
+    return found[score]
 
 
 def relative_vulnerability(task: Task, score: str, clean: Tensor, attacked: Tensor) -> float | None:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.autograd import Function
 
 from taskgroup.attacks.base import AttackBudget, ThreatModel
@@ -12,17 +11,6 @@ from taskgroup.evaluation.perturbations.straight_through import (
     StraightThrough,
     StraightThroughAttack,
 )
-
-
-class Behind(nn.Module):
-    """A network behind a function of its images."""
-
-    def __init__(self, network, function):
-        super().__init__()
-        self.network, self.function = network, function
-
-    def forward(self, images, tasks=None):
-        return self.network(self.function(images), tasks)
 
 
 class Spoilt(Function):
@@ -71,8 +59,8 @@ def gradient(model, images, tasks):
 
 
 @pytest.mark.parametrize("name", TRICKS)
-def test_the_gradient_is_that_of_leaving_images_alone(name, trained, batch):
-    model = Behind(trained, TRICKS[name])
+def test_the_gradient_is_that_of_leaving_images_alone(behind, name, trained, batch):
+    model = behind(trained, TRICKS[name])
     with torch.no_grad():
         seen = TRICKS[name](batch.images)
         expected = model(batch.images, ["segmentation"])["segmentation"]
@@ -86,21 +74,21 @@ def test_the_gradient_is_that_of_leaving_images_alone(name, trained, batch):
     torch.testing.assert_close(passed, own, rtol=1e-4, atol=1e-3)
 
 
-def test_nothing_is_left_behind(trained, batch):
+def test_nothing_is_left_behind(behind, trained, batch):
     before = Function.__dict__["apply"]
-    gradient(StraightThrough(Behind(trained, Spoilt.apply)), batch.images, ["segmentation"])
+    gradient(StraightThrough(behind(trained, Spoilt.apply)), batch.images, ["segmentation"])
     assert Function.__dict__["apply"] is before
     with pytest.raises(ZeroDivisionError):
-        gradient(StraightThrough(Behind(trained, lambda _: 1 / 0)), batch.images, ["segmentation"])
+        gradient(StraightThrough(behind(trained, lambda _: 1 / 0)), batch.images, ["segmentation"])
     assert Function.__dict__["apply"] is before
 
 
-def test_an_attack_gets_through(trained, tasks, batch):
+def test_an_attack_gets_through(behind, trained, tasks, batch):
     """Rounding leaves plain gradients at zero; its copy shows the way."""
     budget = AttackBudget(epsilon=16 / 255, steps=10)
     plain = NetworkAttack("pgd", budget, ("segmentation",))
     attack = StraightThroughAttack(plain)
-    model = Behind(trained, TRICKS["rounding"]).eval().requires_grad_(False)
+    model = behind(trained, TRICKS["rounding"]).eval().requires_grad_(False)
     network = NetworkUnderTest(model, tasks)
 
     def right(perturbation):

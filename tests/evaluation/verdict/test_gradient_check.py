@@ -19,17 +19,6 @@ THREAT = ThreatModel(norm="linf", epsilon=8 / 255)
 main_tasks = pytest.mark.parametrize("main_task", ["segmentation", "depth", "classification"])
 
 
-class Behind(nn.Module):
-    """A network behind a function of its images."""
-
-    def __init__(self, network, function):
-        super().__init__()
-        self.network, self.function = network, function
-
-    def forward(self, images, tasks=None):
-        return self.network(self.function(images), tasks)
-
-
 class After(nn.Module):
     """A function of every prediction of a network."""
 
@@ -152,17 +141,19 @@ def check(network, tasks, batch, main_task, **changed):
 
 @main_tasks
 @pytest.mark.parametrize("name", FRAUDS)
-def test_wrong_gradients_are_found(name, network, tasks, batch, main_task):
+def test_wrong_gradients_are_found(behind, name, network, tasks, batch, main_task):
     """Random weights see fine detail; those of the trained one see little but brightness."""
-    found = check(Behind(network, FRAUDS[name]), tasks, batch, main_task)
+    found = check(behind(network, FRAUDS[name]), tasks, batch, main_task)
     assert found.is_failed
     assert found.share > 0.25
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_the_gradient_of_the_attacks_own_format_is_checked(precision, trained, tasks, batch):
+def test_the_gradient_of_the_attacks_own_format_is_checked(
+    behind, precision, trained, tasks, batch
+):
     for is_wrong, is_failed in ((in_bfloat16, precision is not None), (at_the_border, True)):
-        model = Behind(trained, lambda images, rule=is_wrong: WrongWhere.apply(images, rule))
+        model = behind(trained, lambda images, rule=is_wrong: WrongWhere.apply(images, rule))
         light = replace(batch, images=(3 * batch.images - 1).clamp(0, 1))
         found = check(model, tasks, light, "segmentation", precision=precision)
         assert found.is_failed == is_failed
@@ -184,20 +175,20 @@ def test_images_are_spread_over_all_that_are_scored(make_loaded, make_images, tr
 
 @main_tasks
 @pytest.mark.parametrize("name", HONEST)
-def test_right_gradients_pass(name, network, honest, tasks, batch, main_task):
+def test_right_gradients_pass(behind, name, network, honest, tasks, batch, main_task):
     for honest_one in (network, *honest):
-        found = check(Behind(honest_one, HONEST[name]), tasks, batch, main_task)
+        found = check(behind(honest_one, HONEST[name]), tasks, batch, main_task)
         assert not found.is_failed
         assert not found.is_undecided
         assert found.share < 0.1
 
 
 @main_tasks
-def test_gradients_of_few_pixels_are_right(network, tasks, batch, generator, main_task):
+def test_gradients_of_few_pixels_are_right(behind, network, tasks, batch, generator, main_task):
     """Behind a maximum most pixels have no gradient, and nearly no slope."""
     grainy = replace(batch, images=torch.rand(batch.images.shape, generator=generator))
-    behind = Behind(network, lambda images: max_pool2d(images, 3, stride=1, padding=1))
-    assert not check(behind, tasks, grainy, main_task).is_failed
+    network_behind = behind(network, lambda images: max_pool2d(images, 3, stride=1, padding=1))
+    assert not check(network_behind, tasks, grainy, main_task).is_failed
 
 
 @main_tasks
@@ -208,23 +199,23 @@ def test_the_scale_of_logits_does_not_matter(factor, trained, tasks, batch, main
 
 
 @main_tasks
-def test_differences_below_rounding_are_taken_in_double(trained, tasks, batch, main_task):
+def test_differences_below_rounding_are_taken_in_double(behind, trained, tasks, batch, main_task):
     hidden = After(trained, lambda p: p * 1e-3 + 100.0)
     found = check(hidden, tasks, batch, main_task)
     assert found.share < 0.1
-    fraud = After(Behind(trained, FRAUDS["rounding"]), lambda p: p * 1e-3 + 100.0)
+    fraud = After(behind(trained, FRAUDS["rounding"]), lambda p: p * 1e-3 + 100.0)
     assert check(fraud, tasks, batch, main_task).is_failed
 
 
-def test_a_network_that_knows_float32_alone_is_undecided(trained, tasks, batch):
-    hidden = After(Behind(trained, lambda x: x.float()), lambda p: p * 1e-4 + 1000.0)
+def test_a_network_that_knows_float32_alone_is_undecided(behind, trained, tasks, batch):
+    hidden = After(behind(trained, lambda x: x.float()), lambda p: p * 1e-4 + 1000.0)
     found = check(hidden, tasks, batch, "segmentation")
     assert found.is_undecided
     assert not found.is_failed
 
 
 @main_tasks
-def test_one_gradient_that_is_not_finite_is_enough(trained, tasks, batch, main_task):
+def test_one_gradient_that_is_not_finite_is_enough(behind, trained, tasks, batch, main_task):
     def spoilt(images):
         images = images.clone()
         if images.requires_grad:
@@ -233,7 +224,7 @@ def test_one_gradient_that_is_not_finite_is_enough(trained, tasks, batch, main_t
             )
         return images
 
-    found = check(Behind(trained, spoilt), tasks, batch, main_task)
+    found = check(behind(trained, spoilt), tasks, batch, main_task)
     assert not found.is_finite
     assert found.is_failed
 
@@ -262,20 +253,20 @@ def test_the_network_is_left_as_it_was(trained, tasks, batch):
 
 
 @pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_other_balls_are_looked_at_too(norm, network, tasks, batch):
+def test_other_balls_are_looked_at_too(behind, norm, network, tasks, batch):
     ball = ThreatModel(norm=norm, epsilon=0.5 if norm == "l2" else 5.0)
     for function, is_failed in ((FRAUDS["grey"], True), (HONEST["nothing"], False)):
-        behind = Behind(network, function)
+        network_behind = behind(network, function)
         found = check_gradients(
-            behind, tasks, batch, main_task="segmentation", threat=ball, at_once=32
+            network_behind, tasks, batch, main_task="segmentation", threat=ball, at_once=32
         )
         assert found.is_failed == is_failed
 
 
-def test_few_images_at_once_are_enough(network, tasks, batch):
+def test_few_images_at_once_are_enough(behind, network, tasks, batch):
     sizes = []
 
-    class Counted(Behind):
+    class Counted(behind):
         def forward(self, images, tasks=None):
             sizes.append(len(images))
             return super().forward(images, tasks)
