@@ -9,7 +9,7 @@ TERMINATED = 128 + signal.SIGTERM
 _terminated = threading.Event()
 
 
-def heed_sigterm() -> None:
+def handle_sigterm() -> None:
     """Let SIGTERM interrupt this process; only its main thread can say so.
 
     Called again after each ``ray.init``, whose own handler ends the process in the middle of

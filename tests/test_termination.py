@@ -36,7 +36,7 @@ def test_a_command_says_that_it_was_interrupted(name, status):
 
 def test_only_the_main_thread_can_say_so():
     before = signal.getsignal(signal.SIGTERM)
-    thread = threading.Thread(target=termination.heed_sigterm)
+    thread = threading.Thread(target=termination.handle_sigterm)
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) == before
@@ -51,7 +51,7 @@ def test_the_handler_of_the_moment_is_asked(monkeypatch):
         signal.signal(signal.SIGINT, lambda *_: seen.append(1)),
     )
     try:
-        termination.heed_sigterm()
+        termination.handle_sigterm()
         assert termination.exit_status() == 130
         os.kill(os.getpid(), signal.SIGTERM)
         assert seen == [1]

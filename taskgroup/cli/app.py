@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from taskgroup import __version__
 from taskgroup.errors import TaskgroupError
-from taskgroup.termination import exit_status, heed_sigterm
+from taskgroup.termination import exit_status, handle_sigterm
 
 # typer carries its own click and exports neither this class nor that of a context
 _UsageError: Any = typer.BadParameter.__base__
@@ -38,7 +38,7 @@ class OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn a mistake into one line and exit status 2."""
         _print_what_the_terminal_lacks_as_question_marks()
-        heed_sigterm()
+        handle_sigterm()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

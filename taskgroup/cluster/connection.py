@@ -11,7 +11,7 @@ import ray
 import taskgroup
 from taskgroup.cluster.address import find_cluster
 from taskgroup.errors import ResourceError
-from taskgroup.termination import heed_sigterm
+from taskgroup.termination import handle_sigterm
 
 CODE_LIMIT = 50 * 2**20
 """Bytes of a package folder above which something lies in it that is not code."""
@@ -52,7 +52,7 @@ def joined(address: str | None) -> Iterator[None]:
         yield
         return
     _join(address)
-    heed_sigterm()
+    handle_sigterm()
     try:
         yield
     finally:

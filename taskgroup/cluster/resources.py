@@ -10,7 +10,7 @@ import ray
 from ray._private import ray_constants
 
 from taskgroup.cluster.placement import Node
-from taskgroup.termination import heed_sigterm
+from taskgroup.termination import handle_sigterm
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Trials and shards exchange small records, so Ray's shared memory stays small."""
@@ -133,7 +133,7 @@ def ray_on_this_machine(
                     logging_level=logging.ERROR,
                     object_store_memory=OBJECT_STORE_BYTES,
                 )
-            heed_sigterm()
+            handle_sigterm()
         yield
     finally:
         if ours:
