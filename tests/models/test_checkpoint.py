@@ -144,6 +144,20 @@ def test_a_file_with_a_hole_is_refused_or_harmless(start: int, path: Path) -> No
         assert all(torch.equal(value, damaged[name]) for name, value in weights.items())
 
 
+def test_an_entry_that_is_said_to_be_a_folder_is_not_read_as_zeros(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/0"))  # of the first tensor
+    content[entry + 38] = 0x10
+    path.write_bytes(content)
+    assert_one_line(lambda: load_checkpoint(path), "found a damaged or foreign file")
+
+
+def test_an_archive_whose_entries_begin_before_the_file_is_refused(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[2:])
+    assert_one_line(lambda: load_checkpoint(path), "found a damaged or foreign file")
+
+
 def test_a_text_file(tmp_path: Path) -> None:
     (tmp_path / "notes.pt").write_text("segmentation: yes")
     assert_one_line(lambda: load_checkpoint(tmp_path / "notes.pt"), "damaged or foreign file; ")
