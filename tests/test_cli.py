@@ -310,3 +310,64 @@ def test_a_folder_without_runs_says_how_to_begin_one(tmp_path):
     assert listed.exit_code == 0
     assert f"No runs in {tmp_path} yet; start one" in listed.stderr
     assert json.loads(run("runs", "list", "--runs", str(tmp_path), "--json").stdout) == []
+
+
+FOREIGN = os.fsdecode(b"caf\xe9")
+"""A name in Latin-1, as Python reads it."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", "show", FOREIGN),
+        ("search", "--space", FOREIGN),
+        (FOREIGN,),
+        ("report", FOREIGN),
+    ],
+)
+def test_argument_that_is_not_utf8_is_one_line(arguments):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert r"taskgroup: arguments must be UTF-8, got " in result.stderr
+    assert r"caf\xe9; rename" in result.stderr
+
+
+LONG = "x" * 300
+"""A name that no file system takes."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "--space", LONG),
+        ("search", "--space", "quickstart", "--run", LONG),
+        ("search", "--space", "quickstart", "--runs", LONG),
+        ("search", "--resume", LONG),
+        ("train", "--space", "quickstart", "--run", LONG),
+        ("confirm", LONG),
+        ("evaluate", LONG),
+        ("evaluate", "best", "--run", LONG),
+        ("evaluate", "best", "--runs", LONG),
+        ("dimension", "best", "--run", LONG),
+        ("report", "--run", LONG),
+        ("runs", "show", LONG),
+        ("runs", "list", "--runs", LONG),
+        ("spaces", "check", LONG),
+        ("spaces", "show", LONG),
+        ("table", "relative", LONG),
+        ("data", "show", "image_folder", "--root", LONG),
+        ("data", "show", "camvid", "--root", LONG),
+        ("data", "prepare", "camvid", LONG, "copy", "--size", "32"),
+    ],
+    ids=" ".join,
+)
+def test_path_that_is_too_long_is_one_line(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2, result.exception
+    *before, last = result.stderr.splitlines()
+    assert last.startswith("taskgroup: ")
+    assert all("prepare" in line for line in before)
+    assert list(tmp_path.iterdir()) == []

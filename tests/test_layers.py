@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = frozenset({"errors", "registry", "config", "termination", "wording", "results"})
+FOUNDATION = frozenset(
+    {"errors", "registry", "config", "paths", "termination", "wording", "results"}
+)
 BELOW_CLUSTER = FOUNDATION | {"draws", "metrics", "study", "attacks", "tasks", "data", "models"}
 BELOW_TRAINING = BELOW_CLUSTER | {"evaluation"}
 
@@ -73,7 +75,9 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 INSIDE_FUNCTIONS = frozenset({"pyautoattack", "torchjd", "pandas"})
 """Extras: imported where they are used, so that the package works without them."""
 
-AT_ONCE_IN_CLI = frozenset({"taskgroup", "taskgroup.errors", "taskgroup.termination"})
+AT_ONCE_IN_CLI = frozenset(
+    {"taskgroup", "taskgroup.errors", "taskgroup.paths", "taskgroup.termination"}
+)
 """What the command line may import, besides itself, before it knows the command: help must answer
 at once."""
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from taskgroup import __version__
 from taskgroup.errors import TaskgroupError
+from taskgroup.paths import is_text, shown_path
 from taskgroup.termination import exit_status, handle_sigterm
 
 # typer carries its own click and exports neither this class nor that of a context
@@ -30,6 +31,11 @@ class OneLineErrors(TyperGroup):
         if not args:
             _ = ctx.get_help()  # typer prints it
             raise typer.Exit(2)
+        foreign = next((arg for arg in args if not is_text(arg)), None)
+        if foreign is not None:
+            raise _reported(
+                f"arguments must be UTF-8, got {shown_path(foreign)}; rename what has that name"
+            )
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.paths import is_file
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.results.runs import newest
@@ -55,7 +56,7 @@ def resolve(
             return winner_and_baselines(Study.read(directory)), directory
         return [one_trial(Study.read(directory), int(which))], directory
     path = Path(which)
-    if not is_address(which) and not path.suffix and len(path.parts) == 1 and not path.exists():
+    if not is_address(which) and not path.suffix and len(path.parts) == 1 and not is_file(path):
         raise ConfigError(
             f"evaluate takes best, all, a trial's number or a checkpoint's path, got {which!r}; "
             "see the trials with: taskgroup runs show"

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from taskgroup.data.files.listing import open_subfolders
 from taskgroup.errors import DataError
+from taskgroup.paths import is_folder, is_text, shown_path
 
 ENVIRONMENT = "TASKGROUP_DATA"
 """Environment variable that names the folder searched where ``root`` is left out."""
@@ -37,8 +39,14 @@ class Layout:
 
 
 def data_folder() -> Path | None:
-    """The folder that ``TASKGROUP_DATA`` names, absolute, or None where it is unset or empty."""
+    """The folder that ``TASKGROUP_DATA`` names, absolute, or None where it is unset or empty.
+
+    Raises:
+        DataError: The name is not UTF-8.
+    """
     named = os.environ.get(ENVIRONMENT)
+    if named and not is_text(named):
+        raise DataError(f"{ENVIRONMENT} must be UTF-8, got {shown_path(named)}; rename that folder")
     return Path(named).expanduser().absolute() if named else None
 
 
@@ -59,10 +67,10 @@ def find_layout(layout: Layout, root: Path | None, *, advice: str = "") -> Path:
             f"data set {layout.name!r} needs its files ({_expected(layout)}): "
             f"set dataset.root or {ENVIRONMENT} to their folder{advice}"
         )
-    if not searched.is_dir():
+    if not is_folder(searched):
         raise DataError(
             f"{key} must be the folder of data set {layout.name!r}, but there is no folder "
-            f"{searched}; correct it{advice}"
+            f"{shown_path(searched)}; correct it{advice}"
         )
     candidates = list(_candidates(layout, searched, named=root is not None))
     found = next((folder for folder in candidates if not layout.missing(folder)), None)
@@ -80,22 +88,12 @@ def _candidates(layout: Layout, root: Path, *, named: bool) -> Iterator[Path]:
 
 
 def _descend(root: Path, depth: int) -> Iterator[Path]:
-    """The root, then its sub-folders by name, then theirs; hidden folders are left out."""
+    """The root, then its sub-folders by name, then theirs; hidden and closed ones are left out."""
     level = [root]
     for _ in range(depth):
         yield from level
-        level = [child for folder in level for child in subfolders(folder)]
+        level = [child for folder in level for child in open_subfolders(folder)]
     yield from level
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Folders inside ``folder`` by name, without hidden and unreadable ones."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
-    except PermissionError:
-        return []
-    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def _expected(layout: Layout) -> str:

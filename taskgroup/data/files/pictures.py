@@ -1,8 +1,10 @@
 """Decoding pictures and label maps, once per process where memory allows."""
 
+import re
 import struct
+import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -11,7 +13,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from taskgroup.errors import DataError
 
@@ -20,6 +22,23 @@ Number = TypeVar("Number", bound=np.generic)
 Size = tuple[int, int]
 """Height and width in pixels."""
 
+FORMATS: Mapping[str, str] = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+"""Formats that a picture is opened in, by the ending of its name, which need not be its own. Pillow
+knows forty more, one of which has Ghostscript run the file.
+"""
+PIXEL_LIMIT = 1 << 26
+"""Pixels of a picture (8192 x 8192) above which a file of a few bytes could fill the memory."""
 MEMORY_LIMIT = 1 << 30
 """Bytes up to which the decoded rows of one kind are kept."""
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -114,17 +133,43 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """Open a picture; whatever is wrong with the file becomes one line.
 
     Raises:
-        DataError: The file is missing, unreadable, truncated, or no picture.
+        DataError: The file is missing, unreadable, truncated, no picture of :data:`FORMATS`, or has
+            more pixels than :data:`PIXEL_LIMIT`.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             yield image
-    except (*DAMAGED, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         found = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"{path} must be a whole, readable picture, but {found or 'it is damaged'}; "
             "fetch the file again or remove it"
         ) from None
+
+
+def _open(path: Path) -> Image.Image:
+    """A picture whose pixels are not decoded yet, and are not too many."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=tuple(set(FORMATS.values())))
+    except UnidentifiedImageError:
+        known = ", ".join(sorted(set(FORMATS.values())))
+        raise OSError(None, f"it is none of {known}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = re.search(r"\d+", str(error))  # Pillow's own limit is above ours
+        raise _too_large(path, f"{pixels[0]} pixels" if pixels else "more") from None
+    if image.width * image.height > PIXEL_LIMIT:
+        image.close()
+        raise _too_large(path, f"{image.height} x {image.width}")
+    return image
+
+
+def _too_large(path: Path, found: str) -> DataError:
+    return DataError(
+        f"{path} must have at most {PIXEL_LIMIT} pixels (8192 x 8192), got {found}; make it "
+        "smaller or remove it"
+    )
 
 
 def picture_size(path: Path) -> Size:
@@ -157,6 +202,7 @@ def read_picture(path: Path, size: Size, *, resize: bool) -> Pixels:
         DataError: The file is missing, damaged, or of another size.
     """
     with opened(path) as image:
+        _check_depth(path, image)
         image.load()
         rgb = _to_rgb(image)
     if not resize:
@@ -202,6 +248,18 @@ def read_class_map(path: Path, size: Size, *, resize: bool, picture: Path) -> Pi
             check_size(path, (image.height, image.width), size)
         resized = image.resize((size[1], size[0]), Image.Resampling.NEAREST)
         return np.asarray(resized).astype(np.uint8)
+
+
+def _check_depth(path: Path, image: Image.Image) -> None:
+    """Refuse numbers whose range nobody knows: 32 bits or fractions, which would come out black.
+
+    Pillow opens a grey PNG or PGM of 16 bits as 32, too.
+    """
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise DataError(
+            f"{path} must be a picture of 8 or 16 bits, got mode {image.mode} (32 bits per pixel); "
+            "convert it"
+        )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import Literal
 from taskgroup.data.files.locate import Layout, find_layout
 from taskgroup.data.readers import camvid, cityscapes, taskonomy
 from taskgroup.data.readers.taskonomy_encodings import encodings
+from taskgroup.paths import is_folder
 
 SourceName = Literal["cityscapes", "taskonomy", "camvid"]
 
@@ -37,7 +38,7 @@ def plan_cityscapes(folder: Path, target: Path) -> list[Job]:
     frames = [
         frame for split in ("train", "val") for frame in cityscapes.list_frames(folder, split)
     ]
-    has_disparity = (folder / "disparity").is_dir()
+    has_disparity = is_folder(folder / "disparity")
     jobs = []
     for frame in frames:
         picture = frame.picture
@@ -70,8 +71,8 @@ def plan_camvid(folder: Path, target: Path) -> list[Job]:
 def plan_taskonomy(folder: Path, target: Path) -> list[Job]:
     """Pictures and the files of every domain that a task reads."""
     known = {encoding.domain: encoding for encoding in encodings("log").values()}
-    domains = [domain for domain in known if (folder / domain).is_dir()]
-    has_labels = any((folder / domain).is_dir() for domain in taskonomy.SEGMENTATION)
+    domains = [domain for domain in known if is_folder(folder / domain)]
+    has_labels = any(is_folder(folder / domain) for domain in taskonomy.SEGMENTATION)
     jobs = []
     for view in taskonomy.list_views(folder):
         picture = view.file("rgb")

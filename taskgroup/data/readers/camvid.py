@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from taskgroup.data.base import DATASETS, Split
+from taskgroup.data.files.listing import files_in
 from taskgroup.data.files.locate import Layout
 from taskgroup.data.files.pictures import (
     LazyRows,
@@ -104,9 +105,7 @@ def _pairs(folder: Path, name: str) -> list[tuple[Path, Path]]:
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Pictures in a folder by name without ending; none where there is no folder."""
-    if not folder.is_dir():
-        return {}
-    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    return {path.stem: path for path in files_in(folder, SUFFIXES)}
 
 
 def _read_labels(path: Path, size: tuple[int, int], *, resize: bool, picture: Path) -> Pixels:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from taskgroup.data.base import DATASETS, Split
+from taskgroup.data.files.listing import files_in, subfolders
 from taskgroup.data.files.locate import Layout
 from taskgroup.data.files.numbers import Numbers, read_numbers, resize_numbers, with_holes
 from taskgroup.data.files.pictures import (
@@ -20,6 +21,7 @@ from taskgroup.data.files.pictures import (
 )
 from taskgroup.data.readers.reader import Contents, ReaderConfig
 from taskgroup.errors import DataError
+from taskgroup.paths import is_file, is_folder
 from taskgroup.tasks.base import IGNORE
 
 CLASSES: dict[int, str] = {
@@ -97,7 +99,7 @@ class Frame:
     def labels(self) -> Path:
         """The label map that there is; the preferred one where there is none."""
         paths = [self.file("gtFine", ending) for ending in LABEL_ENDINGS]
-        return next((path for path in paths if path.is_file()), paths[0])
+        return next((path for path in paths if is_file(path)), paths[0])
 
     def file(self, kind: str, ending: str) -> Path:
         """A file of this frame, built from its parts."""
@@ -143,15 +145,18 @@ class CityscapesConfig(ReaderConfig):
             vectors={},
             class_names={"segmentation": CLASS_NAMES},
             groups=_groups(frames),
-            numbers={"depth": depth} if (folder / "disparity").is_dir() else {},
+            numbers={"depth": depth} if is_folder(folder / "disparity") else {},
         )
 
 
 def list_frames(folder: Path, split: str) -> list[Frame]:
     """The frames of a published split, by city and name; none where it is missing."""
-    paths = sorted((folder / "leftImg8bit" / split).glob(f"*/*{PICTURE}"))
+    cities = subfolders(folder / "leftImg8bit" / split)
+    paths = [path for city in cities for path in files_in(city, PICTURE.lower())]
     return [
-        Frame(folder, split, path.parent.name, path.name.removesuffix(PICTURE)) for path in paths
+        Frame(folder, split, path.parent.name, path.name.removesuffix(PICTURE))
+        for path in paths
+        if path.name.endswith(PICTURE)
     ]
 
 
@@ -169,9 +174,9 @@ def _check_complete(frames: Sequence[Frame]) -> None:
             "found none; correct dataset.root"
         )
     partners = [frame.labels for frame in frames]
-    if (frames[0].folder / "disparity").is_dir():
+    if is_folder(frames[0].folder / "disparity"):
         partners += [frame.disparity for frame in frames]
-    missing = [path for path in partners if not path.is_file()]
+    missing = [path for path in partners if not is_file(path)]
     if missing:
         raise DataError(
             "data set 'cityscapes' must have a label map for every picture (and disparity for all "

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from taskgroup.data.base import DATASETS, Split
 from taskgroup.data.files.download import Download
 from taskgroup.data.files.locate import Layout
-from taskgroup.data.files.pictures import LazyRows
+from taskgroup.data.files.pictures import MEMORY_LIMIT, LazyRows
 from taskgroup.data.readers.reader import Contents, ReaderConfig
 from taskgroup.errors import DataError
+from taskgroup.paths import is_file
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -84,12 +85,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: It is unreadable, truncated, or no idx file of bytes.
     """
+    unpacked = gzip.open if path.suffix == ".gz" else open
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        with unpacked(path, "rb") as file:
+            content = file.read(MEMORY_LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
         found = getattr(error, "strerror", None) or error
         raise _damaged(path, f"{found}") from None
+    if len(content) > MEMORY_LIMIT:
+        raise _damaged(path, f"it holds more than {MEMORY_LIMIT >> 30} GB")
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise _damaged(path, f"it begins with {content[:4]!r}")
     header = 4 + 4 * content[3]
@@ -109,7 +113,7 @@ def _damaged(path: Path, found: str) -> DataError:
 def _file(folder: Path, name: str) -> Path:
     """The plain file, or else the zipped one."""
     plain = folder / name
-    return plain if plain.is_file() else plain.with_name(f"{name}.gz")
+    return plain if is_file(plain) else plain.with_name(f"{name}.gz")
 
 
 def _check_pair(path: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:

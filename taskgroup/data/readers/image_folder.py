@@ -6,14 +6,13 @@ from typing import Literal
 import numpy as np
 
 from taskgroup.data.base import DATASETS, Split
-from taskgroup.data.files.locate import ENVIRONMENT, data_folder, subfolders
-from taskgroup.data.files.pictures import LazyRows, Pixels, common_size, read_picture
+from taskgroup.data.files.listing import files_below
+from taskgroup.data.files.locate import ENVIRONMENT, data_folder
+from taskgroup.data.files.pictures import FORMATS, LazyRows, Pixels, common_size, read_picture
 from taskgroup.data.readers.reader import UNLABELLED, Contents, ReaderConfig
 from taskgroup.errors import DataError
+from taskgroup.paths import is_folder, shown_path
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif")
-)
 SPLIT_FOLDERS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
     "validation": ("validation", "val"),
@@ -43,21 +42,22 @@ class ImageFolderConfig(ReaderConfig):
         """
         below = data_folder()
         found = self.root or (below / "image_folder" if below else None)
-        if found is None or not found.is_dir():
+        if found is None or not is_folder(found):
             raise DataError(
                 "dataset.root must be a folder of pictures for data set 'image_folder', got "
-                f"{found or 'none'}; set it ({ENVIRONMENT}/image_folder is used without it)"
+                f"{shown_path(found) if found else 'none'}; set it ({ENVIRONMENT}/image_folder is "
+                "used without it)"
             )
         return found
 
     def read(self, folder: Path) -> Contents:
         """List pictures, splits and classes; without ``image_size`` check that sizes agree."""
         places = split_folders(folder)
-        listed = {split: _pictures(place) for split, place in places.items()}
+        listed = {split: files_below(place, tuple(FORMATS)) for split, place in places.items()}
         paths = [path for found in listed.values() for path in found]
         if not paths:
             raise DataError(
-                f"{folder} must hold pictures ({', '.join(sorted(SUFFIXES))}), found none; "
+                f"{folder} must hold pictures ({', '.join(sorted(FORMATS))}), found none; "
                 "correct dataset.root"
             )
         size = self.size or common_size(paths)
@@ -84,24 +84,13 @@ class ImageFolderConfig(ReaderConfig):
 
 def split_folders(folder: Path) -> dict[Split, Path]:
     """Folder of each split; the whole folder is train where it has no sub-folder ``train``."""
-    if not (folder / "train").is_dir():
+    if not is_folder(folder / "train"):
         return {"train": folder}
     return {
         split: folder / name
         for split, names in SPLIT_FOLDERS.items()
-        for name in [name for name in names if (folder / name).is_dir()][:1]
+        for name in [name for name in names if is_folder(folder / name)][:1]
     }
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Every picture below a folder, by path; hidden files and folders are left out."""
-    own = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    below = [path for child in subfolders(folder) for path in _pictures(child)]
-    return sorted(own) + below
 
 
 def _label(path: Path, folder: Path) -> str:

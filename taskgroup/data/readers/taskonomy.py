@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from taskgroup.config import Config
 from taskgroup.data.base import DATASETS, SPLITS, Split
+from taskgroup.data.files.listing import files_below
 from taskgroup.data.files.locate import Layout
 from taskgroup.data.files.numbers import Mask, Numbers, read_numbers, resize_numbers, with_holes
 from taskgroup.data.files.pictures import (
@@ -37,6 +38,7 @@ from taskgroup.data.readers.taskonomy_labels import (
     warn_unlabelled,
 )
 from taskgroup.errors import DataError
+from taskgroup.paths import is_file, is_folder
 
 SEGMENTATION = ("segment_semantic", "segmentsemantic")
 """Names of the label maps' folder, and of their files in either."""
@@ -75,7 +77,7 @@ class View:
     def labels(self) -> Path:
         """The label map that there is; the official name where there is none."""
         paths = [self.file(domain, name) for domain in SEGMENTATION for name in SEGMENTATION[::-1]]
-        return next((path for path in paths if path.is_file()), paths[0])
+        return next((path for path in paths if is_file(path)), paths[0])
 
 
 class BuildingSplits(Config):
@@ -135,7 +137,7 @@ class TaskonomyConfig(ReaderConfig):
         def read_image(row: int) -> Pixels:
             return read_picture(views[row].file("rgb"), size, resize=resize)
 
-        has_labels = any((folder / domain).is_dir() for domain in SEGMENTATION)
+        has_labels = any(is_folder(folder / domain) for domain in SEGMENTATION)
         return Contents(
             published={split: [_name(v) for v in found] for split, found in published.items()},
             images=LazyRows(len(views), (3, *size), read_image),
@@ -169,7 +171,7 @@ class TaskonomyConfig(ReaderConfig):
 def list_views(folder: Path) -> list[View]:
     """Every view that has a picture, by building, point and number."""
     found = []
-    for path in (folder / "rgb").rglob("point_*_domain_rgb.png"):
+    for path in files_below(folder / "rgb", "_domain_rgb.png"):
         numbers = PICTURE.fullmatch(path.name)
         if numbers:
             building = path.parent.relative_to(folder / "rgb").as_posix()
@@ -192,11 +194,11 @@ def _check_known(named: Iterable[str], there: set[str]) -> None:
 
 def _present(folder: Path, known: Mapping[str, Encoding]) -> dict[str, Encoding]:
     """Encodings whose folder is there, and the geometry's too where it is the mask."""
-    has_geometry = (folder / GEOMETRY).is_dir()
+    has_geometry = is_folder(folder / GEOMETRY)
     return {
         task: encoding
         for task, encoding in known.items()
-        if (folder / encoding.domain).is_dir() and (has_geometry or encoding.mask != "geometry")
+        if is_folder(folder / encoding.domain) and (has_geometry or encoding.mask != "geometry")
     }
 
 

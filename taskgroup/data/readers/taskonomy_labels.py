@@ -8,6 +8,7 @@ import numpy as np
 
 from taskgroup.data.files.pictures import Pixels, Size, read_class_map
 from taskgroup.errors import DataError
+from taskgroup.paths import is_file
 from taskgroup.tasks.base import IGNORE
 
 CLASS_NAMES = (
@@ -38,7 +39,7 @@ _log = getLogger(__name__)
 
 def is_labelled(path: Path) -> bool:
     """Whether a label map is there and more than a place holder."""
-    return path.is_file() and path.stat().st_size >= SMALLEST_FILE
+    return is_file(path) and path.stat().st_size >= SMALLEST_FILE
 
 
 def warn_unlabelled(paths: Sequence[Path]) -> None:

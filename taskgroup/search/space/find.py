@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from taskgroup.errors import DataError
+from taskgroup.paths import is_file
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ def find_space(space: str | Path) -> Path:
         DataError: Neither a file of that path nor a space of that name exists.
     """
     path = Path(space)
-    if path.is_file():
+    if is_file(path):
         return path
     known = list_spaces()
     if str(space) in known:

@@ -1,10 +1,19 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from taskgroup.data.files.pictures import LazyRows, common_size, read_class_map, read_picture
+from taskgroup.data.files.numbers import read_numbers
+from taskgroup.data.files.pictures import (
+    LazyRows,
+    common_size,
+    picture_size,
+    read_class_map,
+    read_picture,
+)
 from taskgroup.errors import DataError
 
 
@@ -104,7 +113,9 @@ def test_missing_foreign_and_other_sized_files(tmp_path: Path, pixels: np.ndarra
         read_picture(tmp_path / "absent.png", (12, 20), resize=False)
     text = tmp_path / "text.png"
     text.write_text("no picture")
-    with pytest.raises(DataError, match="cannot identify"):
+    with pytest.raises(
+        DataError, match="it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP; fetch"
+    ):
         read_picture(text, (12, 20), resize=False)
     path = save(tmp_path / "a.png", pixels)
     with pytest.raises(DataError, match=r"must be 20 x 20 .*got 12 x 20; set dataset.image_size"):
@@ -113,6 +124,72 @@ def test_missing_foreign_and_other_sized_files(tmp_path: Path, pixels: np.ndarra
     with pytest.raises(DataError, match=r"b.png must be 12 x 20 .*got 8 x 20"):
         common_size([path, path, other])
     assert common_size([path, path]) == (12, 20)
+
+
+@pytest.mark.parametrize("ending", ["png", "eps", "jpg"])
+def test_postscript_reaches_no_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Pillow has Ghostscript run what looks like PostScript, whatever the file's name."""
+    path = tmp_path / f"a.{ending}"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 12\n%%EndComments\nshowpage\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("ran Ghostscript"))
+    for read in (
+        lambda: read_picture(path, (12, 20), resize=False),
+        lambda: read_numbers(path, channels=3),
+        lambda: read_class_map(path, (12, 20), resize=False, picture=path),
+        lambda: common_size([path]),
+    ):
+        with pytest.raises(DataError, match="it is none of"):
+            read()
+
+
+def test_a_picture_may_have_another_formats_name(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path, format="PNG")
+    assert (read_picture(path, (12, 20), resize=False).transpose(1, 2, 0) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "found"),
+    [
+        (8192, 8193, "got 8192 x 8193"),
+        (9500, 9500, "got 90250000 pixels"),  # Pillow warns
+        (30_000, 30_000, "got 900000000 pixels"),  # Pillow raises
+    ],
+)
+def test_a_picture_of_too_many_pixels_is_one_line(
+    tmp_path: Path, height: int, width: int, found: str
+) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(height, width))
+    with pytest.raises(DataError, match=rf"bomb\.png must have at most 67108864 pixels .*{found}"):
+        picture_size(path)
+    path.write_bytes(png_header(8192, 8192))
+    assert picture_size(path) == (8192, 8192)
+
+
+def png_header(height: int, width: int) -> bytes:
+    """The beginning of a grey PNG of a size."""
+    content = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", content) + png_chunk(b"IDAT", b"")
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A piece of a PNG file."""
+    length, check = len(content), zlib.crc32(kind + content)
+    return struct.pack(">I", length) + kind + content + struct.pack(">I", check)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_numbers_of_unknown_range_are_no_picture(
+    tmp_path: Path, pixels: np.ndarray, kind: type[np.generic], mode: str
+) -> None:
+    path = save(tmp_path / "a.tif", pixels[..., 0].astype(kind))
+    with pytest.raises(DataError, match=rf"a\.tif must be .* 8 or 16 bits, got mode {mode} "):
+        read_picture(path, (12, 20), resize=False)
 
 
 def test_label_maps_are_checked(tmp_path: Path, pixels: np.ndarray) -> None:
