@@ -2,8 +2,12 @@
 
 import logging
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 import ray
@@ -117,6 +121,7 @@ def ray_on_this_machine(
         resources: What else a new cluster offers, by name.
         settings: Environment meanwhile; what is set already stays.
     """
+    settings = {**settings, **_token()}
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= {name: os.environ.get(name, value) for name, value in settings.items()}
     ours = not ray.is_initialized()
@@ -139,6 +144,28 @@ def ray_on_this_machine(
         if ours:
             ray.shutdown()
         _restore(before)
+
+
+def _token() -> Mapping[str, str]:
+    """A token for a cluster of ours, where Ray can neither find nor write one at home."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if named or os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return {}
+    try:
+        token = Path.home() / ".ray" / "auth_token"
+        if not token.is_file():
+            token.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=token.parent) as file:
+                file.write(bytes(len(_new_token())))
+    except (OSError, RuntimeError):
+        return {"RAY_AUTH_TOKEN": _new_token()}
+    return {}
+
+
+@cache
+def _new_token() -> str:
+    """The same for every cluster of this process, which reads it once."""
+    return secrets.token_hex(32)
 
 
 @contextmanager
