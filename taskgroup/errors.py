@@ -25,5 +25,12 @@ class ResourceError(TaskgroupError):
     """The machine or the cluster lacks what was asked for: CPUs, memory, disk."""
 
 
+class StorageError(ResourceError):
+    """A file cannot be written where it belongs: no space, no right, or the folder is gone.
+
+    No fault of the trial that meets it, which is interrupted and can be resumed.
+    """
+
+
 class DivergedError(TaskgroupError):
     """A training lost all meaning: a loss or a parameter became NaN or infinite."""

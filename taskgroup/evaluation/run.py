@@ -87,6 +87,8 @@ def evaluate(
         ResourceError: The run directory cannot be written, or a cluster does not work.
     """
     subjects, directory = resolve(str(which), run, runs)
+    if directory is not None:
+        directory.storage.check_writable()
     return evaluate_subjects(subjects, directory, options or EvaluationOptions(), progress)
 
 

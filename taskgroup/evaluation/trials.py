@@ -88,6 +88,7 @@ def _evaluate(
     progress: Progress | None,
 ) -> TrialScores:
     """Attack some of the trials; records are read once for all, checkpoints once each."""
+    run.storage.check_writable()
     known = {
         (row.trial, row.split, row.suite, row.seed, row.images, row.norm, row.epsilon)
         for row in study.evaluations

@@ -24,12 +24,12 @@ from typing import Literal, Self
 import pyarrow as pa
 
 from taskgroup.errors import ConfigError, DataError, ResourceError
+from taskgroup.paths import is_folder
 from taskgroup.results.record_files import EVALUATIONS, PANELS, or_left_out, write_records
 from taskgroup.results.records import EvaluationRow, Panel, TrialResult
 from taskgroup.results.records.codec import SCHEMA_VERSION, decode, to_table, version_of
 from taskgroup.results.storage.base import LEFTOVER_SECONDS, Storage, open_storage
 from taskgroup.results.storage.lease import hold_lease
-from taskgroup.results.storage.local_files import make_folder
 from taskgroup.results.storage.locking import lock_directory
 from taskgroup.results.storage.places import Place, within
 from taskgroup.results.storage.snapshots import copied_file, scratch_folder
@@ -38,6 +38,14 @@ SPACE_FILE = "space.yaml"
 JOURNAL_FILE = "study.journal"
 REPORT_FILE = "report.html"
 DEFAULT_PARENT = Path("runs")
+
+
+def _is_used(path: Path) -> bool:
+    """Whether something stands at a path that is no empty folder, or cannot be looked into."""
+    try:
+        return not is_folder(path) or any(path.iterdir())
+    except OSError:
+        return True
 
 
 def trial_file(number: int) -> str:
@@ -84,8 +92,7 @@ class RunDirectory:
         """
         storage = open_storage(place)
         path = storage.folder
-        is_used = path is None or not path.is_dir() or any(path.iterdir())
-        if not storage.make_root() and is_used:
+        if not storage.make_root() and (path is None or _is_used(path)):
             raise ConfigError(
                 f"a new run directory must not exist or be empty, but {place} is not; "
                 "continue it with --resume, or choose another"
@@ -112,15 +119,23 @@ class RunDirectory:
             ConfigError: ``place`` is an address that no filesystem has.
         """
         run = cls(str(place), open_storage(place))
-        if not run.storage.exists(SPACE_FILE):
+        if not run.is_there():
             folder = run.storage.folder
-            lacking = folder is None or folder.is_dir()
+            lacking = folder is None or is_folder(folder)
             found = f"has no {SPACE_FILE}" if lacking else "does not exist"
             raise DataError(
                 f"{place} must be a run directory, but {found}; "
                 "see what exists with: taskgroup runs list"
             )
         return run
+
+    def is_there(self) -> bool:
+        """Whether the run directory exists, as it may not after a while.
+
+        Raises:
+            DataError: Its storage cannot be reached.
+        """
+        return self.storage.exists(SPACE_FILE)
 
     @property
     def uri(self) -> str:
@@ -175,7 +190,7 @@ class RunDirectory:
         name = self.checkpoint_name(number)
         if self.storage.folder is None:
             return self.place_of(name)
-        make_folder(self.path / "checkpoints")
+        self.storage.make_folder("checkpoints")
         return self.path / name
 
     def keep_best(self, number: int) -> None:

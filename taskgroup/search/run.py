@@ -9,6 +9,7 @@ from typing import Any
 from taskgroup.cluster.connection import connected
 from taskgroup.cluster.dashboard import shown_in_dashboard
 from taskgroup.cluster.resources import available_cpus, available_gpus, available_nodes
+from taskgroup.errors import DataError, StorageError
 from taskgroup.evaluation.progress_bar import progress_bar
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.search.answer.live_table import Show, shown
@@ -91,11 +92,28 @@ def search(
             try:
                 result = _run(checked, directory, train, show)
             except KeyboardInterrupt:
-                again = f"taskgroup search --resume {argument(directory.place)}"
-                raise KeyboardInterrupt(f"resume with: {again}") from None
+                raise KeyboardInterrupt(f"resume with: {_again(directory)}") from None
+            except StorageError as error:
+                raise _ended_early(directory, error) from None
     if on_finish is not None:
         on_finish(result)
     return result
+
+
+def _again(directory: RunDirectory) -> str:
+    return f"taskgroup search --resume {argument(directory.place)}"
+
+
+def _ended_early(directory: RunDirectory, error: StorageError) -> StorageError:
+    """Why a search stopped before its end, and how it goes on."""
+    with suppress(DataError):
+        if not directory.is_there():
+            return StorageError(
+                f"run directory {directory.place} must stay where it is while a search runs in it, "
+                f"but it is gone; bring it back and resume with: {_again(directory)}, or search "
+                "into a new one"
+            )
+    return StorageError(f"{error}, then resume with: {_again(directory)}")
 
 
 def _tell(space: SearchSpace, tell: Callable[[str], None] | None) -> None:

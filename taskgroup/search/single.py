@@ -60,7 +60,8 @@ def train_one(
             emit=lambda record: echo(_epoch_line(record)),
         )
     if record.status != "complete":
-        raise TaskgroupError(f"the training must end with a network, but failed: {record.reason}")
+        what = "failed" if record.status == "failed" else "was interrupted"
+        raise TaskgroupError(f"the training must end with a network, but {what}: {record.reason}")
     return directory.checkpoint_path(record.number)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
-from taskgroup.errors import DataError, ResourceError
+from taskgroup.errors import DataError, StorageError
 
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -45,7 +45,7 @@ def fetch(download: Download, root: Path) -> Path:
 
     Raises:
         DataError: The source cannot be reached, or sends something else than it published.
-        ResourceError: The folder cannot be written, or the disk is full.
+        StorageError: The folder cannot be written, or the disk is full.
     """
     target = root / download.folder
     if target.is_dir() and any(target.iterdir()):
@@ -74,7 +74,7 @@ def _writing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ResourceError(
+        raise StorageError(
             f"dataset.download must be able to write to {root}, but {error.strerror or error}; "
             "free space there or choose another dataset.root"
         ) from None

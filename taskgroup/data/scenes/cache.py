@@ -34,7 +34,7 @@ from taskgroup.data.scenes import (
 )
 from taskgroup.data.scenes.render import STORED
 from taskgroup.data.scenes.writing import SceneRequest, entry_bytes, helpers_worth, write_entry
-from taskgroup.errors import ResourceError
+from taskgroup.errors import ResourceError, StorageError
 
 CACHE_VARIABLE = "TASKGROUP_CACHE"
 """Environment variable that overrides the cache folder."""
@@ -79,14 +79,14 @@ def open_stored(request: SceneRequest, folder: Path | None = None) -> Path:
         folder: The cache folder; by default :func:`cache_folder`.
 
     Raises:
-        ResourceError: The cache folder is full or cannot be written.
+        StorageError: The cache folder is full or cannot be written.
     """
     parent = (cache_folder() if folder is None else folder) / "scenes"
     try:
         return _find(parent, request) or _render(parent, request)
     except OSError as error:
         needed = entry_bytes(request) / 1e6
-        raise ResourceError(
+        raise StorageError(
             f"the cache folder {parent} must be writable and have room for {needed:.0f} MB of "
             f"scenes, but: {error.strerror or error}; free some space, ask for fewer or smaller "
             f"scenes, or name another folder in {CACHE_VARIABLE}"

@@ -92,8 +92,10 @@ def analyse_dimension(
     """
     options = options or DimensionOptions()
     named = named_networks(targets, run=run, runs=runs, output=output)
-    rows, task_rows = measure_networks(named.subjects, options, progress)
     storage = open_storage(named.place)
+    storage.check_writable()
+    rows, task_rows = measure_networks(named.subjects, options, progress)
+    storage.make_root()
     if rows:
         DIMENSIONS.write(storage, rows)
     if task_rows:

@@ -4,6 +4,7 @@ Local files appear by write-then-rename; files elsewhere by one upload, which ob
 when it is complete. Either way a file is wholly there or not at all.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,21 @@ from typing import TypeVar
 
 from pyarrow import ArrowException, fs
 
-from taskgroup.errors import DataError, ResourceError
-from taskgroup.results.storage.local_files import PART, link, make_folder, write_then_rename
+from taskgroup.errors import DataError, ResourceError, StorageError
+from taskgroup.paths import is_folder
+from taskgroup.results.storage.local_files import (
+    PART,
+    link,
+    make_below,
+    make_folder,
+    write_then_rename,
+)
 from taskgroup.results.storage.places import (
     Place,
     connect,
     local_path,
     reason,
+    why_unwritable,
     within,
 )
 
@@ -133,11 +142,15 @@ class Storage:
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write a file that is either wholly there or not at all; an older one is replaced.
 
+        A local root must be there: one that vanished is not made anew.
+
         Raises:
-            ResourceError: The disk is full, read-only, or not ours to write; or no storage answers.
+            StorageError: The disk is full, read-only, or not ours to write; the root is gone; or no
+                storage answers.
         """
         try:
             if self.folder is not None:
+                make_below(self.folder, (self.folder / name).parent)
                 write_then_rename(self.folder / name, content)
             else:
                 # in a thread, so that Ctrl-C cannot end an upload half-way
@@ -158,6 +171,32 @@ class Storage:
                 self.filesystem.copy_file(self._on_it(source), self._on_it(target))
         except (OSError, ArrowException) as error:
             raise self._unwritable(target, error) from None
+
+    def check_writable(self) -> None:
+        """Write a file and remove it again, where there is a root; else that can still be made.
+
+        Raises:
+            StorageError: The place is read-only or not ours to write; a full one may pass.
+            DataError: It cannot be told whether there is a root.
+        """
+        if self.folder is not None and not is_folder(self.folder):
+            return
+        name = f".writable-{secrets.token_hex(8)}{PART}"
+        self.write(name, b"")
+        self.delete(name)
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder below the root, where storage has folders.
+
+        Raises:
+            StorageError: It cannot be made, or the root is gone.
+        """
+        if self.folder is None:
+            return
+        try:
+            make_below(self.folder, self.folder / name)
+        except OSError as error:
+            raise self._unwritable(name, error) from None
 
     def delete(self, name: str) -> None:
         """Remove a file if it is there.
@@ -212,11 +251,13 @@ class Storage:
     def _unreadable(self, name: str, error: Exception) -> DataError:
         return DataError(f"{self.full(name)} must be readable: {reason(_as_os_error(error))}")
 
-    def _unwritable(self, name: str, error: Exception) -> ResourceError:
-        why = reason(_as_os_error(error))
-        if ";" not in why:
-            why += "; free space, change its permissions, or choose another run directory"
-        return ResourceError(f"{self.full(name)} must be writable: {why}")
+    def _unwritable(self, name: str, error: Exception) -> StorageError:
+        found = _as_os_error(error)
+        if isinstance(found, FileNotFoundError) and self.folder and not self.folder.is_dir():
+            return StorageError(
+                f"{self.place} must stay where it is, but it is gone; bring it back"
+            )
+        return StorageError(f"{self.full(name)} must be writable: {why_unwritable(found)}")
 
 
 def open_storage(place: Place) -> Storage:

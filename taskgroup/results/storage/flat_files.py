@@ -9,7 +9,7 @@ import pyarrow.parquet
 
 from taskgroup.errors import ConfigError
 from taskgroup.results.storage.places import Place
-from taskgroup.results.storage.single_files import write_place
+from taskgroup.results.storage.single_files import make_folder_of, write_place
 
 
 def check_flat_file(place: Place) -> None:
@@ -46,4 +46,5 @@ def write_flat_file(place: Place, records: Sequence[Mapping[str, Any]]) -> None:
         pyarrow.csv.write_csv(table, sink)
     else:
         pyarrow.parquet.write_table(table, sink)
+    make_folder_of(place)
     write_place(place, sink.getvalue().to_pybytes())

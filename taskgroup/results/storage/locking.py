@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from taskgroup.errors import ConfigError, ResourceError
-from taskgroup.results.storage.places import reason
+from taskgroup.errors import ConfigError, StorageError
+from taskgroup.results.storage.places import why_unwritable
 
 LOCK_FILE = "search.lock"
 
@@ -20,7 +20,7 @@ def lock_directory(folder: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: Another search holds it.
-        ResourceError: The folder cannot be written.
+        StorageError: The folder cannot be written.
     """
     from filelock import FileLock, Timeout  # who only reads a run needs none
 
@@ -31,10 +31,7 @@ def lock_directory(folder: Path) -> Iterator[None]:
     except Timeout:
         raise ConfigError(_refusal(folder, path)) from None
     except OSError as error:
-        raise ResourceError(
-            f"{path} must be writable: {reason(error)}; "
-            "change its permissions, or choose another run directory"
-        ) from None
+        raise StorageError(f"{path} must be writable: {why_unwritable(error)}") from None
     try:
         with suppress(OSError):  # Windows lets nobody write to a locked file
             path.write_text(str(os.getpid()))

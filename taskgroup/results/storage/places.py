@@ -5,6 +5,7 @@ connections time out early and are tried a few times only, since records are wri
 by a search that goes on, while a wrong address never gets better.
 """
 
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,9 @@ REQUEST_SECONDS = 30.0
 ATTEMPTS = 5
 """How often one request is tried, with growing pauses, before its failure is believed."""
 GCS_SECONDS = 15
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where no space is left: on the disk, or for this user."""
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _S3_OPTIONS = ("region", "scheme", "endpoint_override")
 _PROBLEMS: Mapping[str, str] = {
     "ACCESS_DENIED": "access is denied; give credentials that may read and write there "
@@ -157,3 +161,15 @@ def reason(error: OSError) -> str:
     if error.errno is not None and 0 < error.errno < 200:
         return os.strerror(error.errno).lower()
     return text[:300]
+
+
+def why_unwritable(error: OSError) -> str:
+    """One line that says why a file could not be written, and what to do."""
+    why = reason(error)
+    if ";" in why:
+        return why
+    if error.errno in FULL:
+        return f"{why}; free space there"
+    if error.errno in FORBIDDEN:
+        return f"{why}; change its permissions, or choose another place"
+    return f"{why}; free space, change its permissions, or choose another place"

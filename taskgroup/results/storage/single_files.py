@@ -16,14 +16,25 @@ def read_place(place: Place) -> bytes:
 
 
 def write_place(place: Place, content: bytes | memoryview) -> None:
-    """Write one file, wholly or not at all, wherever it lies.
+    """Write one file, wholly or not at all, wherever it lies, into a folder that is there.
 
     Raises:
-        ResourceError: The place is full or not ours to write.
+        StorageError: The place is full, not ours to write, or gone.
         ConfigError: No filesystem has such an address.
     """
     storage, name = _split(place)
     storage.write(name, content)
+
+
+def make_folder_of(place: Place) -> None:
+    """Make the folder that a file is to lie in, with those above it.
+
+    Raises:
+        ResourceError: It cannot be made, or no storage answers.
+        ConfigError: No filesystem has such an address.
+    """
+    storage, _ = _split(place)
+    storage.make_root()
 
 
 def exists(place: Place) -> bool:

@@ -12,6 +12,7 @@ class TimeBudget:
 
     Attributes:
         seconds: The whole budget; None is no limit.
+        why: What is said of a trial that is stopped because nothing is left.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class TimeBudget:
         self.seconds = seconds
         self._clock = clock
         self._begin = clock() - spent
+        self._is_cut = False
+        self.why = "search.max_seconds was over"
 
     @property
     def left(self) -> float | None:
@@ -42,7 +45,11 @@ class TimeBudget:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left."""
-        return self.left == 0
+        return self._is_cut or self.left == 0
+
+    def cut(self, why: str) -> None:
+        """Leave nothing: the search must end early, and ``why``."""
+        self._is_cut, self.why = True, why
 
 
 def busy_seconds(trials: Iterable[TrialResult]) -> float:

@@ -12,12 +12,18 @@ from platform import python_version
 from typing import Protocol
 
 from taskgroup.config import parse, parse_yaml
-from taskgroup.errors import CheckpointError, DataError, ResourceError, TaskgroupError
+from taskgroup.errors import (
+    CheckpointError,
+    DataError,
+    ResourceError,
+    StorageError,
+    TaskgroupError,
+)
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.storage.places import Place
+from taskgroup.results.storage.places import FULL, Place
 from taskgroup.results.storage.single_files import exists
-from taskgroup.search.plan.planning import last_epoch
+from taskgroup.search.plan.planning import UNFINISHED, last_epoch
 from taskgroup.study.objectives import StudyObjective, study_keys
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.parallel.group import ALONE, WorkerGroup
@@ -66,7 +72,12 @@ class TrialRecorder:
         clock: WorkerClock,
         emit: Callable[[TrialResult], None],
     ) -> None:
-        self.record = replace(planned, versions=package_versions(), attempts=planned.attempts + 1)
+        self.record = replace(
+            planned,
+            versions=package_versions(),
+            attempts=planned.attempts + 1,
+            reason=UNFINISHED,
+        )
         self._run = run
         self._clock = clock
         self._emit = emit
@@ -96,7 +107,7 @@ class TrialRecorder:
                 self.record,
                 epochs=epochs,
                 status="complete" if done else "interrupted",
-                reason=None if done else self.record.reason,
+                reason=None if done else UNFINISHED,
                 checkpoint=checkpoint,
                 peak_memory=max(r.peak_memory for r in epochs),
             )
@@ -120,8 +131,15 @@ class TrialRecorder:
 
     def fail(self, why: str) -> None:
         """Say that the trial failed, and why, in one line; written if the disk allows it."""
+        self._end(replace(self.record, status="failed", reason=why))
+
+    def give_up(self, why: str) -> None:
+        """Leave the trial to a later search, since its files cannot be written, and say why."""
+        self._end(replace(self.record, status="interrupted", reason=why))
+
+    def _end(self, record: TrialResult) -> None:
         with suppress(ResourceError):
-            self._write(replace(self.record, status="failed", reason=why))
+            self._write(record)
         self._emit(self.record)
 
     def _write(self, record: TrialResult) -> None:
@@ -153,11 +171,12 @@ def record_trial(
         emit: Hears of every version of the record after it was written.
 
     Returns:
-        The final record; a failure of the training is in it, with its reason.
+        The final record; a failure of the training is in it, with its reason. A trial whose files
+        cannot be written has not failed: it is interrupted, see :func:`has_given_up`.
     """
     recorder = TrialRecorder(run, planned, clock=clock, emit=emit)
-    checkpoint = run.checkpoint_path(planned.number)
     try:
+        checkpoint = run.checkpoint_path(planned.number)
         resume = _resumable(recorder, checkpoint)
         if recorder.record.status != "complete":
             config = parse(TrialConfig, planned.config)
@@ -167,10 +186,22 @@ def record_trial(
                 recorder.restore(())
                 train(config, recorder, checkpoint=checkpoint, resume=None)
     except Exception as error:
-        recorder.fail(why_failed(error))
-    if recorder.record.status == "interrupted":
+        end = recorder.give_up if _is_unwritable(error) else recorder.fail
+        end(why_failed(error))
+    if recorder.record.status == "interrupted" and not has_given_up(recorder.record):
         recorder.fail(f"training ended after epoch {last_epoch(recorder.record)} without a word")
     return recorder.record
+
+
+def has_given_up(record: TrialResult) -> bool:
+    """Whether a trial that began says that it cannot go on, since its files cannot be written."""
+    return record.status == "interrupted" and record.reason != UNFINISHED
+
+
+def _is_unwritable(error: Exception) -> bool:
+    """Whether the disk is to blame; a user's own training may meet the system's own error."""
+    is_full = isinstance(error, OSError) and error.errno in FULL
+    return is_full or isinstance(error, StorageError)
 
 
 def _resumable(recorder: TrialRecorder, checkpoint: Place) -> Place | None:

@@ -9,6 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from taskgroup.results.records import TrialResult
 from taskgroup.search.engine.budget import TimeBudget
+from taskgroup.search.engine.recording import has_given_up
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.plan.planning import from_text, last_epoch
 from taskgroup.search.space.search_space import SearchSpace
@@ -49,6 +50,8 @@ class StudyScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide whether a trial continues after an epoch."""
         record = from_text(result[RECORD])
+        if has_given_up(record):
+            return str(TrialScheduler.CONTINUE)
         rung = None if self._halving is None else self._rung(self._halving, record)
         stopped = self._stopped(record, rung) if record.status == "interrupted" else None
         if stopped is None:
@@ -74,7 +77,7 @@ class StudyScheduler(FIFOScheduler):
             reason = f"not in the best 1/{self._reduction} at the rung of epoch {rung} {of_all}"
             return replace(record, status="pruned", reason=reason)
         if self._budget.is_over:
-            reason = f"search.max_seconds was over after epoch {last_epoch(record)} {of_all}"
+            reason = f"{self._budget.why} after epoch {last_epoch(record)} {of_all}"
             return replace(record, reason=reason)
         return None
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from taskgroup.errors import ResourceError
+from taskgroup.errors import ResourceError, StorageError
 from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.engine.budget import TimeBudget
+from taskgroup.search.engine.recording import has_given_up
 from taskgroup.search.plan.planning import from_text, last_epoch, to_text
 from taskgroup.search.plan.sources import TrialSource
 
@@ -27,7 +28,8 @@ class StudySearcher(Searcher):
     """Hands a source's trials to Ray Tune and tells the source, truthfully, how they ended.
 
     Attributes:
-        problem: Why a record could not be written; no trial is handed out after that.
+        problem: Why records or checkpoints cannot be written. No trial is handed out after that,
+            and those that run stop after their epoch.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class StudySearcher(Searcher):
         if self._budget.is_over:
             return Searcher.FINISHED
         with self._guarded():
-            record = None if self.problem else self._next()
+            record = self._next()
             if record is not None:
                 self._run.write_trial(record)
                 self._records[trial_id] = record
@@ -107,10 +109,12 @@ class StudySearcher(Searcher):
             losses = self._losses[record.number]
             # A worker that was lost before its first report could not count its attempt.
             record = replace(record, attempts=max(record.attempts, losses))
-            if losses <= self._max_retries and not self.problem:
+            if losses <= self._max_retries:
                 self._lost.append(record)
                 return
         with self._guarded():
+            if not error and record.number not in self._stopped and has_given_up(record):
+                self._end(StorageError(record.reason or ""))
             ended = _lost(record, why) if error else self._stopped.get(record.number)
             told = self._source.tell(_ended(record, ended))
             if told != record or told.status == "failed":
@@ -123,7 +127,11 @@ class StudySearcher(Searcher):
         try:
             yield
         except ResourceError as error:
-            self.problem = self.problem or error
+            self._end(error)
+
+    def _end(self, problem: ResourceError) -> None:
+        self.problem = self.problem or problem
+        self._budget.cut("the run directory could not be written: stopped")
 
     def _update(self, trial_id: str, result: Mapping[str, Any] | None) -> None:
         if result is not None and RECORD in result:

@@ -25,10 +25,16 @@ from taskgroup.cluster.surroundings import Surroundings
 from taskgroup.errors import CheckpointError, TaskgroupError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.search.engine.recording import Train, WorkerClock, record_trial, why_failed
+from taskgroup.search.engine.recording import (
+    Train,
+    WorkerClock,
+    has_given_up,
+    record_trial,
+    why_failed,
+)
 from taskgroup.search.engine.searcher import RECORD
 from taskgroup.search.engine.trainable import report_record
-from taskgroup.search.plan.planning import from_text, to_text
+from taskgroup.search.plan.planning import UNFINISHED, from_text, to_text
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.parallel.group import WorkerGroup, WorkerLost
 from taskgroup.training.reporter import Reporter
@@ -84,11 +90,11 @@ def run_trial_with_workers(
         scratch=Path(scratch),
     )
     Thread(target=_run_then_close, args=(run, gate), daemon=True).start()
-    record, title = planned, RunDirectory.open(folder).name
+    record, title = replace(planned, reason=UNFINISHED), RunDirectory.open(folder).name
     for record in _heard(gate):
         report_record(record, run=title)
         ray.get(gate.proceed.remote())
-    if record.status not in ("complete", "failed"):
+    if record.status not in ("complete", "failed") and not has_given_up(record):
         _fail(record, ray.get(gate.first_reason.remote()), folder)
 
 
@@ -256,8 +262,9 @@ def _lead(
     record = record_trial(train_together, run, planned, clock=WorkerClock(), emit=emit)
     if not begun:
         group.from_first(None)  # the checkpoint had every epoch: nothing is left to train
-    if record.status == "failed":
-        raise TaskgroupError(f"trial {record.number} failed: {record.reason}")  # ends the others
+    if record.status != "complete":
+        what = f"trial {record.number} {record.status}: {record.reason}"
+        raise TaskgroupError(what)  # ends the others
 
 
 def _tell(gate: Any, record: TrialResult) -> None:

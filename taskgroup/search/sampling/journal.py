@@ -14,8 +14,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from taskgroup.errors import ResourceError
-from taskgroup.results.storage.places import reason
+from taskgroup.errors import StorageError
+from taskgroup.results.storage.places import why_unwritable
 
 
 class UnsyncedJournal(JournalFileBackend):
@@ -29,17 +29,14 @@ class UnsyncedJournal(JournalFileBackend):
         """Append a line per log.
 
         Raises:
-            ResourceError: The disk is full or not writable.
+            StorageError: The disk is full or not writable.
         """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         try:
             with self._path.open("ab") as file:
                 file.write(lines.encode())
         except OSError as error:
-            raise ResourceError(
-                f"{self._path} must be writable: {reason(error)}; free space, or resume in "
-                "another place with a copy of the run directory"
-            ) from None
+            raise StorageError(f"{self._path} must be writable: {why_unwritable(error)}") from None
 
 
 class StudyStorage(JournalStorage):

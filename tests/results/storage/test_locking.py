@@ -60,6 +60,6 @@ def test_the_lock_is_free_after_an_error(tmp_path: Path) -> None:
 
 def test_a_place_without_write_access_is_named(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).mkdir()
-    refused = pytest.raises(ResourceError, match=rf"{LOCK_FILE} must be writable: .*; change its")
+    refused = pytest.raises(ResourceError, match=rf"{LOCK_FILE} must be writable: .* change its")
     with refused, lock_directory(tmp_path):
         pass

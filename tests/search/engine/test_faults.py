@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import ray.cloudpickle
 
 from taskgroup.cluster.resources import running_ray
-from taskgroup.errors import ResourceError
+from taskgroup.errors import ResourceError, StorageError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
@@ -215,26 +216,42 @@ def calling(function: Callable[[], None], *, after: int) -> Show:
     return show
 
 
-def test_checkpoint_that_does_not_fit_fails_its_trial_only(
+def test_checkpoint_that_does_not_fit_ends_the_search_and_fails_nothing(
     engine: None, run_search: Callable[..., SearchResult], small_disk: Path
 ) -> None:
-    """One trial at a time, so that none meets the moment in which another has filled the disk."""
     train = save_too_much_without_auxiliaries
-    result = run_search("resources.cpus=2", train=train, runs=small_disk)
-    large = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
-    assert {trial.status for trial in large} == {"failed"}
-    assert all("no space left on device; free space" in str(trial.reason) for trial in large)
-    check_others(result, large)
+    full = r"\.pt must be writable: no space left on device; free space there, then resume with: "
+    with pytest.raises(StorageError, match=full + "taskgroup search --resume"):
+        run_search(train=train, runs=small_disk)
+    finished = finished_below(small_disk)
+    (folder,) = small_disk.iterdir()
+    others = [t for t in RunDirectory.open(folder).trials() if t not in finished]
+    assert {trial.status for trial in others} == {"interrupted"}
+    assert any("no space left on device; free space" in str(trial.reason) for trial in others)
+    remount(small_disk, "size=64m")
+    check_goes_on(small_disk, finished, train=train)
 
 
-def test_trial_whose_machine_cannot_write_is_recorded(
-    engine: None, run_search: Callable[..., SearchResult]
+def test_trial_whose_machine_cannot_write_ends_the_search_and_fails_nothing(
+    engine: None, run_search: Callable[..., SearchResult], tmp_path: Path
 ) -> None:
-    result = run_search(train=lose_the_disk_without_auxiliaries)
-    refused = [trial for trial in result.study.trials if not trial.auxiliary_tasks]
-    assert {trial.status for trial in refused} == {"failed"}
-    assert all("must be writable: read-only file system" in str(t.reason) for t in refused)
-    check_others(result, refused)
+    runs = tmp_path / "runs"
+    with pytest.raises(StorageError, match=r"must be writable: read-only file system; .* resume"):
+        run_search(train=lose_the_disk_without_auxiliaries, runs=runs)
+    check_goes_on(runs, finished_below(runs), train=pretend)
+
+
+def test_run_directory_that_vanishes_ends_the_search_in_one_line(
+    engine: None, run_search: Callable[..., SearchResult], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+
+    def vanish() -> None:
+        shutil.rmtree(runs)
+
+    with pytest.raises(StorageError, match=r"run directory .* but it is gone; bring it back"):
+        run_search(runs=runs, show=calling(vanish, after=1))
+    assert not runs.exists()
 
 
 def test_disk_that_becomes_read_only_loses_nothing_that_finished(
@@ -273,6 +290,7 @@ def check_goes_on(disk: Path, finished: Sequence[TrialResult], *, train: Any) ->
     """The run ends once its disk is well again, and what had finished is what it was."""
     (folder,) = disk.iterdir()
     result = search(resume=folder, train=train)
+    assert {trial.status for trial in result.study.trials} == {"complete"}
     assert len(result.study.trials) == 6
     assert all(result.study.trials[trial.number] == trial for trial in finished)
     assert not result.is_interrupted

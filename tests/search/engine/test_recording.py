@@ -1,6 +1,8 @@
 """The record of one trial, without Ray."""
 
+import errno
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from taskgroup.errors import CheckpointError, DataError, DivergedError
+from taskgroup.errors import CheckpointError, DataError, DivergedError, StorageError
 from taskgroup.models.checkpoint import Checkpoint, save_checkpoint
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.records.plain import to_plain
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.results.storage.single_files import write_place
-from taskgroup.search.engine.recording import TrialRecorder, WorkerClock, record_trial
+from taskgroup.search.engine.recording import (
+    TrialRecorder,
+    WorkerClock,
+    has_given_up,
+    record_trial,
+)
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.planning import from_text, to_text
 from taskgroup.search.space.search_space import SearchSpace
@@ -104,6 +111,44 @@ def test_failure_is_recorded_with_its_reason(
     assert (record.status, record.reason, len(record.epochs)) == ("failed", reason, 2)
     assert told[-1] == record
     assert run.trials() == [record]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (StorageError("00000.pt must be writable: no space left on device"), None),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "OSError: [Errno 28] No space left on device",
+        ),
+    ],
+)
+def test_a_full_disk_interrupts_a_trial(
+    run: RunDirectory, planned: TrialResult, pretend: Any, error: Exception, reason: str | None
+) -> None:
+    told: list[TrialResult] = []
+    record = record_trial(pretend({3: error}), run, planned, clock=WorkerClock(), emit=told.append)
+    assert (record.status, len(record.epochs)) == ("interrupted", 2)
+    assert record.reason == (reason or str(error))
+    assert [has_given_up(one) for one in told] == [False, False, True]
+    assert run.trials() == [record] == told[-1:]
+    again = record_trial(pretend(), run, record, clock=WorkerClock(), emit=lambda _: None)
+    assert (again.status, again.reason) == ("complete", None)
+
+
+def test_a_run_directory_that_vanishes_interrupts_a_trial_and_is_not_made_anew(
+    run: RunDirectory, planned: TrialResult
+) -> None:
+    def training(config: Any, reporter: Any, *, checkpoint: Path, **_: Any) -> None:
+        reporter.started(1)
+        shutil.rmtree(run.path)
+        write_place(checkpoint, b"weights")
+
+    for train in (training, training):
+        record = record_trial(train, run, planned, clock=WorkerClock(), emit=lambda _: None)
+        assert has_given_up(record)
+        assert "is gone" in str(record.reason)
+        assert not run.path.exists()
 
 
 def test_training_that_ends_early_without_a_word_failed(

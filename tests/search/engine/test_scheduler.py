@@ -168,6 +168,26 @@ def test_time_that_is_over_interrupts_without_judging(make_space: Make) -> None:
     assert stopped.reason == "search.max_seconds was over after epoch 2 of 4"
 
 
+def test_trial_that_cannot_be_written_is_judged_by_nobody(make_space: Make) -> None:
+    space = make_space(ASHA)
+    scheduler = build_scheduler(space, budget=TimeBudget())
+    assert not decide(scheduler, after(space, 0, [[0.9]]))
+    given_up = after(space, 1, [[0.1]], status="interrupted", reason="no space left on device")
+    assert not decide(scheduler, given_up)
+    assert decide(scheduler, after(space, 1, [[0.1]], status="interrupted"))
+
+
+def test_search_that_must_end_early_stops_what_runs(make_space: Make) -> None:
+    space, budget = make_space("search.trials=9"), TimeBudget()
+    scheduler = build_scheduler(space, budget=budget)
+    budget.cut("the disk was full: stopped")
+    assert budget.is_over
+    assert decide(scheduler, after(space, 0, [[0.1]]))
+    stopped = scheduler.stopped[0]
+    assert stopped.status == "interrupted"
+    assert stopped.reason == "the disk was full: stopped after epoch 1 of 4"
+
+
 def test_rays_own_files_hold_nothing_of_the_scheduler(make_space: Make, tmp_path: Any) -> None:
     scheduler = build_scheduler(make_space(ASHA), budget=TimeBudget())
     scheduler.save(str(tmp_path / "state"))

@@ -143,6 +143,25 @@ def test_record_that_cannot_be_written_ends_the_search(
     assert "must be writable" in str(searcher.problem)
 
 
+def test_trial_that_could_not_be_written_ends_the_search_and_stays_interrupted(
+    make_space: Callable[..., SearchSpace], run: RunDirectory
+) -> None:
+    budget = TimeBudget()
+    source = Proposals(make_space(), run.journal_path)
+    searcher = StudySearcher(source, run, lambda _: None, remaining=9, max_retries=2, budget=budget)
+    full, other = suggested(searcher, "a"), suggested(searcher, "b")
+    why = "00000.pt must be writable: no space left on device; free space there"
+    searcher.on_trial_complete("a", after(full, 1, reason=why))
+    assert str(searcher.problem) == why
+    assert budget.is_over, "what runs stops after its epoch"
+    assert searcher.suggest("c") == Searcher.FINISHED
+    searcher.on_trial_complete("b", error=True)
+    assert {trial.number: trial.status for trial in run.trials()} == {
+        full.number: "interrupted",
+        other.number: "interrupted",
+    }
+
+
 def test_ray_may_pickle_the_searcher(searcher: StudySearcher, tmp_path: Path) -> None:
     assert isinstance(pickle.loads(pickle.dumps(searcher)), Searcher)
     searcher.save(str(tmp_path / "state"))
