@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,16 +17,12 @@ for _ in range(2):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("home", ["/proc/nope", None])
-def test_ray_works_without_a_home_that_can_be_written(tmp_path: Path, home: str | None) -> None:
+def test_ray_works_without_a_home_that_can_be_written() -> None:
     """Ray writes a token there by default; the second cluster of a process needs the same one."""
-    if home is None:
-        home = str(tmp_path / "home")
-        Path(home).write_text("no folder")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        env={**environment, "HOME": home},
+        env={**environment, "HOME": "/proc/nope"},
         capture_output=True,
         text=True,
         timeout=240,

@@ -149,14 +149,17 @@ class Storage:
                 storage answers.
         """
         try:
-            if self.folder is not None:
-                make_below(self.folder, (self.folder / name).parent)
-                write_then_rename(self.folder / name, content)
-            else:
-                # in a thread, so that Ctrl-C cannot end an upload half-way
-                _threads().submit(self._put, self._on_it(name), content).result()
+            self._write(name, content)
         except (OSError, ArrowException) as error:
             raise self._unwritable(name, error) from None
+
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        if self.folder is not None:
+            make_below(self.folder, (self.folder / name).parent)
+            write_then_rename(self.folder / name, content)
+        else:
+            # in a thread, so that Ctrl-C cannot end an upload half-way
+            _threads().submit(self._put, self._on_it(name), content).result()
 
     def copy(self, source: str, target: str) -> None:
         """Give a file a second name, without moving its content; an older one is replaced.
@@ -182,7 +185,10 @@ class Storage:
         if self.folder is not None and not is_folder(self.folder):
             return
         name = f".writable-{secrets.token_hex(8)}{PART}"
-        self.write(name, b"")
+        try:
+            self._write(name, b"")
+        except (OSError, ArrowException) as error:
+            raise self._unwritable("", error) from None
         self.delete(name)
 
     def make_folder(self, name: str) -> None:

@@ -108,7 +108,9 @@ def test_whether_a_place_can_be_written_is_known_before(
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    refused = "must be writable: read-only file system; change its permissions, or choose another"
+    refused = (
+        "run must be writable: read-only file system; change its permissions, or choose another"
+    )
     with pytest.raises(StorageError, match=refused):
         storage.check_writable()
     open_storage(storage.folder / "not/made/yet").check_writable()
