@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 
 from taskgroup.evaluation.loading import (
     LoadedNetworks,
@@ -33,7 +34,9 @@ from taskgroup.results.record_files import TRANSFERS, WORST_CASES
 from taskgroup.results.records import EvaluationRow, ImageRow, Panel, TransferRow
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.results.storage.places import Place
+from taskgroup.wording import counted
 
+_log = getLogger(__name__)
 COMPARED_IMAGES = 16
 """Images whose predictions show whether a network answers at random."""
 Progress = Callable[[int, int, str], None]
@@ -235,6 +238,32 @@ def _run_all(
     return run_with_ray(loaded.sources, shards, workers=options.workers, address=options.address)
 
 
+def replaced_lines(before: Sequence[EvaluationRow], after: Sequence[EvaluationRow]) -> list[str]:
+    """What a later evaluation on fewer images takes the place of, one line per network.
+
+    Args:
+        before: The rows that stood so far.
+        after: Those that stand from now on.
+    """
+    old, new = most_images(before), most_images(after)
+    return [
+        f"{key[1]}: from now on, tables and the report show this evaluation on "
+        f"{counted(images, 'image')}, not the one before on {old[key]}; repeat it with "
+        f"--images {old[key]} to have that again"
+        for key, images in new.items()
+        if images < old.get(key, 0)
+    ]
+
+
+def most_images(rows: Sequence[EvaluationRow]) -> dict[tuple[int, str, str], int]:
+    """Images that each network was scored on at most, by trial, label and split."""
+    found: dict[tuple[int, str, str], int] = {}
+    for row in rows:
+        key = (row.trial, row.label, row.split)
+        found[key] = max(row.images, found.get(key, 0))
+    return found
+
+
 def _described(
     subjects: Sequence[Subject],
     loaded: LoadedNetworks,
@@ -259,7 +288,9 @@ def _described(
 
 
 def _write(directory: RunDirectory, found: Evaluated) -> None:
-    """Write the records, what the rows stand on first."""
+    """Write the records, what the rows stand on first; say where fewer images stand for more."""
+    for line in replaced_lines(directory.evaluations(), found.rows):
+        _log.warning("%s", line)
     WORST_CASES.write(directory.storage, found.worst_images)
     if found.transfers:
         TRANSFERS.write(directory.storage, found.transfers)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NAN = float("nan")
 BLOCK = 2**22
 """Most entries of the matrix of image counts that is held at once."""
 
@@ -67,7 +68,7 @@ def percentile_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[~np.isnan(finite)]
     if finite.size == 0:
-        return Interval(float("nan"), float("nan"))
+        return Interval(NAN, NAN)
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
@@ -82,6 +83,9 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Percentile bootstrap intervals over images of every score of a metric.
 
+    NaN where resamples do not differ, as with one image: what does not vary says nothing about
+    chance.
+
     Args:
         sums: Sums of each image, ``(N, S)``.
         score: Scores ``(R,)`` by name, of sums ``(R, S)``; for a metric of ours
@@ -91,7 +95,8 @@ def bootstrap_intervals(
         level: Share of the resamples inside an interval.
     """
     scores = score(bootstrap_sums(sums, seed=seed, resamples=resamples))
-    return {name: percentile_interval(values, level=level) for name, values in scores.items()}
+    found = {name: percentile_interval(values, level=level) for name, values in scores.items()}
+    return {name: own if own.low < own.high else Interval(NAN, NAN) for name, own in found.items()}
 
 
 def jackknife_influences(

@@ -1,5 +1,6 @@
 """Score of the evaluated networks against the radius of the attack."""
 
+import math
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -87,8 +88,8 @@ def _curve(study: Study, rows: list[EvaluationRow]) -> EpsilonCurve:
         group_of_row(rows[0], study.searched),
         tuple(row.epsilon for row in rows),
         tuple(row.score for row in rows),
-        tuple(row.low for row in rows),
-        tuple(row.high for row in rows),
+        tuple(row.score if math.isnan(row.low) else row.low for row in rows),
+        tuple(row.score if math.isnan(row.high) else row.high for row in rows),
         any(row.is_bound for row in rows),
     )
 

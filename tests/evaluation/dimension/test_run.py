@@ -103,8 +103,9 @@ def test_a_run_gives_the_winner_and_its_baselines(found):
     run, result, told = found
     assert {(row.trial, row.role) for row in result.rows} == {(1, "winner"), (0, "baseline")}
     assert (result.place, result.is_run) == (run.place, True)
-    assert DIMENSIONS.latest(run.storage) == list(result.rows)
-    assert TASK_GRADIENTS.latest(run.storage) == list(result.task_gradients)
+    stored = [*DIMENSIONS.latest(run.storage), *TASK_GRADIENTS.latest(run.storage)]
+    found_now = [*result.rows, *result.task_gradients]
+    assert list(map(repr, stored)) == list(map(repr, found_now))  # NaN where nothing varies
     done, totals, labels = zip(*told, strict=True)
     assert list(done) == sorted(done)
     assert done[-1] == totals[-1]
@@ -176,7 +177,7 @@ def test_the_latest_curve_of_a_kind_stands(found):
         8,
     }
     kept = of(rows, trial=0)
-    assert kept == of(result.rows, trial=0)
+    assert list(map(repr, kept)) == list(map(repr, of(result.rows, trial=0)))
     assert of(rows, trial=1, measure="robust_score", counted="outputs")
 
 
