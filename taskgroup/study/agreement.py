@@ -15,7 +15,8 @@ from scipy.stats import kendalltau, norm, rankdata
 from taskgroup.results.records import Stage, TrialResult
 from taskgroup.study.halving import rung_values
 from taskgroup.study.objectives import StudyObjective
-from taskgroup.wording import format_decimals, interval
+from taskgroup.study.seed_means import ASSUMED_IMAGES, chance_gap
+from taskgroup.wording import counted, format_decimals, format_difference, interval
 
 LEAST_PAIRS = 5
 """Pairs below which an interval says nothing."""
@@ -239,6 +240,89 @@ def agreement_line(found: RungAgreement) -> str:
     words = f"rung of epoch {found.epoch}, {found.metric}: {found.spearman.text}, "
     words += f"Kendall {format_decimals(found.kendall)} over {found.trials} trials"
     return f"{words} (low)" if found.is_low else words
+
+
+@dataclass(frozen=True)
+class FinalSpread:
+    """How far the final scores of trials lie apart, against the chance of the images.
+
+    What lies within chance has no order that a rung could predict.
+
+    Attributes:
+        metric: What was compared.
+        trials: Full-length trials with a score.
+        spread: Standard deviation of their scores.
+        noise: Standard error of the best one, from its images alone.
+        tied: Trials that cannot be told from the best one, itself included.
+        images: Images that each was measured on; None where the records do not tell.
+    """
+
+    metric: str
+    trials: int
+    spread: float
+    noise: float
+    tied: int
+    images: int | None
+
+    @property
+    def text(self) -> str:
+        """Both in one line, and how many trials chance leaves in front.
+
+        Example:
+            >>> FinalSpread("segmentation/robust/miou", 11, 0.02, 0.04, 6, 128).text
+            'final scores of 11 trials: standard deviation 2.0 points, standard error of the best \
+4.0 points on 128 images; the best 6 cannot be told apart'
+        """
+        spread, noise = (format_difference(self.metric, x) for x in (self.spread, self.noise))
+        images = counted(self.images or ASSUMED_IMAGES, "image")
+        images += "" if self.images else " (taken to be as many)"
+        front = "the best one stands out"
+        if self.tied == self.trials:
+            front = "they cannot be told apart"
+        elif self.tied > 1:
+            front = f"the best {self.tied} cannot be told apart"
+        return (
+            f"final scores of {self.trials} trials: standard deviation {spread}, standard error of "
+            f"the best {noise} on {images}; {front}"
+        )
+
+
+def final_spread(
+    trials: Iterable[TrialResult], objective: StudyObjective, *, stage: Stage = "search"
+) -> FinalSpread | None:
+    """How far final scores lie apart, against the chance of their images.
+
+    Args:
+        trials: All trials of a run.
+        objective: What is compared.
+        stage: Whose trials are compared.
+
+    Returns:
+        None below ``LEAST_TRIALS`` full-length trials with a score.
+    """
+    scored = [
+        trial
+        for trial in full_length_trials(trials, stage=stage)
+        if np.isfinite(objective.value(trial))
+    ]
+    if len(scored) < LEAST_TRIALS:
+        return None
+    counts = {trial.fidelity.get("validation_images") for trial in scored}
+    images = min((int(count) for count in counts if count), default=0)
+    values = [objective.value(trial) for trial in scored]
+    best = max(values, key=lambda value: objective.sign * value)
+
+    def gap(value: float) -> float:
+        return chance_gap(objective.metric, [best, value], images or ASSUMED_IMAGES)
+
+    return FinalSpread(
+        metric=objective.metric,
+        trials=len(values),
+        spread=float(np.std(values, ddof=1)),
+        noise=chance_gap(objective.metric, [best], images or ASSUMED_IMAGES) / 2,
+        tied=sum(abs(best - value) <= gap(value) for value in values),
+        images=images or None,
+    )
 
 
 def proxy_pairs(trials: Iterable[TrialResult]) -> list[tuple[TrialResult, TrialResult]]:

@@ -19,6 +19,8 @@ from taskgroup.wording import is_share, metric_parts
 
 MIN_SEEDS = 3
 MIN_IMAGES = 30
+ASSUMED_IMAGES = 100
+"""Images that a score is taken to be measured on where the record does not tell."""
 LEVEL = 0.95
 """Confidence of an interval; what is left over is the chance of a false verdict."""
 NO_SPREAD = 1e-12

@@ -21,8 +21,10 @@ from taskgroup.results.records import (
 )
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory
 from taskgroup.study.agreement import (
+    FinalSpread,
     RankCorrelation,
     RungAgreement,
+    final_spread,
     proxy_agreement,
     random_rungs,
     rung_agreements,
@@ -39,7 +41,7 @@ from taskgroup.study.confirmation import Confirmed, SuiteScores, confirmed_task_
 from taskgroup.study.fronts import pareto_front
 from taskgroup.study.objectives import StudyObjective, study_keys
 from taskgroup.study.seed_groups import Scored, SeedGroup
-from taskgroup.study.seed_means import MIN_SEEDS, chance_gap, t_interval
+from taskgroup.study.seed_means import ASSUMED_IMAGES, MIN_SEEDS, chance_gap, t_interval
 from taskgroup.study.selection import (
     Limit,
     infeasible_trials,
@@ -50,8 +52,6 @@ from taskgroup.study.selection import (
 )
 from taskgroup.wording import argument, format_bound, format_score, metric_parts
 
-ASSUMED_IMAGES = 100
-"""Images that a score is taken to be measured on where the record does not tell."""
 Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Fills the configuration of a trial with today's defaults."""
 
@@ -189,14 +189,26 @@ class Study:
     def advice(self) -> str:
         """What to do where no trial is finished: a search that failed throughout runs no more."""
         place = argument(self.place)
-        failed = [trial for trial in self.trials if trial.status == "failed"]
-        if failed and len(failed) == len(self.trials):
-            first = failed[0]
-            return (
-                f"every one failed, trial {first.number} because: {first.reason}; "
-                f"read all reasons with: taskgroup runs show {place}"
-            )
-        return f"resume it with: taskgroup search --resume {place}"
+        if not self.has_only_failures:
+            return f"resume it with: taskgroup search --resume {place}"
+        first = self.trials[0]
+        repair = f"; repair it with: {self.repair}" if self.repair else ""
+        return (
+            f"every one failed, trial {first.number} because: {first.reason}; "
+            f"read all reasons with: taskgroup runs show {place}{repair}"
+        )
+
+    @property
+    def has_only_failures(self) -> bool:
+        """Whether there are trials, and every one failed."""
+        return bool(self.trials) and all(trial.status == "failed" for trial in self.trials)
+
+    @property
+    def repair(self) -> str:
+        """The command that corrects a space of which no epoch was measured; empty where one was."""
+        if not self.has_only_failures or any(trial.epochs for trial in self.trials):
+            return ""
+        return f"taskgroup search --run {argument(self.place)} --fix KEY=VALUE"
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
@@ -316,6 +328,12 @@ class Study:
         """How well the order after some epochs predicts the final one, in the stage with rungs."""
         stage: Stage = "proxy" if self.has_stage("proxy") else "search"
         return rung_agreements(self.trials, self.objectives, epochs, stage=stage)
+
+    @property
+    def final_spread(self) -> FinalSpread | None:
+        """How far final scores lie apart, in the stage with rungs; None with too few trials."""
+        stage: Stage = "proxy" if self.has_stage("proxy") else "search"
+        return final_spread(self.trials, self.objectives[0], stage=stage)
 
     def random_rungs(self, epochs: Sequence[int]) -> tuple[int, ...]:
         """Rungs that stop nobody any more: their order says nothing about the end."""

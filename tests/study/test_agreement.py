@@ -1,6 +1,7 @@
 """Rank correlations against counted pairs: of rungs with the end, of stand-ins with the real."""
 
 import itertools
+import math
 from dataclasses import replace
 from itertools import combinations
 
@@ -15,6 +16,7 @@ from taskgroup.study.agreement import (
     LEAST_TRIALS,
     agreement_line,
     agreement_text,
+    final_spread,
     full_length_trials,
     kendall,
     measured_epochs,
@@ -105,6 +107,45 @@ def trial(number: int, *scores: float) -> TrialResult:
         parameters={}, main_task="segmentation", auxiliary_tasks=(), output_dimension=1,
         status="complete", epochs=rows, planned_epochs=len(scores),
     )  # fmt: skip
+
+
+def counted_trial(number: int, score: float, images: int | None) -> TrialResult:
+    fidelity = {"epochs": 1.0, **({"validation_images": float(images)} if images else {})}
+    return replace(trial(number, score), fidelity=fidelity)
+
+
+def test_final_scores_are_compared_with_the_chance_of_their_images() -> None:
+    """Two standard errors of a difference of two shares around 0.3 on 128 images: 11.5 points."""
+    scores = [0.30, 0.29, 0.25, 0.2, 0.15, 0.05]
+    found = final_spread([counted_trial(n, s, 128) for n, s in enumerate(scores)], ROBUST)
+    assert found is not None
+    error = math.sqrt(0.3 * 0.7 / 128)
+    assert found.noise == pytest.approx(error)
+    assert found.spread == pytest.approx(np.std(scores, ddof=1))
+    naive = [abs(0.3 - s) <= 2 * math.sqrt((0.21 + s * (1 - s)) / 128) for s in scores]
+    assert found.tied == sum(naive) == 4
+    assert "on 128 images; the best 4 cannot be told apart" in found.text
+    many = final_spread([counted_trial(n, s, 10**6) for n, s in enumerate(scores)], ROBUST)
+    assert many is not None
+    assert many.text.endswith("on 1000000 images; the best one stands out")
+    few = final_spread([counted_trial(n, s, None) for n, s in enumerate([0.3] * 4)], ROBUST)
+    assert few is not None
+    assert few.text.endswith("on 100 images (taken to be as many); they cannot be told apart")
+
+
+def test_too_few_trials_have_no_spread() -> None:
+    trials = [counted_trial(n, 0.1 * n, 64) for n in range(3)]
+    assert final_spread(trials, ROBUST) is None
+    nan = counted_trial(3, math.nan, 64)
+    others = [replace(one, stage="confirm") for one in trials]
+    assert final_spread([*trials, nan, *others], ROBUST) is None
+
+
+def test_smaller_errors_are_better() -> None:
+    error = StudyObjective("segmentation/robust/miou", "minimize")
+    found = final_spread([counted_trial(n, 0.1 + 0.1 * n, 10**4) for n in range(4)], error)
+    assert found is not None
+    assert found.noise == pytest.approx(math.sqrt(0.1 * 0.9 / 10**4))
 
 
 def test_agreeing_and_reversed_orders() -> None:

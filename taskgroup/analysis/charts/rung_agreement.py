@@ -16,6 +16,7 @@ from taskgroup.study.agreement import (
     rung_agreements,
 )
 from taskgroup.study.study import Study
+from taskgroup.wording import format_decimals
 
 _DASHES = ("solid", "dash", "dot")
 
@@ -62,13 +63,18 @@ def draw_rung_agreement(data: RungAgreementData) -> go.Figure:
             mode="lines+markers",
             line={"color": INK, "width": 1.5, "dash": dash},
             name=title,
-            customdata=[(found.kendall, found.trials) for found in line],
-            hovertemplate="epoch %{x}: Spearman %{y:.2f}, Kendall %{customdata[0]:.2f}, "
-            "%{customdata[1]} trials<extra></extra>",
+            text=[_hover(found) for found in line],
+            hovertemplate="epoch %{x}: %{text}<extra></extra>",
         )
     figure.update_xaxes(title_text="epoch", dtick=1 if _last_epoch(data) <= 15 else None)
     figure.update_yaxes(title_text="rank correlation with the end", range=[-1.05, 1.05])
     return figure
+
+
+def _hover(found: RungAgreement) -> str:
+    """Both correlations as the terminal writes them."""
+    spearman, kendall = (format_decimals(x) for x in (found.spearman.value, found.kendall))
+    return f"Spearman {spearman}, Kendall {kendall}, {found.trials} trials"
 
 
 def _reach(end: float, found: RungAgreement) -> float:
@@ -92,6 +98,8 @@ def rung_agreement_chart(study: Study) -> Chart:
         if data.lines
         else f"Needs {LEAST_TRIALS} trials of full length that were scored before their last epoch."
     )
+    if data.lines and study.final_spread is not None:
+        caption += f" For comparison, {study.final_spread.text}."
     return Chart(
         "How early the final order shows",
         caption,

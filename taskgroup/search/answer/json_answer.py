@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from taskgroup.results.records import TrialResult
@@ -27,6 +28,7 @@ def answer_json(result: SearchResult) -> dict[str, Any]:
         "rule": study.rule,
         "infeasible": [trial.number for trial in study.infeasible],
         "rung_agreement": [_agreement_json(found) for found in result.agreements],
+        "final_spread": None if study.final_spread is None else asdict(study.final_spread),
         "confirmed": study.is_confirmed,
         "confirm_suite": study.suite.suite or None,
         "confirm_images": study.suite.images or None,

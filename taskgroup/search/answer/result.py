@@ -40,8 +40,7 @@ class SearchResult:
     @property
     def has_only_failures(self) -> bool:
         """Whether trials ran and every one of them failed."""
-        trials = self.study.trials
-        return bool(trials) and all(trial.status == "failed" for trial in trials)
+        return self.study.has_only_failures
 
     @property
     def agreements(self) -> tuple[RungAgreement, ...]:

@@ -296,6 +296,8 @@ def _rungs(result: SearchResult) -> list[str]:
         f"  the rung of epoch {epoch} stops no trial any more: the order there is random"
         for epoch in result.study.random_rungs(result.rungs)
     ]
+    spread = result.study.final_spread
+    lines += [f"  {spread.text}"] if spread is not None else []
     return ["", "Rank agreement of rungs with the end:", *lines]
 
 
@@ -318,6 +320,7 @@ def _next_commands(result: SearchResult) -> list[str]:
     commands: Sequence[str] = (
         *([f"taskgroup search --resume {place}{budget}"] if result.is_interrupted else []),
         *([f"taskgroup evaluate best --run {place}"] if result.study.best is not None else []),
+        *([result.study.repair] if result.study.repair else []),
         f"taskgroup runs show {place}",
     )
     return ["", "Next:", *(f"  {command}" for command in commands)]

@@ -156,6 +156,7 @@ def test_rungs_that_mislead_are_warned_of(
     assert f"rung of epoch 1, {ROBUST}: Spearman {correlation}" in text
     warning = "  warning: where it is low, rungs stop trials nearly at random; raise "
     assert (warning in text, "over 4 trials (low)" in text) == (sign == -1,) * 2
+    assert "\n  final scores of 4 trials: standard deviation 12.9 points, standard error " in text
 
 
 def test_search_without_a_complete_trial_says_why(
@@ -165,6 +166,8 @@ def test_search_without_a_complete_trial_says_why(
     text = summary(result)
     assert "No trial is complete, so there is no answer.\n  2 failed: no data" in text
     assert "evaluate best" not in text
+    assert "--resume" not in text
+    assert f"\n  taskgroup search --run {result.run.place} --fix KEY=VALUE\n" in text
     assert result.has_only_failures
     assert not found(*result.study.trials, ended(planned[2], 0.3)).has_only_failures
     assert not found().has_only_failures
