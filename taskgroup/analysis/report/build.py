@@ -119,6 +119,8 @@ def _standings(study: Study, headline: Headline) -> str:
 
 def _chart(study: Study, name: str) -> str:
     chart = CHARTS[name](study)
+    if chart.figure is None and study.has_only_failures:
+        return ""  # nothing that its caption could advise would fill it
     content = "" if chart.figure is None else page.figure(chart.figure, name)
     return page.section(chart.title, chart.caption, content)
 

@@ -267,6 +267,11 @@ def _versions(study: Study) -> str:
 
 
 def _commands(study: Study) -> tuple[tuple[str, str], ...]:
+    if study.has_only_failures:
+        return (
+            ("read why every trial failed", f"taskgroup runs show {argument(study.place)}"),
+            *([("correct the space and go on", study.repair)] if study.repair else []),
+        )
     return (
         ("train the best again, with several seeds", f"taskgroup confirm {argument(study.place)}"),
         (

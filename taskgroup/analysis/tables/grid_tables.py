@@ -19,9 +19,11 @@ from taskgroup.results.records import EvaluationRow
 from taskgroup.study.seed_groups import Line, Measure, Scored, SeedGroup
 from taskgroup.study.seed_means import MeanInterval, score_range
 from taskgroup.wording import (
+    MISSING,
     argument,
     breakable,
     condition_name,
+    counted,
     decimal_interval,
     first_images,
     format_change,
@@ -264,10 +266,16 @@ def _heads(grid: Grid) -> tuple[str, ...]:
 def lay_out(
     columns: tuple[str, ...], rows: Sequence[Row], notes: Iterable[str], *, words: int
 ) -> Table:
-    """A table whose first columns are words; what repeats the row above is left empty."""
+    """A table whose first columns are words; what repeats the row above is left empty.
+
+    Rows without any number are left out, and a note says how many.
+    """
     shown = []
     before: tuple[str, ...] = ()
-    for row in rows:
+    known = [row for row in rows if any(cell != MISSING for cell in row.cells[words:])]
+    missing = len(rows) - len(known)
+    notes = [*notes, *([f"left out without a number: {counted(missing, 'row')}"] * (missing > 0))]
+    for row in known:
         head = row.cells[: words - 1]
         same = next((i for i in range(len(head)) if head[: i + 1] != before[: i + 1]), len(head))
         shown.append(replace(row, cells=("",) * same + row.cells[same:]))

@@ -50,6 +50,19 @@ class Page(HTMLParser):
             self.text += data
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_report_of_failures_advises_nothing_that_runs_nothing(
+    study: Study, make_trial: MakeTrial, epochs: int
+) -> None:
+    trials = tuple(make_trial(n, epochs=epochs, status="failed", reason="no") for n in range(3))
+    failed = replace(study, trials=trials, evaluations=(), dimensions=(), task_gradients=())
+    text = Page(render_report(failed)).text
+    assert "taskgroup runs show" in text
+    for useless in ("--resume", "taskgroup evaluate", "taskgroup confirm"):
+        assert useless not in text
+    assert ("--fix KEY=VALUE" in text) == (epochs == 0)
+
+
 def test_the_report_is_one_file_that_needs_nothing_else(study: Study, panels: list[Panel]) -> None:
     html = render_report(study, panels)
     page = Page(html)

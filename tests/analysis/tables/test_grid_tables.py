@@ -357,6 +357,18 @@ def test_one_image_and_one_trial_are_no_plural(build: Build) -> None:
         assert any(f"suite quick on {images} of the test split" in note for note in notes)
 
 
+def test_rows_of_dashes_alone_are_left_out_and_counted(build: Build) -> None:
+    trials = grid_trials()
+    known = [row for t in trials for row in rows(t)]
+    bounds = [replace(row, is_bound=row.condition == "apgd") for row in known]
+    for make in (attacks_table, vulnerability_table):
+        whole = make(open_grid([build(trials, known)])).table
+        table = make(open_grid([build(trials, bounds)])).table
+        assert len(table.rows) == len(whole.rows) - 1
+        assert "left out without a number: one row" in table.notes
+        assert not any("left out without a number" in note for note in whole.notes)
+
+
 def test_report_has_the_tables_of_a_grid_alone(build: Build) -> None:
     trials = grid_trials()
     evaluated = build(trials, [row for t in trials for row in rows(t)])
@@ -374,6 +386,12 @@ def test_mistakes_say_what_to_run(build: Build) -> None:
     failed = [replace(t, status="failed", reason="no data") for t in grid_trials()]
     with pytest.raises(DataError, match=r"every one failed, trial 0 because: no data; read all"):
         open_grid([build(failed)])
+    unmeasured = [replace(trial, epochs=()) for trial in failed]
+    for trials, is_repairable in ((failed, False), (unmeasured, True)):
+        with pytest.raises(DataError, match="every one failed") as caught:
+            open_grid([build(trials)])
+        assert ("; repair it with: taskgroup search --run " in str(caught.value)) == is_repairable
+        assert "--resume" not in str(caught.value)
     with pytest.raises(DataError, match="found none; run: taskgroup evaluate all --run"):
         attacks_table(open_grid([build(grid_trials())], "test"))
     alone = [t for t in grid_trials() if not t.auxiliary_tasks]
