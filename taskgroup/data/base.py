@@ -86,7 +86,7 @@ class DatasetConfig(Config):
     """Samples of the split that only the confirm stage sees."""
     test: Count | None = None
     """Samples of the split that only ``evaluate`` sees."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of generated samples and of splits that have to be cut."""
     download: bool = False
     """Fetch the files into ``root`` where the data set allows it."""
@@ -98,6 +98,26 @@ class DatasetConfig(Config):
             DataError: The files are missing or not in the expected layout.
         """
         raise NotImplementedError
+
+    def sample_size(self) -> tuple[int, int] | None:
+        """Height and width of every sample; None where only an opened split tells."""
+        return None if self.image_size is None else (self.image_size, self.image_size)
+
+    def count(self, split: Split) -> int | None:
+        """Number of samples of a split; None where only an opened one tells.
+
+        Raises:
+            DataError: The files are missing, foreign, or damaged.
+        """
+        found: int | None = getattr(self, split)
+        return found
+
+    def check_split(self, split: Split, tasks: Sequence[str]) -> None:
+        """Check that a split has samples, and files for ``tasks``; nothing is decoded.
+
+        Raises:
+            DataError: It has none, or files are missing.
+        """
 
     def open(self, split: Split, tasks: Sequence[str]) -> VisionDataset:
         """Open one split with targets for ``tasks``.

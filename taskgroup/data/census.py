@@ -36,9 +36,9 @@ def split_counts(config: DatasetConfig, task: str) -> tuple[SplitCount, ...]:
         DataError: The files are missing, foreign, or damaged.
     """
     if not isinstance(config, ReaderConfig):
-        return tuple(SplitCount(split, getattr(config, split)) for split in _ORDER)
-    sizes, classes = config.split_sizes(), config.class_counts(task)
-    return tuple(SplitCount(split, sizes[split], classes[split]) for split in _ORDER)
+        return tuple(SplitCount(split, config.count(split)) for split in _ORDER)
+    classes = config.class_counts(task)
+    return tuple(SplitCount(split, config.count(split), classes[split]) for split in _ORDER)
 
 
 def census_text(counts: Sequence[SplitCount]) -> str:

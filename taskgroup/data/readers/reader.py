@@ -4,7 +4,7 @@ A reader names its layout and writes one method, ``read``, that lists what a fol
 are decoded when a batch first needs them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +43,8 @@ class Contents:
         groups: Group of each sample that must stay in one split, or None.
         numbers: Maps of numbers ``(P, C, H, W)`` float32 by task, NaN where invalid; a label-free
             task that is among them is not computed from the picture.
+        files: The files of a picture's target by task, where they may be missing.
+        optional: Those tasks of ``files`` of which single files may be missing, but not all.
     """
 
     published: Mapping[Split, Sequence[str]]
@@ -52,6 +54,8 @@ class Contents:
     class_names: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, str] | None = None
     numbers: Mapping[str, LazyRows[np.float32]] = field(default_factory=dict)
+    files: Mapping[str, Callable[[int], Sequence[Path]]] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
 
 class ReaderConfig(DatasetConfig):
@@ -120,9 +124,14 @@ class ReaderConfig(DatasetConfig):
         """Which samples make each split, how it came about, and a digest to record."""
         return _opened(self).parts
 
-    def split_sizes(self) -> dict[Split, int]:
-        """Number of images of each split."""
-        return {split: len(part.positions) for split, part in self.split_parts().items()}
+    def count(self, split: Split) -> int:
+        """Number of images of a split."""
+        return len(self.split_parts()[split].positions)
+
+    def sample_size(self) -> Size:
+        """Height and width of every sample."""
+        _, height, width = _opened(self).contents.images.shape
+        return height, width
 
     def class_counts(self, task: str) -> dict[Split, dict[str, int]]:
         """Images of each class by split; empty for a task without one class per image."""
@@ -155,14 +164,25 @@ class ReaderConfig(DatasetConfig):
             DataError: The files are missing, foreign, or damaged.
         """
         check_tasks(self, tasks)
+        self.check_split(split, ())
         opened = _opened(self)
-        part = opened.parts[split]
-        if not len(part.positions):
+        return PictureDataset(opened.contents, opened.parts[split].positions, tuple(tasks))
+
+    def check_split(self, split: Split, tasks: Sequence[str]) -> None:
+        """Check that a split has samples, and files for ``tasks``; nothing is decoded.
+
+        Raises:
+            DataError: It has none, or files are missing.
+        """
+        opened = _opened(self)
+        positions = opened.parts[split].positions
+        if not len(positions):
             raise DataError(
                 f"split {split} of data set {self.name!r} must be published or cut from train, but "
                 f"every {self.group} of train is in another split too; add files for it"
             )
-        return PictureDataset(opened.contents, part.positions, tuple(tasks))
+        for task in tasks:
+            _check_files(opened.contents, positions, task=task, split=split)
 
 
 class PictureDataset(VisionDataset):
@@ -242,7 +262,8 @@ class DecodedContents:
         maps = {task: rows.all_rows() for task, rows in contents.maps.items()}
         numbers = {task: rows.all_rows() for task, rows in contents.numbers.items()}
         none = LazyRows.decoded(np.empty((0, 1, 1, 1), np.uint8))
-        return cls(replace(contents, images=none, maps={}, numbers={}), images, maps, numbers)
+        kept = replace(contents, images=none, maps={}, numbers={}, files={})
+        return cls(kept, images, maps, numbers)
 
     def restored(self) -> Contents:
         """The contents with pixels; the arrays are shared, not copied."""
@@ -263,6 +284,23 @@ def has_adopted(config: ReaderConfig) -> bool:
 def adopt(config: ReaderConfig, decoded: DecodedContents) -> None:
     """Make this process read a data set from decoded contents instead of files."""
     _ADOPTED[config] = decoded.restored()
+
+
+def _check_files(
+    contents: Contents, positions: NDArray[np.int64], *, task: str, split: Split
+) -> None:
+    """Raise DataError where a split lacks targets of a task that single files hold."""
+    if task not in contents.files:
+        return
+    wanted = [path for position in positions.tolist() for path in contents.files[task](position)]
+    missing = [path for path in wanted if not path.is_file()]
+    if not missing or (task in contents.optional and len(missing) < len(wanted)):
+        return
+    how_many = "some" if task in contents.optional else "every"
+    raise DataError(
+        f"split {split} must have a file of {task} for {how_many} picture, but {missing[0]} is "
+        f"missing (and {len(missing) - 1} more); complete the folder or leave the task out"
+    )
 
 
 @dataclass(frozen=True)

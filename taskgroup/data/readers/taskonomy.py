@@ -1,7 +1,7 @@
 """Taskonomy (Zamir et al. 2018): views of buildings with labels for eleven tasks."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -138,6 +138,10 @@ class TaskonomyConfig(ReaderConfig):
             return read_picture(views[row].file("rgb"), size, resize=resize)
 
         has_labels = any(is_folder(folder / domain) for domain in SEGMENTATION)
+        present = _present(folder, encodings(self.depth_unit))
+        files = {task: _files(views, encoding) for task, encoding in present.items()}
+        if has_labels:
+            files["segmentation"] = lambda row: [views[row].labels]
         return Contents(
             published={split: [_name(v) for v in found] for split, found in published.items()},
             images=LazyRows(len(views), (3, *size), read_image),
@@ -147,8 +151,10 @@ class TaskonomyConfig(ReaderConfig):
             groups={_name(view): view.place for view in views},
             numbers={
                 task: _rows(views, encoding, size, resize=resize)
-                for task, encoding in _present(folder, encodings(self.depth_unit)).items()
+                for task, encoding in present.items()
             },
+            files=files,
+            optional=frozenset({"segmentation"}),
         )
 
     def _split(self, views: Sequence[View]) -> dict[Split, list[View]]:
@@ -217,6 +223,12 @@ def _label_rows(views: Sequence[View], size: Size) -> LazyRows[np.uint8]:
         return unlabelled(size)
 
     return LazyRows(len(views), size, read)
+
+
+def _files(views: Sequence[View], encoding: Encoding) -> Callable[[int], Sequence[Path]]:
+    """The files of a task's target by the row of its picture."""
+    domains = (encoding.domain, *([GEOMETRY] if encoding.mask == "geometry" else []))
+    return lambda row: [views[row].file(domain) for domain in domains]
 
 
 def _rows(

@@ -58,8 +58,6 @@ class SceneConfig(DatasetConfig):
     """Samples of the split that only the confirm stage sees; None means 256."""
     test: Scenes | None = 256
     """Samples of the split that only ``evaluate`` sees; None means 256."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of the scenes; every seed and split has scenes of its own."""
 
     @field_validator("root")
     @classmethod
@@ -76,6 +74,11 @@ class SceneConfig(DatasetConfig):
         if download:
             raise ValueError("download must be left out for scenes: they are rendered, got true")
         return download
+
+    def sample_size(self) -> tuple[int, int]:
+        """Height and width of every scene."""
+        size = DEFAULT_SIZE if self.image_size is None else self.image_size
+        return size, size
 
     def count(self, split: Split) -> int:
         """Number of samples of a split."""
@@ -99,6 +102,6 @@ class SceneConfig(DatasetConfig):
             ResourceError: The cache folder is full or cannot be written.
         """
         check_tasks(self, tasks)
-        size = DEFAULT_SIZE if self.image_size is None else self.image_size
+        size, _ = self.sample_size()
         request = SceneRequest(self.seed, split, size, self.count(split))
         return SceneDataset(open_stored(request), request.count, tuple(tasks))

@@ -92,6 +92,9 @@ def test_two_cities_leave_a_split_empty_and_it_says_so(folder: Path) -> None:
     assert len(config.open("train", ())) > 0
     with pytest.raises(DataError, match=r"split validation .* every city .* add files for it"):
         config.open("validation", ())
+    with pytest.raises(DataError, match=r"split validation .* every city .* add files for it"):
+        config.check_split("validation", ())
+    assert [config.count(split) > 0 for split in SPLITS] == [True, False, True, True]
 
 
 def test_without_disparity_there_is_no_depth(folder: Path) -> None:

@@ -109,6 +109,23 @@ def test_classes_are_numbered_from_zero_and_unlabelled_is_invalid(folder: Path) 
     assert np.array_equal(values, np.where(labels > 0, labels - 1, 255))
 
 
+def test_missing_files_of_a_task_are_found_without_decoding(folder: Path) -> None:
+    config = section(folder)
+    for split in SPLITS:
+        config.check_split(split, sorted(TASKS))
+    lost = sorted((folder / "depth_zbuffer").rglob("point_1200_view_0_*.png"))[0]
+    lost.unlink()
+    for path in (folder / "segment_semantic").rglob("*.png"):
+        if int(path.name.split("_")[1]) >= 1200:
+            path.unlink()
+    config.check_split("train", sorted(TASKS))
+    config.check_split("test", ["normals"])
+    with pytest.raises(DataError, match=rf"test must have a file of depth .* {lost} is missing"):
+        config.check_split("test", ["depth"])
+    with pytest.raises(DataError, match="test must have a file of segmentation for some picture"):
+        config.check_split("test", ["segmentation"])
+
+
 def test_depth_in_metres(folder: Path) -> None:
     dataset = section(folder, depth_unit="metres").open("test", ("depth",))
     values, valid = of_beach(dataset, folder, "depth")
