@@ -235,6 +235,16 @@ class RunDirectory:
         """
         write_records(self.storage, trial_file(result.number), TrialResult, [result])
 
+    def drop_trial(self, number: int) -> None:
+        """Forget a trial that runs anew: its record and its checkpoints.
+
+        Raises:
+            ResourceError: The place is not ours to write.
+        """
+        self.storage.delete(trial_file(number))
+        self.storage.delete(self.checkpoint_name(number))
+        self.drop_best(number)
+
     def trials_table(self) -> pa.Table:
         """Every trial, one row each, by number, with every column that any file has.
 

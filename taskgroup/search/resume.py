@@ -1,6 +1,6 @@
 """Whether a search begins a run or resumes one, whose space it must share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,11 +9,13 @@ from typing import Any
 
 from taskgroup.config import parse, parse_number, parse_yaml
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.records import TrialResult
 from taskgroup.results.run_directory import SPACE_FILE, RunDirectory, trial_file
 from taskgroup.search.space.distributions import DISTRIBUTIONS
 from taskgroup.search.space.search_space import SearchSpace, load_space, read_space
 from taskgroup.search.space.study_config import StudyConfig
 from taskgroup.training.config import TrialConfig
+from taskgroup.wording import counted
 
 CHANGEABLE = (
     "description",
@@ -26,7 +28,11 @@ CHANGEABLE = (
     "search.proxy.top",
     "search.confirm",
 )
-"""Keys that may differ in a resumed run: they change how long or where, not what is compared."""
+"""Keys that may differ in a resumed run: they change how long or where, not what is compared.
+
+Any other may as long as no epoch of any trial was measured, since then there is nothing to compare:
+a run that a wrong value made can be repaired.
+"""
 NOTE = "# changed "
 """Begins the comment lines of ``space.yaml`` that tell what was changed and when."""
 _UNSET = "not set"
@@ -43,20 +49,48 @@ class SearchTarget:
         space: The space, as it holds from now on.
         directory: The run directory to resume; None asks for a new one.
         changes: What differs from the space in it, by key, old and new value; all allowed.
+        dropped: Trials that ended no epoch of the space before, which run anew.
     """
 
     space: SearchSpace
     directory: RunDirectory | None = None
     changes: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+    dropped: tuple[TrialResult, ...] = ()
+
+    def lines(self) -> list[str]:
+        """What a reader may not expect of the change, one line each."""
+        if self.directory is None or not self.changes:
+            return []
+        trials, stage = self.space.search.trials, self.space.first_stage
+        records = [] if self.dropped else self.directory.trials()
+        ended = sum((r.stage, r.status != "interrupted") == (stage, True) for r in records)
+        if trials is not None and trials < ended:
+            return [
+                f"search.trials is {trials} now, but {ended} trials have ended; they stay in the "
+                "run, and no other one begins"
+            ]
+        return [self._dropped_line()] if self.dropped else []
+
+    def _dropped_line(self) -> str:
+        reasons = [record.reason for record in self.dropped if record.status == "failed"]
+        why = f" (the first: {reasons[0]})" if reasons else ""
+        return (
+            f"nothing was measured before the change, so {counted(len(self.dropped), 'trial')} "
+            f"without an epoch will run anew{why}"
+        )
 
     def write_changes(self) -> None:
         """Note what changed in the run's ``space.yaml``, which holds the new space from then on.
+
+        Records of trials that are dropped are removed first.
 
         Raises:
             ResourceError: The disk is full or not writable.
         """
         if self.directory is None or not self.changes:
             return
+        for record in self.dropped:
+            self.directory.drop_trial(record.number)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         old = self.directory.space_text().splitlines()
         notes = [line for line in old if line.startswith(NOTE)]
@@ -64,6 +98,7 @@ class SearchTarget:
             f"{NOTE}{now}: {key} from {_shown(before)} to {_shown(after)}"
             for key, (before, after) in self.changes.items()
         ]
+        notes += [f"{NOTE}{now}: {self._dropped_line()}"] if self.dropped else []
         text = [line for line in self.space.text.splitlines() if not line.startswith(NOTE)]
         lines = "\n".join([*text, *notes]) + "\n"
         self.directory.storage.write(SPACE_FILE, lines.encode("utf-8"))
@@ -114,18 +149,34 @@ def _existing(run: str | Path | None) -> RunDirectory | None:
 
 def _resumed(directory: RunDirectory, space: Space | None, fixes: tuple[str, ...]) -> SearchTarget:
     text, source = directory.space_text(), directory.place_of(SPACE_FILE)
-    kept = _kept_defaults(directory)
-    own = read_space(parse_yaml(text, source=source), fixes=kept, source=source, text=text)
-    fixes = (*(fix for fix in kept if not _names_key(fixes, fix)), *fixes)
+    values, kept = parse_yaml(text, source=source), _kept_defaults(directory)
+    records = directory.trials()
+    is_measured = any(record.epochs for record in records)
+    asked = (*(fix for fix in kept if not _names_key(fixes, fix)), *fixes)
+    try:
+        own = read_space(values, fixes=kept, source=source, text=text)
+    except ConfigError:
+        if is_measured or (space is None and not fixes):
+            raise
+        own = None
     if space is not None:
-        wanted = load_space(space, fixes=fixes)
+        wanted = load_space(space, fixes=asked)
     else:
-        values = parse_yaml(text, source=source)
-        wanted = read_space(values, fixes=fixes, source=source, text=text)
-    changes = space_changes(own, wanted)
+        wanted = read_space(values, fixes=asked, source=source, text=text)
+    if own is None:
+        changes = _differences(dict(_leaves(values, "")), _given(wanted))
+    else:
+        changes = space_changes(own, wanted)
+    if not is_measured and any(not _is_changeable(key) for key in changes):
+        return SearchTarget(wanted, directory, changes, dropped=tuple(records))
     _check_changes(directory, changes)
-    _check_configurations(directory)
-    return SearchTarget(wanted if changes else own, directory, changes)
+    _check_configurations(directory, records)
+    return SearchTarget(wanted if changes else own or wanted, directory, changes)
+
+
+def _given(space: SearchSpace) -> dict[str, object]:
+    """The keys of a space as they were written."""
+    return dict(_leaves(parse_yaml(space.text, source="the space"), ""))
 
 
 def _kept_defaults(directory: RunDirectory) -> tuple[str, ...]:
@@ -152,7 +203,13 @@ def space_changes(before: SearchSpace, after: SearchSpace) -> dict[str, tuple[ob
         >>> space_changes(read_space(one, source=""), read_space(two, source=""))
         {'search.trials': (4, 8)}
     """
-    old, new = _settings(before), _settings(after)
+    return _differences(_settings(before), _settings(after))
+
+
+def _differences(
+    old: Mapping[str, object], new: Mapping[str, object]
+) -> dict[str, tuple[object, object]]:
+    """Keys with other values, with both."""
     return {
         key: (old.get(key, _UNSET), new.get(key, _UNSET))
         for key in (*old, *(key for key in new if key not in old))
@@ -160,12 +217,12 @@ def space_changes(before: SearchSpace, after: SearchSpace) -> dict[str, tuple[ob
     }
 
 
+def _is_changeable(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
+
+
 def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, object]]) -> None:
-    refused = {
-        key: values
-        for key, values in changes.items()
-        if not any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE)
-    }
+    refused = {key: values for key, values in changes.items() if not _is_changeable(key)}
     if refused:
         listed = "; ".join(
             f"{key} was {_shown(old)} and is now {_shown(new)}"
@@ -178,9 +235,9 @@ def _check_changes(directory: RunDirectory, changes: Mapping[str, tuple[object, 
         )
 
 
-def _check_configurations(directory: RunDirectory) -> None:
+def _check_configurations(directory: RunDirectory, records: Sequence[TrialResult]) -> None:
     """Refuse records that a study cannot learn from, before anything is started for it."""
-    for record in directory.trials():
+    for record in records:
         try:
             parse(TrialConfig, record.config)
         except ConfigError as error:

@@ -11,6 +11,7 @@ from taskgroup.cluster.dashboard import shown_in_dashboard
 from taskgroup.cluster.resources import available_cpus, available_gpus, available_nodes
 from taskgroup.errors import DataError, StorageError
 from taskgroup.evaluation.progress_bar import progress_bar
+from taskgroup.evaluation.subjects import no_finished_trial
 from taskgroup.results.run_directory import DEFAULT_PARENT, RunDirectory
 from taskgroup.search.answer.live_table import Show, shown
 from taskgroup.search.answer.progress import Progress
@@ -21,7 +22,6 @@ from taskgroup.search.engine.tune import check_resources, run_study
 from taskgroup.search.loading import read_study
 from taskgroup.search.plan.confirm import score_confirmations
 from taskgroup.search.plan.gradients import check_answer
-from taskgroup.search.plan.grid import check_grid
 from taskgroup.search.plan.preflight import check_names, robust_objective, told_lines
 from taskgroup.search.plan.sources import fail_unless_finite
 from taskgroup.search.resume import find_target
@@ -80,15 +80,14 @@ def search(
     target = find_target(space, fixes=fixes, run=run, resume=resume)
     checked = target.space
     check_names(checked)
-    if checked.search.sampler == "grid":
-        check_grid(checked)
     check_loggers(checked)
     with connected(address), shown_in_dashboard(dashboard):
         check_resources(checked)
         directory = target.directory or _new_directory(checked, run, runs)
         with directory.lock():
+            told = target.lines()
             target.write_changes()
-            _tell(checked, tell)
+            _tell([*told, *told_lines(checked)], tell)
             try:
                 result = _run(checked, directory, train, show)
             except KeyboardInterrupt:
@@ -116,10 +115,10 @@ def _ended_early(directory: RunDirectory, error: StorageError) -> StorageError:
     return StorageError(f"{error}, then resume with: {_again(directory)}")
 
 
-def _tell(space: SearchSpace, tell: Callable[[str], None] | None) -> None:
-    """Say what is about to be trained on, if anybody listens."""
+def _tell(lines: Sequence[str], tell: Callable[[str], None] | None) -> None:
+    """Say what is about to happen, if anybody listens."""
     if tell is not None:
-        for line in told_lines(space):
+        for line in lines:
             tell(line)
 
 
@@ -153,9 +152,12 @@ def confirm(
 
     Raises:
         ConfigError: A number is wrong, or another search is in the run directory.
-        DataError: There is no such run, or it is damaged.
+        DataError: There is no such run, it is damaged, or every trial of it failed.
         ResourceError: A trial does not fit the machine, or the run directory cannot be written.
     """
+    study = Study.read(RunDirectory.open(run))
+    if study.has_only_failures:
+        raise no_finished_trial(study)
     asked = {"top": top, "seeds": seeds, "epochs": epochs, "suite": suite, "images": images}
     fixes = [f"search.confirm.{key}={value}" for key, value in asked.items() if value is not None]
     space = find_target(None, resume=run).space

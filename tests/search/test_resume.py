@@ -9,9 +9,11 @@ import pytest
 
 from taskgroup.config import parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
 from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.resume import find_target, space_changes
+from taskgroup.search.run import confirm
 from taskgroup.search.space.search_space import SearchSpace, load_space
 
 
@@ -56,6 +58,79 @@ def test_a_run_that_an_older_release_began_keeps_its_rungs(
             assert target.changes == {}
 
 
+def measured(values: dict[str, Any], **changes: Any) -> TrialResult:
+    """A trial that ended an epoch."""
+    trial = plan_baselines(load_space(values))[0]
+    return replace(trial, epochs=(EpochRow(1, {}, 1.0, 1),), **changes)
+
+
+def test_a_run_of_which_nothing_was_measured_can_be_repaired(
+    values: dict[str, Any], run: RunDirectory
+) -> None:
+    first, second, _ = plan_baselines(load_space(values))[:3]
+    run.write_trial(replace(first, status="failed", reason="no such thing"))
+    run.write_trial(second)
+    fixes = ["training.epochs=6"]
+    for arguments in ({"resume": run.path}, {"run": run.path}):
+        target = find_target(None, fixes=fixes, **arguments)  # type: ignore[arg-type]
+        assert [trial.number for trial in target.dropped] == [0, 1]
+    assert target.lines() == [
+        "nothing was measured before the change, so 2 trials without an epoch will run anew "
+        "(the first: no such thing)"
+    ]
+    assert len(run.trials()) == 2, "nothing is removed before the lock"
+    target.write_changes()
+    assert run.trials() == []
+    assert ": training.epochs from 4 to 6\n" in run.space_text()
+    assert "will run anew (the first: no such thing)\n" in run.space_text()
+    assert find_target(None, resume=run.path).space.planned_epochs == 6
+
+
+def test_a_space_that_this_release_refuses_can_be_repaired(
+    values: dict[str, Any], run: RunDirectory
+) -> None:
+    bad = {**values, "seed": -1}
+    run.storage.write("space.yaml", to_yaml(bad).encode())
+    refused = "seed must be at least 0, got -1"
+    with pytest.raises(ConfigError, match=refused):
+        find_target(None, resume=run.path)
+    with pytest.raises(ConfigError, match=refused):
+        find_target(None, resume=run.path, fixes=["search.trials=3"])
+    target = find_target(None, resume=run.path, fixes=["seed=5"])
+    assert target.changes == {"seed": (-1, 5)}
+    target.write_changes()
+    assert find_target(None, resume=run.path).space.example().seed == 5
+    run.storage.write("space.yaml", to_yaml(bad).encode())
+    assert find_target(values, run=run.path).changes == {"seed": (-1, "not set")}
+    run.write_trial(measured(values))
+    with pytest.raises(ConfigError, match=refused):
+        find_target(None, resume=run.path, fixes=["seed=5"])
+
+
+def test_nothing_is_confirmed_where_every_trial_failed(
+    values: dict[str, Any], run: RunDirectory
+) -> None:
+    run.write_trial(measured(values, status="failed", reason="out of memory"))
+    message = r"found none among 1; every one failed, trial 0 because: out of memory; read all"
+    with pytest.raises(DataError, match=message) as refused:
+        confirm(run.path)
+    assert "--resume" not in str(refused.value)
+
+
+def test_fewer_trials_than_have_run_is_said(values: dict[str, Any], run: RunDirectory) -> None:
+    for number in range(5):
+        run.write_trial(measured(values, number=number, status="complete", reason=None))
+    run.write_trial(measured(values, number=5))
+    for trials in (8, 5, 12):
+        fixes = [f"search.trials={trials}"]
+        assert find_target(None, resume=run.path, fixes=fixes).lines() == []
+    (line,) = find_target(None, resume=run.path, fixes=["search.trials=4"]).lines()
+    assert line == (
+        "search.trials is 4 now, but 5 trials have ended; they stay in the run, and no other one "
+        "begins"
+    )
+
+
 def test_run_to_resume_must_exist_and_be_named_once(
     values: dict[str, Any], run: RunDirectory, tmp_path: Path
 ) -> None:
@@ -82,6 +157,7 @@ def test_run_to_resume_must_exist_and_be_named_once(
 def test_changed_space_is_refused_key_by_key(
     run: RunDirectory, values: dict[str, Any], fixes: list[str], message: str
 ) -> None:
+    run.write_trial(measured(values))
     with pytest.raises(ConfigError, match=message) as refused:
         find_target(None, resume=run.path, fixes=fixes)
     assert "use --resume alone" in str(refused.value)

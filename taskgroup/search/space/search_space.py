@@ -10,6 +10,7 @@ from typing import Any
 from taskgroup.cluster.placement import ResourcesConfig
 from taskgroup.config import flat, parse, parse_yaml, to_yaml
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.results.records import Stage
 from taskgroup.search.space.distributions import Choice, Distribution, Subset, leaves, read_tree
 from taskgroup.search.space.find import find_space
 from taskgroup.search.space.fixes import apply_fixes, with_value
@@ -84,6 +85,11 @@ class SearchSpace:
     def max_clean_drop(self) -> float | None:
         """How much of the clean score a winner may give up; None without a constraint."""
         return None if self.constraint is None else self.constraint.clean_drop
+
+    @property
+    def first_stage(self) -> Stage:
+        """The stage whose trials ``search.trials`` counts."""
+        return "search" if self.search.proxy is None else "proxy"
 
     def example(self) -> TrialConfig:
         """A trial with every candidate, each distribution at its first extreme."""
