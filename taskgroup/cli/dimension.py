@@ -67,7 +67,9 @@ def dimension(
     repeats: Annotated[
         int, typer.Option(min=1, help="Random draws of outputs per image, and of task sets.")
     ] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of draws, attacks and intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of draws, attacks and intervals.")
+    ] = 0,
     seed_compatible: Annotated[
         bool,
         typer.Option(

@@ -3,16 +3,24 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from taskgroup.attacks.compatibility import check_fit, check_norm, check_seed_compatible
 from taskgroup.data.base import check_tasks
-from taskgroup.errors import ConfigError
+from taskgroup.errors import ConfigError, TaskgroupError
 from taskgroup.evaluation.objective.network import fixed_network
 from taskgroup.evaluation.objective.task_objective import predicted_by, resolve_attacked
+from taskgroup.models.base import ModelConfig
+from taskgroup.models.build import build_model
 from taskgroup.tasks.base import Task, build_task
 from taskgroup.tasks.options import with_options
 from taskgroup.training.config import TrialConfig
+from taskgroup.training.memory import machine_memory
+from taskgroup.wording import format_bytes
+
+Size = tuple[int, int]
+NARROW = 64
+"""Channels of the network that stands in for a wider one where weights are counted."""
 
 
 def build_tasks(config: TrialConfig) -> tuple[Task, ...]:
@@ -67,7 +75,7 @@ def _check_trades(config: TrialConfig, main_task: Task) -> None:
         )
 
 
-def check_crop(crop_size: int | None, size: tuple[int, int]) -> None:
+def check_crop(crop_size: int | None, size: Size) -> None:
     """Check that a square of ``crop_size`` pixels can be cut from images of ``size`` ``(H, W)``.
 
     Raises:
@@ -81,7 +89,7 @@ def check_crop(crop_size: int | None, size: tuple[int, int]) -> None:
 
 
 @torch.no_grad()
-def check_outputs(model: nn.Module, tasks: Sequence[Task], size: tuple[int, int]) -> None:
+def check_outputs(model: nn.Module, tasks: Sequence[Task], size: Size) -> None:
     """Check that every head predicts what its task takes, for images of ``size`` ``(H, W)``.
 
     Raises:
@@ -98,3 +106,75 @@ def check_outputs(model: nn.Module, tasks: Sequence[Task], size: tuple[int, int]
                 f"the head of {task.name!r} must predict shape {expected} for images of size "
                 f"{size}, got {found}; choose another model.backbone or dataset.image_size"
             )
+
+
+def check_network(
+    config: ModelConfig, tasks: Sequence[Task], size: Size, *, cut: Size, batch: int
+) -> None:
+    """Try an untrained network once on two images, forward and backward, as a training would.
+
+    Args:
+        config: The ``model:`` section; published weights are not fetched for it.
+        tasks: The task set.
+        size: Height and width of the images that are scored.
+        cut: Height and width of what is trained on.
+        batch: Images of the smallest batch, 1 or more.
+
+    Raises:
+        ConfigError: The network cannot be built, its weights do not fit this machine, it cannot
+            take such images or such a batch, or a head predicts another shape than its task's.
+    """
+    config = config.model_copy(update={"pretrained": False})
+    _check_weights(config, tasks)
+    images = min(batch, 2)  # two are as good as many: batch norm asks for more than one value
+    try:
+        with torch.random.fork_rng(devices=[]):
+            _rehearse(config, tasks, size, cut=cut, batch=images)
+    except TaskgroupError:
+        raise
+    except Exception as error:  # whatever a network raises, in every trial alike
+        advice = "training.batch_size" if batch == 1 else "dataset.image_size"
+        how = "in a batch of one image" if batch == 1 else "in batches"
+        raise ConfigError(
+            f"model.backbone {config.backbone} must be able to train on images of {cut[0]} x "
+            f"{cut[1]} pixels {how}, but it raises {_described(error)}; choose another "
+            f"model.backbone or {advice}"
+        ) from None
+
+
+def _rehearse(
+    config: ModelConfig, tasks: Sequence[Task], size: Size, *, cut: Size, batch: int
+) -> None:
+    """One pass in training mode with the gradient of the images, then one in evaluation mode."""
+    model = build_model(config, tasks, seed=0)
+    images = torch.rand(batch, 3, *cut, requires_grad=True)
+    outputs = model(images, [task.name for task in tasks]).values()
+    values = [one for one in outputs if isinstance(one, Tensor) and one.requires_grad]
+    if values:
+        torch.autograd.grad([one.sum() for one in values], images, allow_unused=True)
+    check_outputs(model, tasks, size)
+
+
+def _check_weights(config: ModelConfig, tasks: Sequence[Task]) -> None:
+    """Estimate from a narrow network, whose weights grow as the square of a width at most."""
+    widest = max(config.width or 0, config.decoder_width)
+    if widest <= NARROW:
+        return
+    narrow = {
+        "width": None if config.width is None else min(config.width, NARROW),
+        "decoder_width": min(config.decoder_width, NARROW),
+    }
+    model = build_model(config.model_copy(update=narrow), tasks, seed=0)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    needed, memory = int(weights * (widest / NARROW) ** 2), machine_memory()
+    if needed > memory:
+        raise ConfigError(
+            f"the network's weights must fit in memory, {format_bytes(memory)} on this machine, "
+            f"but take about {format_bytes(needed)}; lower model.width or model.decoder_width"
+        )
+
+
+def _described(error: Exception) -> str:
+    """An error as one line: its kind, and what it says if it says anything."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

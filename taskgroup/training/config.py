@@ -30,7 +30,7 @@ class AdversaryConfig(AttackBudget):
     """Share of each batch that stays clean."""
     epsilon: Annotated[Fraction255, Field(ge=0)] = 4 / 255
     """Radius of the ball, for pixels in [0, 1]."""
-    steps: Annotated[int, Field(ge=1)] = 3
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 3
     """Gradient steps."""
     keep: Literal["best", "last"] = "last"
     """Iterate trained on: the last one (Madry et al. 2018) or the worst for the network."""
@@ -140,7 +140,7 @@ class TrialConfig(Config):
     """Optimisation."""
     validation: ValidationConfig = ValidationConfig()
     """Attack behind the robust score."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of weights, sample order and attacks."""
 
     @property

@@ -1,5 +1,6 @@
-"""Peak memory of an epoch."""
+"""Peak memory of an epoch, and how much a machine has."""
 
+import os
 import resource
 import sys
 
@@ -18,3 +19,8 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

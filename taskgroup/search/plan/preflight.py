@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from taskgroup.config import parse
+from taskgroup.data.base import Split
 from taskgroup.data.census import census_text, census_warning, split_counts
 from taskgroup.errors import ConfigError
 from taskgroup.evaluation.suites.strong import strong_conditions
@@ -13,6 +15,8 @@ from taskgroup.search.plan.baselines import plan_baselines
 from taskgroup.search.plan.confirm import confirm_config
 from taskgroup.search.plan.first_points import draw_first_points
 from taskgroup.search.plan.futile import futile_lines
+from taskgroup.search.plan.grid import grid_points
+from taskgroup.search.plan.networks import check_networks
 from taskgroup.search.plan.proxy import proxy_space
 from taskgroup.search.space.search_space import SearchSpace
 from taskgroup.study.objectives import StudyObjective
@@ -21,14 +25,16 @@ from taskgroup.tasks.base import Task, build_task
 from taskgroup.training.checks import build_tasks
 from taskgroup.training.config import TrialConfig
 from taskgroup.training.steps.base import check_step
+from taskgroup.wording import counted
 
 
 def check_names(space: SearchSpace) -> None:
-    """Check the names in a space against its data set, the tasks and the models.
+    """Check a space against its data set, the tasks, the models and the sampler.
 
     Raises:
-        ConfigError: A task, metric, backbone or decoder does not exist, or does not fit.
-        DataError: The data set's files are missing or foreign.
+        ConfigError: A task, metric, backbone or decoder does not exist, or does not fit; a network
+            cannot take the images; or the sampler cannot take the space.
+        DataError: The data set's files are missing or foreign, or a split has none.
     """
     for config in space.examples():
         build_tasks(config)
@@ -39,6 +45,10 @@ def check_names(space: SearchSpace) -> None:
     _check_stages(space)
     _check_split(space)
     _check_objectives(space)
+    _check_splits(space)
+    check_networks(space)
+    if space.search.sampler == "grid":
+        _ = grid_points(space)
 
 
 def told_lines(space: SearchSpace) -> list[str]:
@@ -47,7 +57,21 @@ def told_lines(space: SearchSpace) -> list[str]:
     Raises:
         DataError: The data set's files are missing or foreign.
     """
-    return [*_census_lines(space), *futile_lines(space)]
+    return [*_grid_lines(space), *_census_lines(space), *futile_lines(space)]
+
+
+def _grid_lines(space: SearchSpace) -> list[str]:
+    """How many trials a grid has, and whether ``search.trials`` stops it before the last."""
+    trials = space.search.trials
+    if space.search.sampler != "grid":
+        return []
+    unlimited = replace(space, search=space.search.model_copy(update={"trials": None}))
+    baselines = (parse(TrialConfig, record.config) for record in plan_baselines(unlimited))
+    configs = (*(point.config for point in grid_points(space)), *baselines)
+    total = len({config.model_dump_json() for config in configs})
+    if trials is None or trials >= total:
+        return [f"grid: {counted(total, 'trial')}, baselines included"]
+    return [f"grid: search.trials stops it after {trials} of {total} trials, baselines included"]
 
 
 def _census_lines(space: SearchSpace) -> list[str]:
@@ -101,6 +125,7 @@ def _check_stages(space: SearchSpace) -> None:
                 build_tasks(config)
                 check_model(config.model)
             _ = plan_baselines(cheap)
+            check_networks(cheap)
     if confirm is not None:
         with _named("search.confirm"):
             for config in space.examples():
@@ -125,6 +150,14 @@ def _check_split(space: SearchSpace) -> None:
             "validation.split must be validation in a space, got 'confirm'; the confirm stage "
             "takes that split by itself, and its numbers count only if no search saw it"
         )
+
+
+def _check_splits(space: SearchSpace) -> None:
+    """Check that every split that the search opens has images, and files for the task set."""
+    config = space.example()
+    confirm: tuple[Split, ...] = () if space.search.confirm is None else ("confirm",)
+    for split in ("train", "validation", *confirm):
+        config.dataset.check_split(split, config.task_set)
 
 
 def _check_objectives(space: SearchSpace) -> None:

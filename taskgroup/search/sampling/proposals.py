@@ -76,7 +76,9 @@ class Proposals:
         self._tried = {_text(record): record.number for record in (*records, *self._waiting)}
         self._grid: list[Drawn] | None = None
         if space.search.sampler == "grid":
-            self._grid = [point for point in grid_points(space) if self._is_new(point)]
+            begun, trials = self._num_begun + len(self._waiting), space.search.trials
+            room = None if trials is None else max(0, trials - begun)
+            self._grid = [point for point in grid_points(space) if self._is_new(point)][:room]
         for record in ended:
             self._learn(fail_unless_finite(record, self._objectives), None)
 

@@ -50,5 +50,6 @@ def test_the_suite_of_the_confirm_stage_must_fit_the_main_task(suite: str, attac
         check_names(load_space(space(suite)))
 
 
-def test_without_a_suite_nothing_has_to_fit() -> None:
-    check_names(load_space(space("none")))
+def test_without_a_suite_it_is_the_training_that_does_not_fit() -> None:
+    with pytest.raises(ConfigError, match="task 'classification' needs at least 2 classes, got 1"):
+        check_names(load_space(space("none")))

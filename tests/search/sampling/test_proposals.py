@@ -165,6 +165,19 @@ def test_grid_runs_every_point_once_besides_the_baselines(make_space: Make, tmp_
     assert len(told(tmp_path / "journal")) == 8 * 2
 
 
+def test_grid_stops_at_the_trials_that_were_asked_for(make_space: Make, tmp_path: Path) -> None:
+    study = Proposals(make_space(*GRID, "search={sampler: grid, trials: 5}"), tmp_path / "journal")
+    assert study.total == 5
+    ended = run_all(study, lambda r: measured(r, score_of(r)))
+    assert [record.role for record in ended] == ["baseline"] * 3 + ["searched"] * 2
+    assert study.ask() is None
+    longer = make_space(*GRID, "search={sampler: grid, trials: 7}")
+    again = Proposals(longer, tmp_path / "journal", ended)
+    assert again.total == 7
+    check_distinct([*ended, *ask_all(again, 2)])
+    assert again.ask() is None
+
+
 @pytest.mark.parametrize("sampler", ["random", "grid"])
 def test_reopened_study_goes_on_without_repeating(
     make_space: Make, tmp_path: Path, sampler: str
