@@ -25,6 +25,9 @@ GOLDEN = (
     (2.368305, 3.152920, 0.810166),
 )
 """Mean training loss of each task at each step."""
+OTHER_SIDE = (*GOLDEN[:3], (2.454451, 2.985113, 0.920997), (2.368014, 3.153909, 0.812217))
+"""The same where rounding puts an activation of the third step on the other side of 0: weights that
+differ by 1e-7 find either, and so do two processors."""
 ADVERSARIAL = ((2.463190, 3.187153, 1.031792), (0.271687, 0.016188, 0.001481))
 TRADES = ((3.012981, 3.161529, 0.935870), (0.213116, 0.009756, -0.001190))
 """Mean loss of each task over an epoch, and the learned log variances after it."""
@@ -81,7 +84,8 @@ def test_five_steps_on_the_scenes():
         ]
     )
     losses = sums[:, :, 0] / sums[:, :, 1]
-    assert losses.tolist() == [pytest.approx(row, abs=1e-4) for row in GOLDEN]
+    sides = [[pytest.approx(row, abs=1e-4) for row in side] for side in (GOLDEN, OTHER_SIDE)]
+    assert losses.tolist() in sides
 
 
 def shuffled(**adversary):
