@@ -128,6 +128,7 @@ def test_task_matrices(study: Study) -> None:
 
 def test_a_folder_gets_a_page_that_needs_nothing_else(study: Study, tmp_path) -> None:  # type: ignore[no-untyped-def]
     storage = open_storage(tmp_path / "charts")
+    storage.make_root()
     hostile = [replace(row, label="<b>net</b>") for row in study.dimensions]
     DIMENSIONS.write(storage, hostile)
     TASK_GRADIENTS.write(storage, study.task_gradients)

@@ -36,6 +36,12 @@ def root(name: str, request: pytest.FixtureRequest) -> str:
     return f"dataset.root={request.getfixturevalue(f'{FILES[name]}_root')}"
 
 
+@pytest.fixture
+def small(name: str, root: str) -> list[str]:
+    """The ``--fix`` values that suit a miniature."""
+    return [root, "training.crop_size=16"] if name == "mtrobust_cityscapes" else [root]
+
+
 def recipe(name: str) -> list[str]:
     """The ``--fix`` values of the command in a space's header."""
     text = find_space(name).read_text(encoding="utf-8")
@@ -48,18 +54,18 @@ def recipe(name: str) -> list[str]:
     return words[5::2]
 
 
-def of_depth(name: str, root: str) -> SearchSpace:
-    return load_space(name, fixes=[*recipe(name), root])
+def of_depth(name: str, *fixes: str) -> SearchSpace:
+    return load_space(name, fixes=[*recipe(name), *fixes])
 
 
-def test_they_pass_the_check_as_they_are(name: str, root: str) -> None:
-    space = load_space(name, fixes=[root])
+def test_they_pass_the_check_as_they_are(name: str, small: list[str]) -> None:
+    space = load_space(name, fixes=small)
     check_names(space)
     assert robust_objective(space).metric == "segmentation/robust/miou"
 
 
-def test_they_pass_the_check_with_depth_as_main_task(name: str, root: str) -> None:
-    space = of_depth(name, root)
+def test_they_pass_the_check_with_depth_as_main_task(name: str, small: list[str]) -> None:
+    space = of_depth(name, *small)
     check_names(space)
     assert space.main_task == "depth"
     others = {*load_space(name).candidates, "segmentation"} - {"depth"}

@@ -46,6 +46,7 @@ def write_checkpoint(path, auxiliary=(), *, main_task="segmentation", seed=0):
     tasks = [build_task(info) for info in chosen]
     model = build_model(ModelConfig(**CONFIG["model"]), tasks, seed=seed)
     config = {**CONFIG, "main_task": main_task}
+    path.parent.mkdir(exist_ok=True)
     save_checkpoint(
         Checkpoint(config=config, tasks=chosen, weights=model.state_dict(), epoch=1), path
     )
