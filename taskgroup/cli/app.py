@@ -1,14 +1,13 @@
 """The root of the command line, and the rule that a user's mistake is reported in one line."""
 
 import inspect
-import io
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from taskgroup import __version__
+from taskgroup.cli.streams import make_streams_last
 from taskgroup.errors import TaskgroupError
 from taskgroup.paths import is_text, shown_path
 from taskgroup.termination import exit_status, handle_sigterm
@@ -25,6 +24,11 @@ class OneLineErrors(TyperGroup):
         super().__init__(**settings)
         for command in self.commands.values():
             command.help = _flowing(command.help or "")
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the program; nothing is printed before the streams can take it."""
+        make_streams_last()
+        return super().main(*args, **settings)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the group's own options; print its help where it is called without a command."""
@@ -43,7 +47,6 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; turn a mistake into one line and exit status 2."""
-        _print_what_the_terminal_lacks_as_question_marks()
         handle_sigterm()
         try:
             return super().invoke(ctx)
@@ -80,13 +83,6 @@ def _flowing(text: str) -> str:
     """Text whose paragraphs are one line each."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _print_what_the_terminal_lacks_as_question_marks() -> None:
-    """An ε that an ASCII terminal cannot show must not cost the numbers beside it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def group(text: str) -> typer.Typer:

@@ -14,6 +14,7 @@ import ray
 from ray._private import ray_constants
 
 from taskgroup.cluster.placement import Node
+from taskgroup.cluster.temporary import VARIABLE, ray_folder
 from taskgroup.termination import handle_sigterm
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -120,11 +121,14 @@ def ray_on_this_machine(
         dashboard: Whether a new cluster runs Ray's dashboard, on its port or the next free one.
         resources: What else a new cluster offers, by name.
         settings: Environment meanwhile; what is set already stays.
+
+    Raises:
+        ResourceError: There is no folder for a new cluster's sockets.
     """
-    settings = {**settings, **_token()}
+    ours = not ray.is_initialized()
+    settings = {**settings, **_token(), **({VARIABLE: ray_folder()} if ours else {})}
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= {name: os.environ.get(name, value) for name, value in settings.items()}
-    ours = not ray.is_initialized()
     try:
         if ours:
             with _on_localhost():

@@ -13,7 +13,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
+from string import printable
 from threading import Event, Thread
+from urllib.parse import quote
 
 import ray
 from ray.util.metrics import Gauge
@@ -57,21 +59,32 @@ class KeptGauges:
         Args:
             name: One of ``GAUGES``.
             value: Its value.
-            tags: Every tag of the gauge.
+            tags: Every tag of the gauge, in any letters.
         """
+        tags = {tag: in_ascii(text) for tag, text in tags.items()}
         if not self._gauges:
             Thread(target=self._repeat, args=(_cluster(),), daemon=True).start()
         if name not in self._gauges:
             description, tag_keys = GAUGES[name]
             self._gauges[name] = Gauge(name, description=description, tag_keys=tag_keys)
         self._values[name, tuple(tags.items())] = value
-        self._gauges[name].set(value, tags=dict(tags))
+        self._gauges[name].set(value, tags=tags)
 
     def _repeat(self, cluster: str | None) -> None:
         pause = Event()
         while not pause.wait(self._pause) and _cluster() == cluster:
             for (name, tags), value in tuple(self._values.items()):
                 self._gauges[name].set(value, tags=dict(tags))
+
+
+def in_ascii(text: str) -> str:
+    """A tag as Ray takes it: what is not ASCII as in a URL, so that two names stay two.
+
+    Example:
+        >>> in_ascii("caf\N{LATIN SMALL LETTER E WITH ACUTE} 1")
+        'caf%C3%A9 1'
+    """
+    return quote(text, safe=printable, errors="backslashreplace")
 
 
 def _cluster() -> str | None:
