@@ -301,7 +301,7 @@ def test_a_terminal_that_lacks_a_letter_costs_no_number(encoding):
         check=False,
     )
     assert done.returncode == 2
-    assert done.stdout == b"? 0.1\n"
+    assert done.stdout == b"eps 0.1\n"
     assert done.stderr == b"taskgroup: 0.2\n"
 
 
