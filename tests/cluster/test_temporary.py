@@ -9,7 +9,7 @@ from taskgroup.cluster.resources import ray_on_this_machine
 from taskgroup.cluster.temporary import MOST_BYTES, ray_folder
 from taskgroup.errors import ResourceError
 
-LONG = "/tmp/" + "long" * 12
+LONG = "/tmp/" + "nowhere" * 7
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_a_temporary_folder_that_will_not_do_is_passed_over(folder, monkeypatch)
 @pytest.mark.parametrize(
     ("folder", "found"),
     [
-        (LONG, f"{LONG} has 53"),
+        (LONG, f"{LONG} has 54"),
         ("/dev/null", r"/dev/null cannot be written \(.+\)"),
         ("/proc/nowhere", r"/proc/nowhere cannot be written \(.+\)"),
     ],
