@@ -21,7 +21,7 @@ from taskgroup.errors import (
 )
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
-from taskgroup.results.storage.places import FULL, Place
+from taskgroup.results.storage.places import FULL, Place, why_unwritable
 from taskgroup.results.storage.single_files import exists
 from taskgroup.search.plan.planning import UNFINISHED, last_epoch
 from taskgroup.study.objectives import StudyObjective, study_keys
@@ -238,6 +238,8 @@ def why_failed(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
     if isinstance(error, TaskgroupError):
         return text
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename or 'a disk'} must be writable: {why_unwritable(error)}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

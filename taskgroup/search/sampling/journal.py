@@ -6,7 +6,8 @@ Optuna's own lock is needed.
 """
 
 import json
-from collections.abc import Container, Sequence
+import os
+from collections.abc import Container, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from taskgroup.errors import StorageError
-from taskgroup.results.storage.places import why_unwritable
+from taskgroup.results.storage.places import reason, why_unwritable
 
 
 class UnsyncedJournal(JournalFileBackend):
@@ -26,17 +27,29 @@ class UnsyncedJournal(JournalFileBackend):
         self._path = path
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
-        """Append a line per log.
+        """Append a line per log; a file that vanished is not made anew, without its first lines.
 
         Raises:
-            StorageError: The disk is full or not writable.
+            StorageError: The disk is full or not writable, or the file is gone.
         """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         try:
-            with self._path.open("ab") as file:
+            with self._path.open("r+b") as file:
+                file.seek(0, os.SEEK_END)
                 file.write(lines.encode())
         except OSError as error:
             raise StorageError(f"{self._path} must be writable: {why_unwritable(error)}") from None
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """The logs from a number on.
+
+        Raises:
+            StorageError: The file is gone or cannot be read.
+        """
+        try:
+            yield from super().read_logs(log_number_from)
+        except OSError as error:
+            raise StorageError(f"{self._path} must be readable: {reason(error)}") from None
 
 
 class StudyStorage(JournalStorage):

@@ -29,6 +29,7 @@ from tensorboardX.record_writer import RecordWriter
 from taskgroup.errors import ResourceError
 from taskgroup.results.records import EpochRow, TrialResult
 from taskgroup.results.run_directory import RunDirectory
+from taskgroup.results.storage.local_files import make_below
 from taskgroup.wording import task_set_text
 
 FOLDER = "tensorboard"
@@ -75,7 +76,7 @@ class EventFiles:
             self._files[record.number] = self._new_name(record)
             content = trial_events(record)
         path = self._run.path / self._files[record.number]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_below(self._run.path, path.parent)
         with path.open("ab") as file:
             file.write(content)
         self._written[record.number] = record

@@ -119,7 +119,7 @@ def test_failure_is_recorded_with_its_reason(
         (StorageError("00000.pt must be writable: no space left on device"), None),
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "OSError: [Errno 28] No space left on device",
+            "a disk must be writable: no space left on device; free space there",
         ),
     ],
 )

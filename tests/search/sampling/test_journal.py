@@ -8,6 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from taskgroup.errors import StorageError
 from taskgroup.search.sampling.journal import StudyStorage
 
 WAITING = (TrialState.WAITING,)
@@ -49,3 +50,11 @@ def test_asking_looks_through_no_list(tmp_path: Path, monkeypatch: pytest.Monkey
     study.enqueue_trial({"x": 1.0})
     assert study.ask().number == 3
     assert study.ask().number == 4
+
+
+def test_a_journal_that_vanished_is_not_made_anew(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=StudyStorage(tmp_path / "journal"))
+    (tmp_path / "journal").unlink()
+    with pytest.raises(StorageError, match=r"journal must be \w+able: no such file or directory"):
+        study.ask()
+    assert not (tmp_path / "journal").exists()

@@ -1,5 +1,6 @@
 """TensorBoard's event files, read back with TensorBoard itself."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,3 +120,12 @@ def test_names_of_folders_are_plain(trial: TrialResult) -> None:
     assert folder_of(trial) == "tensorboard/00017-all_candidates_equal_weights"
     odd = replace(trial, label="../../etc, ε=4/255")
     assert folder_of(odd) == "tensorboard/00017-_etc_ε_4_255"
+
+
+def test_a_run_directory_that_vanished_is_not_made_anew(
+    run: RunDirectory, trial: TrialResult
+) -> None:
+    files = EventFiles(run)
+    shutil.rmtree(run.path)
+    files(trial)
+    assert not run.path.exists()
