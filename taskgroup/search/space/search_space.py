@@ -256,7 +256,10 @@ def _check_auxiliaries(tree: Mapping[str, Any]) -> None:
 
 
 def _check_weights(node: object, names: tuple[str, ...]) -> None:
-    if not isinstance(node, Mapping) or set(node) == {"shared"}:
+    if isinstance(node, Mapping) and set(node) == {"shared"}:
+        _check_shared_weight(node["shared"])
+        return
+    if not isinstance(node, Mapping):
         return
     for name in node:
         if name not in names:
@@ -267,6 +270,19 @@ def _check_weights(node: object, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in node:
             raise ConfigError(f"loss_weights.{name} is required; add it, or give one for all")
+
+
+def _check_shared_weight(node: object) -> None:
+    """It is divided by the number of tasks, so that text, which a trial would read, will not do."""
+    if isinstance(node, Distribution):
+        options = node.choice if isinstance(node, Choice) else node.extremes()
+    else:
+        options = (node,)
+    for option in options:
+        if isinstance(option, bool) or not isinstance(option, int | float):
+            raise ConfigError(
+                f"loss_weights.shared must be a number, got {_shown(option)}; write 0.5"
+            )
 
 
 def _check_adversary(tree: Mapping[str, Any]) -> None:

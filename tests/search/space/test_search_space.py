@@ -65,6 +65,8 @@ def test_kept_text_is_the_file_s_own_unless_something_was_fixed(
         (["dataset={name: nothing}"], "unknown dataset 'nothing'"),
         (["loss_weights={depth: 1}"], "loss_weights.edges is required"),
         (["loss_weights={albedo: 1}"], "loss_weights.albedo must belong to a candidate"),
+        (["loss_weights={shared: '2'}"], "loss_weights.shared must be a number, got '2'"),
+        (["loss_weights={shared: {choice: [1, true]}}"], "must be a number, got True"),
         (["adversary={epsilon: 0.1}"], "adversary.attack is required"),
         (["objectives=[]"], "objectives .*at least 1, got"),
         (["objectives=[{maximize: a, minimize: b}]"], r"must be \{maximize: metric\} or"),
