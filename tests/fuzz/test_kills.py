@@ -27,8 +27,8 @@ def command(run, seed):
 
 
 def outcome(run):
-    """The latest evaluation, without the time that it took."""
-    return [replace(row, seconds=0) for row in RunDirectory.open(run).evaluations()]
+    """The latest evaluation as text, without the time that it took; a NaN equals none."""
+    return [repr(replace(row, seconds=0)) for row in RunDirectory.open(run).evaluations()]
 
 
 def test_killed_evaluations_find_what_others_find(tmp_path, tally):
