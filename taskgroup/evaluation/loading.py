@@ -139,7 +139,8 @@ def load_trained(path: Place) -> TrainedModel:
     try:
         dataset = parse_dataset(checkpoint.config.get("dataset"))
     except ValueError as error:
-        raise _foreign(path, f"its dataset section is wrong: {error}") from None
+        problem = " ".join(str(error).split())
+        raise _foreign(path, f"its dataset section is wrong: {problem}") from None
     return TrainedModel(
         model=model,
         tasks=tasks,

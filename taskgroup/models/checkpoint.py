@@ -7,7 +7,7 @@ A file is torch's zip format holding plain values and tensors only, so that it l
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from taskgroup.errors import ConfigError, DataError
 from taskgroup.models.base import ModelConfig, Network
 from taskgroup.models.build import build_model
 from taskgroup.models.torch_files import check_archive, read_plain
+from taskgroup.results.records.cells import is_of_type
+from taskgroup.results.records.columns import Column, columns_of
 from taskgroup.results.storage.places import Place
 from taskgroup.results.storage.single_files import exists, read_place, write_place
 from taskgroup.tasks.base import TaskInfo, build_task
@@ -25,6 +27,8 @@ from taskgroup.wording import counted
 
 FORMAT = "taskgroup checkpoint"
 FORMAT_VERSION = 1
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+"""What Python and torch raise on values of the wrong kind."""
 PLAIN = (str, int, float, bool, bytes, Tensor, type(None))
 
 
@@ -91,18 +95,23 @@ def load_checkpoint(path: Place) -> Checkpoint:
     file = read_place(path)
     check_archive(file, path, advice="choose another")
     content = read_plain(file, path, advice="choose a checkpoint written by taskgroup")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise DataError(
             f"{path} must be a checkpoint written by taskgroup, found another torch file; choose "
             "one below a run directory's checkpoints, or name its network: taskgroup evaluate "
             "FILE --model drn_d_22 --dataset camvid"
         )
-    if content.get("version") != FORMAT_VERSION:
+    if not _is(content.get("version"), FORMAT_VERSION):
         raise DataError(
             f"checkpoint {path} must have version {FORMAT_VERSION}, found "
-            f"{content.get('version')!r}; update taskgroup"
+            f"{' '.join(repr(content.get('version')).split())[:40]}; update taskgroup"
         )
     return replace(_parse(content, path), digest=hashlib.sha256(file).hexdigest())
+
+
+def _is(value: Any, wanted: str | int) -> bool:
+    """Whether a value from a file, which may be a tensor, is this one."""
+    return type(value) is type(wanted) and bool(value == wanted)
 
 
 def rebuild(checkpoint: Checkpoint) -> Network:
@@ -120,7 +129,11 @@ def rebuild(checkpoint: Checkpoint) -> Network:
         tasks = [build_task(info) for info in checkpoint.tasks]
         model = build_model(unfetched, tasks, seed=0)
     except ConfigError as error:
-        raise DataError(f"{checkpoint.source} describes no network of ours: {error}") from None
+        problem = " ".join(str(error).split())
+        raise DataError(f"{checkpoint.source} describes no network of ours: {problem}") from None
+    except (*UNFIT, MemoryError) as error:  # values that no description of ours has
+        problem = " ".join(str(error).split())[:120]
+        raise DataError(f"{checkpoint.source} describes no network of ours: {problem}") from None
     _check_weights(model, checkpoint)
     model.load_state_dict(dict(checkpoint.weights))
     return model.eval()
@@ -141,11 +154,18 @@ def _parse(content: Mapping[str, Any], path: Place) -> Checkpoint:
     """A checkpoint from a file's content; DataError where a part has the wrong type."""
     expected = {"config": dict, "tasks": list, "weights": dict, "epoch": int}
     for key, kind in expected.items():
-        if not isinstance(content.get(key), kind):
+        if type(content.get(key)) is not kind:
             found = type(content.get(key)).__name__
             raise DataError(
                 f"{path} must hold {key} as {kind.__name__}, found {found}; the file is foreign"
             )
+    for key in ("config", "weights"):
+        if not all(isinstance(name, str) for name in content[key]):
+            raise DataError(f"{path} must hold {key} by name, but does not; the file is foreign")
+    if content["epoch"] < 0:
+        raise DataError(
+            f"{path} must have an epoch of 0 or more, found {content['epoch']}; the file was edited"
+        )
     if not isinstance(content.get("training"), dict | None):
         found = type(content["training"]).__name__
         raise DataError(
@@ -162,24 +182,49 @@ def _parse(content: Mapping[str, Any], path: Place) -> Checkpoint:
 
 
 def _task_info(values: Any, path: Place) -> TaskInfo:
-    known = {entry.name for entry in fields(TaskInfo)}
-    if not isinstance(values, dict) or "name" not in values or not set(values) <= known:
+    known = {column.name: column for column in columns_of(TaskInfo)}
+    if (
+        not isinstance(values, dict)
+        or "name" not in values
+        or not values.keys() <= known.keys()
+        or not all(_is_of_column(value, known[key]) for key, value in values.items())
+    ):
         raise DataError(f"{path} must describe tasks as taskgroup does; the file is foreign")
-    return TaskInfo(**values)
+    plain: dict[str, Any] = {
+        key: tuple(value) if known[key].collect else value for key, value in values.items()
+    }
+    return TaskInfo(**plain)
+
+
+def _is_of_column(value: Any, column: Column) -> bool:
+    return column.is_optional if value is None else is_of_type(value, column.type)
 
 
 def _check_weights(model: Network, checkpoint: Checkpoint) -> None:
-    """One line where names or shapes differ."""
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    given = {
-        name: tuple(value.shape) if isinstance(value, Tensor) else None
-        for name, value in checkpoint.weights.items()
-    }
-    wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+    """One line where names, shapes or types differ, or a number is none."""
+    own = model.state_dict()
+    forms = {name: _form(value) for name, value in own.items()}
+    given = {name: _form(value) for name, value in checkpoint.weights.items()}
+    wrong = sorted(n for n in forms.keys() | given.keys() if forms.get(n) != given.get(n))
     if wrong:
         name = wrong[0]
         raise DataError(
             f"{checkpoint.source} must fit its own model section, but does not in "
-            f"{counted(len(wrong), 'weight')}: {name} should have shape {own.get(name)}, "
-            f"found {given.get(name)}; the file is damaged or was edited"
+            f"{counted(len(wrong), 'weight')}: {name} should have {forms.get(name, 'no place')}, "
+            f"found {given.get(name, 'none')}; the file is damaged or was edited"
         )
+    for name, value in own.items():
+        if bool(value.isfinite().all()) and not bool(checkpoint.weights[name].isfinite().all()):
+            raise DataError(
+                f"{checkpoint.source} must hold finite weights, but {name} has NaN or infinity; "
+                "the file was edited, or its training diverged"
+            )
+
+
+def _form(value: Any) -> str:
+    """Shape and type of a weight, as the part of a sentence."""
+    if not isinstance(value, Tensor) or value.is_nested or value.layout is not torch.strided:
+        return f"a {type(value).__name__} of another kind"
+    if value.device.type == "meta":
+        return "a tensor without values"
+    return f"shape {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"

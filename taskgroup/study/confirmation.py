@@ -143,11 +143,11 @@ def single_task_config(config: Mapping[str, Any]) -> dict[str, Any]:
         The same without auxiliary tasks, their weights and options, attacking the main task. What
         an attack's keys say where nothing is attacked is left out.
     """
-    main = config["main_task"]
-    adversary = {**config.get("adversary", {}), "attacked_tasks": "main"}
+    main = config.get("main_task")
+    adversary = {**(config.get("adversary") or {}), "attacked_tasks": "main"}
     if adversary.get("attack", "none") == "none":
         adversary = {"attack": "none"}
-    options = {k: v for k, v in config.get("task_options", {}).items() if k == main}
+    options = {k: v for k, v in (config.get("task_options") or {}).items() if k == main}
     return {
         **config,
         "auxiliary_tasks": [],

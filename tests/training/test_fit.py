@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskgroup.data.loading import open_dataset
-from taskgroup.errors import CheckpointError, ConfigError, DataError, DivergedError
+from taskgroup.errors import CheckpointError, DataError, DivergedError
 from taskgroup.models.checkpoint import Checkpoint, load_checkpoint, rebuild, save_checkpoint
 from taskgroup.training.checks import build_tasks
 from taskgroup.training.epoch import check_finite, num_images
@@ -361,7 +361,7 @@ def test_a_checkpoint_whose_configuration_is_none_of_ours_is_named(trial, record
     path = tmp_path / "foreign.pt"
     fit(trial(), recorder(), checkpoint=path)
     edited(path, lambda config: config["training"].update(moon_phase=1))
-    with pytest.raises(ConfigError, match=r"foreign\.pt: .*training\.moon_phase") as caught:
+    with pytest.raises(CheckpointError, match=r"foreign\.pt: .*training\.moon_phase") as caught:
         fit(trial(training={"epochs": 3}), recorder(), resume=path)
     assert "\n" not in str(caught.value)
 

@@ -51,8 +51,13 @@ class Curve:
 
     @cached_property
     def law(self) -> Law | None:
-        """The law fitted to gradient norms; None for scores and for fewer than two numbers."""
+        """The law fitted to gradient norms.
+
+        None for scores, for fewer than two numbers, and where not all are of the same images.
+        """
         if self.first.measure != "gradient_norm" or len(self.rows) < 2:
+            return None
+        if len({len(row.values) for row in self.rows}) > 1:
             return None
         squares = list(zip(*(row.values for row in self.rows), strict=True))
         law = fit_law(self.counts, squares, seed=self.first.seed)

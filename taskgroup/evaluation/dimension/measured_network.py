@@ -17,16 +17,15 @@ from taskgroup.evaluation.dimension.options import (
     gradient_outputs,
 )
 from taskgroup.evaluation.loading import LoadedNetworks, TrainedModel
-from taskgroup.evaluation.objective.combined import Combine
 from taskgroup.evaluation.shards.shard import images_per_shard, pieces
 from taskgroup.evaluation.subjects import Subject
-from taskgroup.results.records import DimensionRow
+from taskgroup.results.records import Combination, DimensionRow
 from taskgroup.study.intervals import Interval
 from taskgroup.tasks.base import Task
 from taskgroup.wording import counted
 
 Floats = NDArray[np.float64]
-COMBINED: tuple[Combine, ...] = ("sum", "unit_gradient")
+COMBINED: tuple[Combination, ...] = ("sum", "unit_gradient")
 """How several tasks become one: the published sum, in which one task may drown the others, and
 gradients divided by their lengths."""
 Tick = Callable[[float], None]

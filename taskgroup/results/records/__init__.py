@@ -1,6 +1,7 @@
 """The records of a run, one frozen dataclass each; ``codec`` turns them into parquet and back."""
 
 from taskgroup.results.records.base import Record as Record
+from taskgroup.results.records.dimension import Combination as Combination
 from taskgroup.results.records.dimension import Counted as Counted
 from taskgroup.results.records.dimension import DimensionRow as DimensionRow
 from taskgroup.results.records.dimension import Measure as Measure

@@ -1,4 +1,4 @@
-"""What every record has, and integers that are stored in fewer bytes."""
+"""What every record has, and numbers that have a range or are stored in fewer bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,8 +6,15 @@ from typing import Annotated, ClassVar
 
 import pyarrow as pa
 
-Int32 = Annotated[int, pa.int32()]
-"""An integer whose column is int32; the column of an ``int`` is int64."""
+from taskgroup.results.records.ranges import Range
+
+Count = Annotated[int, pa.int64(), Range(0)]
+Count32 = Annotated[int, pa.int32(), Range(0)]
+"""How many, of whatever; never below 0."""
+TrialNumber = Annotated[int, pa.int32(), Range(-1)]
+"""Number of a trial, or -1 for a checkpoint from elsewhere."""
+Amount = Annotated[float, pa.float64(), Range(0)]
+"""A radius, a length or a duration: finite and never below 0."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +37,10 @@ class Record:
     extra: Mapping[str, pa.Scalar] = field(
         default_factory=dict, kw_only=True, compare=False, repr=False
     )
+
+    def check(self) -> None:
+        """Check what one column's range cannot say, where a record has been read.
+
+        Raises:
+            DataError: The message begins with the column: ``low must ..., but ...``.
+        """

@@ -20,6 +20,7 @@ from pyarrow import types
 
 from taskgroup.errors import DataError
 from taskgroup.results.records.base import Record
+from taskgroup.results.records.cells import check_cell, check_row
 from taskgroup.results.records.columns import Column, columns_of
 
 SCHEMA_VERSION = 3
@@ -78,7 +79,7 @@ def decode(record: type[R], content: bytes, *, source: str) -> list[R]:
     Raises:
         DataError: One line naming the file, and the column where it is one: the file is torn or
             foreign, or lacks a column that has no default, or a column holds something else, such
-            as a word that is none of its choices.
+            as a word that is none of its choices or a number out of its range.
     """
     try:
         return _decoded(record, content, source)
@@ -180,12 +181,13 @@ def _records(record: type[R], arrays: Mapping[str, pa.Array], count: int, where:
     values = [_values(column, arrays.get(column.name), count, where) for column in columns]
     known = {column.name for column in columns}
     extra = {name: array for name, array in arrays.items() if name not in known}
-    if not extra:
-        return [record(*row) for row in zip(*values, strict=True)]
-    return [
+    rows = [
         record(*row, extra={name: array[position] for name, array in extra.items()})
         for position, row in enumerate(zip(*values, strict=True))
     ]
+    for row in rows:
+        check_row(row, where, then="move the file away")
+    return rows
 
 
 def _values(column: Column, array: pa.Array | None, count: int, where: str) -> list[Any]:
@@ -200,20 +202,11 @@ def _values(column: Column, array: pa.Array | None, count: int, where: str) -> l
     if column.record is not None:
         return _lists_of_records(column, column.record, array, name)
     cells: list[Any] = _converted(column, array, name).to_pylist()
-    _check_choices(column, cells, name)
+    for cell in cells if column.choices or column.range else ():
+        check_cell(column, cell, name)
     if column.collect is None and not array.null_count:
         return cells
     return [_null(column, name) if cell is None else _value(column, cell, name) for cell in cells]
-
-
-def _check_choices(column: Column, cells: Sequence[Any], name: str) -> None:
-    """Refuse a word that nothing in this version knows what to do with."""
-    unknown = [cell for cell in cells if cell is not None and cell not in column.choices]
-    if column.choices and unknown:
-        raise DataError(
-            f"{name} must be one of: {', '.join(column.choices)}; got {unknown[0]!r}; read it with "
-            "the release that wrote it, or move the file away"
-        )
 
 
 def _null(column: Column, name: str) -> Any:
@@ -233,12 +226,24 @@ def _value(column: Column, cell: Any, name: str) -> Any:
     """A cell that is not null as the value of a field."""
     if column.collect is None:
         return cell
-    try:
-        value = column.collect(json.loads(cell) if column.is_json else cell)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{name} must hold JSON of keys: {error}; move the file away") from None
-    if not column.is_json and None in (value.values() if isinstance(value, dict) else value):
+    if column.is_json:
+        return _keys(cell, name)
+    value = column.collect(cell)
+    if None in (value.values() if isinstance(value, dict) else value):
         raise DataError(f"{name} must hold no null, but does; move the file away")
+    if len(value) != len(cell):
+        raise DataError(f"{name} must hold each key once, but does not; move the file away")
+    return value
+
+
+def _keys(cell: str, name: str) -> dict[str, Any]:
+    """The keys and values of a cell of JSON text."""
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name} must hold JSON of keys: {error}; move the file away") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{name} must hold JSON of keys, but has {value!r:.40}; move the file away")
     return value
 
 

@@ -3,8 +3,9 @@
 =====================  =====================================
 annotation             column
 =====================  =====================================
-``int``, ``Int32``     int64, int32
+``int``                int64
 ``float``              double
+``Annotated``          the type that it names, with its ``Range``
 ``bool``, ``bytes``    bool, binary
 ``str``, ``Literal``   string
 ``X | None``           that of ``X``, which may be null
@@ -23,6 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pyarrow as pa
 
 from taskgroup.results.records.base import Record
+from taskgroup.results.records.ranges import Range
 
 SCALARS = {
     int: pa.int64(),
@@ -44,6 +46,7 @@ class Column:
         is_optional: Whether it may be null.
         is_json: Whether a cell is JSON text.
         choices: The texts that it may hold; empty where any value of the type may stand.
+        range: The numbers that it, or each number in it, may be; None where any may stand.
         collect: Turns a list of items or pairs into the field's value; None for a plain value.
         record: The record whose list it holds, if it does.
     """
@@ -54,6 +57,7 @@ class Column:
     is_optional: bool = False
     is_json: bool = False
     choices: tuple[str, ...] = ()
+    range: Range | None = None
     collect: Callable[[Any], Any] | None = None
     record: type[Record] | None = None
 
@@ -68,11 +72,11 @@ class Column:
         return self.field.default if factory is MISSING else factory()
 
 
-_DERIVED: dict[type[Record], tuple[Column, ...]] = {}
+_DERIVED: dict[type, tuple[Column, ...]] = {}
 
 
-def columns_of(record: type[Record]) -> tuple[Column, ...]:
-    """The columns of a record, in the order of its fields."""
+def columns_of(record: type) -> tuple[Column, ...]:
+    """The columns of a record, or of any dataclass of plain values, in the order of its fields."""
     if record not in _DERIVED:
         hints = get_type_hints(record, include_extras=True)
         own = [entry for entry in fields(record) if not entry.kw_only]
@@ -90,13 +94,20 @@ def _column(entry: "Field[Any]", hint: Any) -> Column:
         if isinstance(inner, type) and issubclass(inner, Record):
             members = [(column.name, column.type) for column in columns_of(inner)]
             return Column(name, entry, pa.list_(pa.struct(members)), collect=tuple, record=inner)
-        return Column(name, entry, pa.list_(_type(inner)), collect=tuple)
+        kind = pa.list_(_type(inner))
+        return Column(name, entry, kind, range=_range(inner), collect=tuple)
     if get_origin(hint) is Mapping:
         if options[1] is Any:
             return Column(name, entry, pa.string(), is_json=True, collect=dict)
-        return Column(name, entry, pa.map_(pa.string(), _type(options[1])), collect=dict)
+        kind = pa.map_(pa.string(), _type(options[1]))
+        return Column(name, entry, kind, range=_range(options[1]), collect=dict)
     choices = get_args(hint) if get_origin(hint) is Literal else ()
-    return Column(name, entry, _type(hint), choices=choices)
+    return Column(name, entry, _type(hint), choices=choices, range=_range(hint))
+
+
+def _range(hint: Any) -> Range | None:
+    """The range of a plain value."""
+    return next((part for part in get_args(hint) if isinstance(part, Range)), None)
 
 
 def _type(hint: Any) -> pa.DataType:

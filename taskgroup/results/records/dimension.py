@@ -1,13 +1,18 @@
 """What was measured against the number of outputs, and between the gradients of tasks."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from taskgroup.results.records.base import Int32, Record
+import pyarrow as pa
+
+from taskgroup.errors import DataError
+from taskgroup.results.records.base import Amount, Count, Count32, Record, TrialNumber
 from taskgroup.results.records.evaluation import Direction
+from taskgroup.results.records.ranges import SIGNED_UNIT, Range, check_interval
 
 Measure = Literal["gradient_norm", "robust_score"]
 Counted = Literal["outputs", "tasks"]
+Combination = Literal["sum", "unit_gradient"]
 Quantity = Literal["norm", "cosine", "joint_norm", "joint_cosine", "balanced_norm",
                    "balanced_cosine"]  # fmt: skip
 
@@ -51,13 +56,13 @@ class DimensionRow(Record):
     stored_as: ClassVar[str] = "dimension"
     made_by: ClassVar[str] = "taskgroup dimension"
 
-    trial: Int32
+    trial: TrialNumber
     label: str
     role: Literal["winner", "baseline", "other"]
     measure: Measure
     counted: Counted
-    count: int
-    combine: str
+    count: Annotated[int, pa.int64(), Range(1)]
+    combine: Combination
     task: str
     score_name: str
     direction: Direction
@@ -65,19 +70,23 @@ class DimensionRow(Record):
     low: float
     high: float
     clean: float | None
-    images: int
-    samples: float
+    images: Count
+    samples: Amount
     values: tuple[float, ...]
     attack: str
     norm: str
-    epsilon: float
-    steps: Int32
-    restarts: Int32
+    epsilon: Amount
+    steps: Count32
+    restarts: Count32
     grid: str
     seed_compatible: bool
-    seed: int
-    seconds: float
+    seed: Count
+    seconds: Amount
     split: Literal["test", "confirm"] = "test"
+
+    def check(self) -> None:
+        """An interval has its ends in order."""
+        check_interval(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class TaskGradientRow(Record):
     stored_as: ClassVar[str] = "task_gradient"
     made_by: ClassVar[str] = "taskgroup dimension"
 
-    trial: Int32
+    trial: TrialNumber
     label: str
     role: Literal["winner", "baseline", "other"]
     quantity: Quantity
@@ -115,7 +124,14 @@ class TaskGradientRow(Record):
     value: float
     low: float
     high: float
-    images: int
+    images: Count
     seed_compatible: bool
-    seed: int
+    seed: Count
     split: Literal["test", "confirm"] = "test"
+
+    def check(self) -> None:
+        """Cosines lie in [-1, 1], and an interval has its ends in order."""
+        check_interval(self.low, self.high)
+        is_cosine = self.quantity.endswith("cosine")
+        if is_cosine and self.value == self.value and self.value not in SIGNED_UNIT:
+            raise DataError(f"value must lie in [-1, 1], being a cosine, but is {self.value:g}")

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from taskgroup.results.records.base import Int32, Record
+from taskgroup.errors import DataError
+from taskgroup.results.records.base import Amount, Count, Count32, Record, TrialNumber
+from taskgroup.results.records.ranges import UNIT, check_interval
 
 Direction = Literal["maximize", "minimize"]
 PerturbationKind = Literal["attack", "corruption"]
@@ -57,37 +59,46 @@ class EvaluationRow(Record):
     stored_as: ClassVar[str] = "evaluation"
     made_by: ClassVar[str] = "taskgroup evaluate"
 
-    trial: Int32
+    trial: TrialNumber
     label: str
     role: Literal["winner", "baseline", "other"]
     condition: str
     attacked_tasks: tuple[str, ...]
     norm: str
-    epsilon: float
-    steps: Int32
-    restarts: Int32
+    epsilon: Amount
+    steps: Count32
+    restarts: Count32
     task: str
     score_name: str
     direction: Direction
     score: float
     low: float
     high: float
-    images: int
-    seed: int
+    images: Count
+    seed: Count
     verdict: str
-    seconds: float
+    seconds: Amount
     attack: str = ""
-    valid: int = 0
+    valid: Count = 0
     vulnerability: float | None = None
     suite: str = ""
     split: Literal["test", "confirm"] = "test"
-    step_size: float | None = None
+    step_size: Amount | None = None
     kind: PerturbationKind = "attack"
-    severity: Int32 = 0
+    severity: Count32 = 0
     is_bound: bool = False
-    attack_version: Int32 = 0
+    attack_version: Count32 = 0
     influences: tuple[float, ...] = ()
     constant: float | None = None
+
+    def check(self) -> None:
+        """An interval has its ends in order, and no more images contribute than there are."""
+        check_interval(self.low, self.high)
+        if len(self.influences) > self.images:
+            raise DataError(
+                f"influences must be those of {self.images} images at most, but are "
+                f"{len(self.influences)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -121,24 +132,28 @@ class TransferRow(Record):
     stored_as: ClassVar[str] = "transfer"
     made_by: ClassVar[str] = "taskgroup evaluate"
 
-    source: Int32
+    source: TrialNumber
     source_label: str
-    target: Int32
+    target: TrialNumber
     target_label: str
     attack: str
     norm: str
-    epsilon: float
-    steps: Int32
-    restarts: Int32
+    epsilon: Amount
+    steps: Count32
+    restarts: Count32
     task: str
     score_name: str
     direction: Direction
     score: float
     low: float
     high: float
-    images: int
-    seed: int
+    images: Count
+    seed: Count
     split: Literal["test", "confirm"] = "test"
+
+    def check(self) -> None:
+        """An interval has its ends in order."""
+        check_interval(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -172,26 +187,26 @@ class ImageRow(Record):
     stored_as: ClassVar[str] = "image"
     made_by: ClassVar[str] = "taskgroup evaluate"
 
-    trial: Int32
+    trial: TrialNumber
     label: str
     condition: str
     member: str
-    scored_trial: Int32 = field(metadata={"column": "judged"})
+    scored_trial: TrialNumber = field(metadata={"column": "judged"})
     attack: str
     norm: str
-    epsilon: float
-    steps: Int32
-    restarts: Int32
+    epsilon: Amount
+    steps: Count32
+    restarts: Count32
     attacked_tasks: tuple[str, ...]
-    seed: int
+    seed: Count
     split: Literal["test", "confirm"]
-    image: int
+    image: Count
     task: str
-    valid: int
+    valid: Count
     sums: tuple[float, ...]
-    seconds: float
+    seconds: Amount
     kind: PerturbationKind = "attack"
-    severity: Int32 = 0
+    severity: Count32 = 0
 
 
 @dataclass(frozen=True)
@@ -210,8 +225,13 @@ class GradientCheckRow(Record):
     stored_as: ClassVar[str] = "gradient_check"
     made_by: ClassVar[str] = "taskgroup search --resume RUN"
 
-    trial: Int32
+    trial: TrialNumber
     finding: str
     is_void: bool
     share: float | None
-    images: int
+    images: Count
+
+    def check(self) -> None:
+        """A share lies in [0, 1]."""
+        if self.share is not None and self.share not in UNIT:
+            raise DataError(f"share must lie in [0, 1], but is {self.share:g}")

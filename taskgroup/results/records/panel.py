@@ -1,5 +1,6 @@
 """A picture of an evaluation."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from taskgroup.errors import DataError
-from taskgroup.results.records.base import Int32, Record
+from taskgroup.results.records.base import Amount, Count, Count32, Record, TrialNumber
 
 PanelKind = Literal["picture", "classes", "numbers"]
 Pixels = np.ndarray[Any, np.dtype[Any]]
@@ -17,6 +18,9 @@ _TYPES: Mapping[str, np.dtype[Any]] = {
     "classes": np.dtype("u1"),
     "numbers": np.dtype("<f4"),
 }
+
+_SHAPES: Mapping[str, tuple[int, ...]] = {"picture": (3,), "classes": (0, 2), "numbers": (3,)}
+"""How many axes the pixels of a kind have."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,29 @@ class Panel(Record):
     stored_as: ClassVar[str] = "panel"
     made_by: ClassVar[str] = "taskgroup evaluate"
 
-    trial: Int32
+    trial: TrialNumber
     label: str
     role: Literal["winner", "baseline", "other"]
-    image: int
+    image: Count
     condition: str
-    epsilon: float
+    epsilon: Amount
     content: Literal["image", "target", "prediction"]
     task: str
     kind: PanelKind
-    shape: tuple[Int32, ...]
+    shape: tuple[Count32, ...]
     values: bytes
     class_names: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """The pixels have the shape, and the shape is one of the kind."""
+        size = math.prod(self.shape) * _TYPES[self.kind].itemsize
+        is_of_kind = len(self.shape) in _SHAPES[self.kind] and 0 not in self.shape
+        has_colours = self.kind != "picture" or self.shape[-1:] == (3,)
+        if size != len(self.values) or not is_of_kind or not has_colours:
+            raise DataError(
+                f"shape must be that of a {self.kind!r} of {len(self.values)} bytes, but is "
+                f"{list(self.shape)}"
+            )
 
     @property
     def pixels(self) -> Pixels:

@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from taskgroup.errors import DataError
 from taskgroup.results.records.base import Record
+from taskgroup.results.records.cells import check_cell, check_row, is_of_type
 from taskgroup.results.records.columns import Column, columns_of
 
 EXTRA = "extra"
+AGAIN = "start again"
+"""What to do about a row that is none."""
 
 R = TypeVar("R", bound=Record)
 
@@ -30,16 +33,22 @@ def from_plain(record: type[R], values: Mapping[str, Any], *, source: str = "a r
         source: Where it comes from, for messages.
 
     Raises:
-        DataError: A column that has no default is missing or null.
+        DataError: It is no record: not a mapping, a column that has no default is missing or null,
+            or one holds something else than it may.
     """
+    if not isinstance(values, Mapping):
+        raise DataError(f"{source} must hold columns by name, but has {_shown(values)}; {AGAIN}")
     fields = {}
     for column in columns_of(record):
         value = values.get(column.name)
         if value is not None or (column.is_optional and column.name in values):
             fields[column.field.name] = _value(column, value, source)
         elif column.is_required:
-            raise DataError(f"{source} must have {column.name}, but it is missing; start again")
-    return record(**fields, extra=_from_text(values[EXTRA]) if EXTRA in values else {})
+            raise DataError(f"{source} must have {column.name}, but it is missing; {AGAIN}")
+    extra = _from_text(values[EXTRA], source) if EXTRA in values else {}
+    found = record(**fields, extra=extra)
+    check_row(found, f"{source}: ", then=AGAIN)
+    return found
 
 
 def _plain(column: Column, record: Record) -> Any:
@@ -52,9 +61,20 @@ def _plain(column: Column, record: Record) -> Any:
 
 
 def _value(column: Column, value: Any, source: str) -> Any:
-    if column.record is not None:
+    if column.record is not None and isinstance(value, list | tuple):
         return tuple(from_plain(column.record, row, source=source) for row in value)
+    is_right = isinstance(value, Mapping) if column.is_json else is_of_type(value, column.type)
+    if column.record is not None or not is_right:
+        raise DataError(
+            f"{source} must hold {column.name} as {column.type}, but has {_shown(value)}; {AGAIN}"
+        )
+    check_cell(column, value, f"{source}: {column.name}", then=AGAIN)
     return value if value is None or column.collect is None else column.collect(value)
+
+
+def _shown(value: Any) -> str:
+    """A value of whatever kind, as the part of a line."""
+    return " ".join(repr(value).split())[:40]
 
 
 def _to_text(extra: Mapping[str, pa.Scalar]) -> str:
@@ -68,6 +88,11 @@ def _to_text(extra: Mapping[str, pa.Scalar]) -> str:
     return base64.b64encode(sink.getvalue()).decode()
 
 
-def _from_text(text: str) -> dict[str, pa.Scalar]:
-    row = pa.ipc.open_stream(base64.b64decode(text)).read_next_batch()
+def _from_text(text: Any, source: str) -> dict[str, pa.Scalar]:
+    try:
+        row = pa.ipc.open_stream(base64.b64decode(text)).read_next_batch()
+    except (pa.ArrowException, StopIteration, TypeError, ValueError):
+        raise DataError(
+            f"{source} must hold {EXTRA} as another version wrote it, but it is damaged; {AGAIN}"
+        ) from None
     return {name: row.column(name)[0] for name in row.schema.names}

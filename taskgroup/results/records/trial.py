@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from datetime import datetime
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
 
-from taskgroup.results.records.base import Int32, Record
+import pyarrow as pa
+
+from taskgroup.errors import DataError
+from taskgroup.results.records.base import Amount, Count, Count32, Record
+from taskgroup.results.records.ranges import Range
 
 Status = Literal["complete", "pruned", "failed", "interrupted"]
 Stage = Literal["proxy", "search", "confirm"]
+SECTIONS = (
+    "adversary",
+    "dataset",
+    "loss_weights",
+    "model",
+    "task_options",
+    "training",
+    "validation",
+)
+"""Keys of a configuration that hold keys themselves."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +39,10 @@ class EpochRow(Record):
         peak_memory: Bytes: on a GPU the most allocated, else the process's resident peak.
     """
 
-    epoch: Int32
+    epoch: Annotated[int, pa.int32(), Range(1)]
     metrics: Mapping[str, float]
-    seconds: float
-    peak_memory: int
+    seconds: Amount
+    peak_memory: Count
 
 
 @dataclass(frozen=True)
@@ -63,29 +80,46 @@ class TrialResult(Record):
 
     stored_as: ClassVar[str] = "trial"
 
-    number: Int32
+    number: Count32
     label: str
     role: Literal["baseline", "searched"]
     config: Mapping[str, Any]
     parameters: Mapping[str, Any]
     main_task: str
     auxiliary_tasks: tuple[str, ...]
-    output_dimension: int
+    output_dimension: Count
     status: Status
     reason: str | None = None
     epochs: tuple[EpochRow, ...] = ()
-    planned_epochs: Int32 = 0
+    planned_epochs: Count32 = 0
     seed: int = 0
     started: str = ""
-    seconds: float = 0.0
-    overhead_seconds: float | None = None
-    peak_memory: int = 0
+    seconds: Amount = 0.0
+    overhead_seconds: Amount | None = None
+    peak_memory: Count = 0
     stage: Stage = "search"
-    parent: Int32 | None = None
-    attempts: Int32 = 0
-    fidelity: Mapping[str, float] = field(default_factory=dict)
+    parent: Count32 | None = None
+    attempts: Count32 = 0
+    fidelity: Mapping[str, Amount] = field(default_factory=dict)
     checkpoint: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Epochs rise, sections are sections, the date is one, the checkpoint is in the run."""
+        epochs = [row.epoch for row in self.epochs]
+        if any(later <= earlier for earlier, later in pairwise(epochs)):
+            raise DataError(f"epochs must rise from row to row, but are {epochs}")
+        for section in SECTIONS:
+            value = self.config.get(section)
+            if not isinstance(value, Mapping | None):
+                raise DataError(f"config must hold {section} as keys, but has {value!r:.40}")
+        if self.started and not _is_date(self.started):
+            raise DataError(f"started must be a date in ISO 8601, but is {self.started!r:.40}")
+        parts = PurePosixPath(self.checkpoint or "")
+        if parts.is_absolute() or ".." in parts.parts:
+            raise DataError(
+                f"checkpoint must be below the run directory, but is {self.checkpoint!r:.80}"
+            )
 
     @property
     def task_set(self) -> tuple[str, ...]:
@@ -102,3 +136,11 @@ class TrialResult(Record):
         """The last epoch's value of a metric, or None if it was never measured."""
         values = [row.metrics[name] for row in self.epochs if name in row.metrics]
         return values[-1] if values else None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

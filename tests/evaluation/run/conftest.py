@@ -36,7 +36,7 @@ def save_network(path, auxiliary=(), config=CONFIG, *, seed=0, spoil=False, **ch
     )
     if spoil:
         for parameter in model.parameters():
-            parameter.data.fill_(float("nan"))
+            parameter.data.fill_(3e38)
     checkpoint = Checkpoint(config=config, tasks=chosen, weights=model.state_dict(), epoch=1)
     save_checkpoint(replace(checkpoint, **changes), path)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from types import NoneType
@@ -22,6 +22,7 @@ from taskgroup.results.records import (
     TransferRow,
     TrialResult,
 )
+from taskgroup.results.records.ranges import Range
 
 RECORDS = (
     TrialResult,
@@ -46,7 +47,9 @@ def value_of(hint: Any, random: Random) -> Any:
     """A value that an annotation allows."""
     options = get_args(hint)
     if get_origin(hint) is Annotated:
-        return random.randint(-(2**31), 2**31 - 1)
+        least = max(part.least for part in options if isinstance(part, Range))
+        whole = random.randint(int(least), 2**31 - 1)
+        return whole if options[0] is int else random.choice([float(least), whole + 0.25])
     if get_origin(hint) is Literal:
         return random.choice(options)
     if NoneType in options:
@@ -62,7 +65,27 @@ def make_record(record: type[Record], random: Random) -> Record:
     """A record with any content."""
     hints = get_type_hints(record, include_extras=True)
     own = [entry.name for entry in fields(record) if entry.name != "extra"]
-    return record(**{name: value_of(hints[name], random) for name in own})
+    made = {name: value_of(hints[name], random) for name in own}
+    if "low" in made:
+        made["low"], made["high"] = sorted((made["low"], made["high"]))
+    return record(**made | fitting(record, made))
+
+
+def fitting(record: type[Record], made: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to fit together in a record."""
+    if record is Panel:
+        return {"kind": "classes", "shape": (2, 3), "values": bytes(6)}
+    if record is EvaluationRow:
+        return {"influences": ()}
+    if record is TaskGradientRow:
+        return {"value": 0.5}
+    if record is TrialResult:
+        return {
+            "config": {"any": made["config"]},
+            "epochs": tuple(replace(row, epoch=n) for n, row in enumerate(made["epochs"], 1)),
+            "started": "2026-11-21T04:00:00+00:00",
+        }
+    return {}
 
 
 @pytest.fixture(params=RECORDS, ids=lambda record: record.stored_as)

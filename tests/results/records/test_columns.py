@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from taskgroup.results.records import Record
-from taskgroup.results.records.base import Int32
+from taskgroup.results.records.base import Amount, Count32
 from taskgroup.results.records.codec import schema_of
 from taskgroup.results.records.columns import columns_of
+from taskgroup.results.records.ranges import Range
 
 
 def test_files_have_the_columns_of_version_0_1_and_then_others(
@@ -37,13 +38,13 @@ class Inner(Record):
 
 @dataclass(frozen=True)
 class Outer(Record):
-    small: Int32
+    small: Count32
     share: float | None
     is_good: bool
     content: bytes
     names: tuple[str, ...]
-    sizes: tuple[Int32, ...]
-    scores: Mapping[str, float]
+    sizes: tuple[Count32, ...]
+    scores: Mapping[str, Amount]
     anything: Mapping[str, Any]
     many: tuple[Inner, ...] = ()
     clear: str | None = field(default=None, metadata={"column": "obscure"})
@@ -63,6 +64,16 @@ def test_every_kind_of_annotation_has_its_column() -> None:
         "many": pa.list_(inner),
         "obscure": pa.string(),
     }
+
+
+def test_a_range_is_that_of_a_number_or_of_those_in_a_list_or_a_map() -> None:
+    found = {column.name: column.range for column in columns_of(Outer)}
+    assert {name for name, range in found.items() if range is not None} == {
+        "small",
+        "sizes",
+        "scores",
+    }
+    assert found["small"] == Range(0)
 
 
 def test_only_a_default_makes_a_column_one_that_a_file_may_lack() -> None:
