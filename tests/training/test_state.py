@@ -76,10 +76,12 @@ def test_an_odd_part_is_named_in_one_line_or_changes_nothing(good, trial, tmp_pa
 
 def test_an_odd_part_of_a_network_to_evaluate_is_one_line(good, tmp_path):
     content, odd = torch.load(good, weights_only=True), tmp_path / "odd.pt"
+    refused = 0
     for number, way in enumerate(w for w in places(content) if w[:1] != ("training",)):
         for new in VALUES[number % 17 :: 17]:
             torch.save(replaced(content, way, new), odd)
-            problem_of(lambda: load_trained(odd), TaskgroupError)
+            refused += problem_of(lambda: load_trained(odd), TaskgroupError) is not None
+    assert refused > 5
 
 
 def problem_of(read, kind=DataError):

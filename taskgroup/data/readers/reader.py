@@ -22,6 +22,7 @@ from taskgroup.data.files.pictures import LazyRows, Size
 from taskgroup.data.files.splits import SplitPart, cut_splits
 from taskgroup.data.label_free import label_free_infos, label_free_targets
 from taskgroup.errors import ConfigError, DataError
+from taskgroup.paths import is_file
 from taskgroup.tasks.base import IGNORE, Target, TaskInfo
 
 MAPS_AT_ONCE = 16
@@ -293,7 +294,7 @@ def _check_files(
     if task not in contents.files:
         return
     wanted = [path for position in positions.tolist() for path in contents.files[task](position)]
-    missing = [path for path in wanted if not path.is_file()]
+    missing = [path for path in wanted if not is_file(path)]
     if not missing or (task in contents.optional and len(missing) < len(wanted)):
         return
     how_many = "some" if task in contents.optional else "every"

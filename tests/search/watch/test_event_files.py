@@ -114,6 +114,7 @@ def test_a_trial_without_an_epoch_has_no_file(run: RunDirectory, trial: TrialRes
 def test_a_disk_that_refuses_costs_the_file_only(run: RunDirectory, trial: TrialResult) -> None:
     (run.path / "tensorboard").write_text("a file where a folder must be")
     EventFiles(run)(after(trial, 1))
+    assert (run.path / "tensorboard").read_text() == "a file where a folder must be"
 
 
 def test_names_of_folders_are_plain(trial: TrialResult) -> None:
